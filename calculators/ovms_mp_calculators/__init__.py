@@ -1,0 +1,1 @@
+"""Calculators that enter the server as anybody's do: by entry points."""

@@ -1,0 +1,1 @@
+"""The wire: it knows protos and status codes, and decides nothing."""

@@ -1,0 +1,1 @@
+"""HTTP on the REST port, on an event loop of its own."""

@@ -1,0 +1,1 @@
+"""Bytes in, bytes out: gRPC calls behind a seam that knows no proto."""

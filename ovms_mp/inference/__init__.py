@@ -1,0 +1,1 @@
+"""The backend: compiled models, and bounded pools of their infer requests."""

@@ -1,0 +1,1 @@
+"""What should be served: the mounted configuration, read into frozen values."""
