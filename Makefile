@@ -1,0 +1,87 @@
+# The one front door: every target does its own set-up from python3, pip and make alone.
+# Environments are built from locks/ with verified hashes; a stamp file in each says
+# what it was built from, so that a second run starts at once.
+
+PYTHON ?= python3# the native environment needs 3.11 or 3.12, where mediapipe ends
+BIN := .venv/bin
+UV := $(BIN)/uv
+
+# What runs once more against mediapipe's numpy 1.26 and protobuf 4.25.
+NATIVE_TESTS ?= tests/unit tests/graphs tests/interop
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+.PHONY: help
+help: ## list the targets
+	@sed -nE 's/^([a-z.-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+.PHONY: demo
+demo: .venv ## serve the people-tracking graph, stream a video through it
+	$(BIN)/python graphs/people_tracking/demo.py
+
+.PHONY: test
+test: .venv .venv-native ## the suite on current packages, then its subset beside mediapipe
+	$(BIN)/python -m pytest
+	.venv-native/bin/python -m pytest $(NATIVE_TESTS)
+
+.PHONY: check
+check: .venv ## format, lint, strict types, import contracts, dead dependencies, proto drift
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/codespell
+	$(BIN)/python protos/generate.py --check
+
+.PHONY: format
+format: .venv ## format and mend what ruff can mend
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+.PHONY: protos
+protos: .venv ## regenerate what is generated from protos/
+	$(BIN)/python protos/generate.py
+
+# Keeps every pin that still fits pyproject.toml; `make lock UPGRADE=--upgrade` moves on.
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command 'make lock' $(UPGRADE)
+
+.PHONY: lock
+lock: $(UV) ## resolve locks/ again
+	$(COMPILE) --group uv -o locks/uv.txt
+	$(COMPILE) pyproject.toml --group build --group test --group check -o locks/base.txt
+	$(COMPILE) pyproject.toml --extra native --group build --group test \
+		--overrides locks/native.overrides -o locks/native.txt
+
+.PHONY: clean
+clean: ## remove the environments and every cache
+	rm -rf .venv .venv-native dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: .venv .venv-native
+.venv: .venv/.installed ## current packages, and the tools
+.venv-native: .venv-native/.installed ## mediapipe's packages
+
+# Without ensurepip, which Debian splits off: the outer pip installs uv into the environment.
+$(UV): locks/uv.txt
+	$(PYTHON) -m venv --without-pip .venv
+	$(PYTHON) -m pip --python .venv/bin/python install --quiet --disable-pip-version-check \
+		--require-hashes -r locks/uv.txt
+	@touch $@
+
+.venv/.synced: locks/base.txt $(UV)
+	$(UV) pip sync --quiet --require-hashes --python .venv/bin/python $<
+	@touch $@
+
+.venv-native/.synced: locks/native.txt $(UV)
+	$(PYTHON) -m venv --without-pip .venv-native
+	$(UV) pip sync --quiet --require-hashes --python .venv-native/bin/python $<
+	@touch $@
+
+# The build backend comes from the lock too, hence no isolated build.
+%/.installed: %/.synced pyproject.toml
+	$(UV) pip install --quiet --python $*/bin/python --no-build-isolation --no-deps -e .
+	@touch $@
