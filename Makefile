@@ -31,7 +31,7 @@ check: .venv ## format, lint, strict types, import contracts, dead dependencies,
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/basedpyright
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 	$(BIN)/codespell
 	$(BIN)/python protos/generate.py --check
