@@ -1,0 +1,39 @@
+"""The SDK: all that the author of a calculator ever imports."""
+
+from ovms_mp.calculator.base import Calculator, ContractError, NodeInfo
+from ovms_mp.calculator.context import Context
+from ovms_mp.calculator.ports import (
+    ANY_TAG,
+    Input,
+    InputPort,
+    Inputs,
+    Options,
+    Output,
+    OutputPort,
+    Outputs,
+    SideInput,
+    SideOutput,
+    SidePort,
+)
+from ovms_mp.calculator.services import InferenceSession, Models, Services
+
+__all__ = (
+    "ANY_TAG",
+    "Calculator",
+    "Context",
+    "ContractError",
+    "InferenceSession",
+    "Input",
+    "InputPort",
+    "Inputs",
+    "Models",
+    "NodeInfo",
+    "Options",
+    "Output",
+    "OutputPort",
+    "Outputs",
+    "Services",
+    "SideInput",
+    "SideOutput",
+    "SidePort",
+)

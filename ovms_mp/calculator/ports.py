@@ -1,0 +1,211 @@
+"""A port is declared on the class and bound for a node: declarations say what a
+calculator needs, bound ports say where a graph put it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Self, TypeVar, overload
+
+T = TypeVar("T")
+
+ANY_TAG: Final = "*"
+"""Tag of a repeated port that takes every stream no other port of the class claims."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundPort(Generic[T]):
+    """A stream or side packet of one node: `TAG:index:name` in the pbtxt.
+
+    `slot` is the position among the node's inputs (outputs, side packets).
+    """
+
+    slot: int
+    tag: str
+    index: int
+    name: str
+
+    @property
+    def label(self) -> str:
+        """The text form without the name's redundancy: `TAG:0:name`, `TAG:name`."""
+        if not self.tag:
+            return self.name
+        return f"{self.tag}:{self.name}" if not self.index else self._indexed()
+
+    def _indexed(self) -> str:
+        return f"{self.tag}:{self.index}:{self.name}"
+
+
+class InputPort(BoundPort[T]):
+    """Where `process` finds packets of an input stream."""
+
+    __slots__ = ()
+
+
+class OutputPort(BoundPort[T]):
+    """Where `process` sends packets of an output stream."""
+
+    __slots__ = ()
+
+
+class SidePort(BoundPort[T]):
+    """A side packet of a node, in or out."""
+
+    __slots__ = ()
+
+
+class Declaration:
+    """What all declarations share: payload type, tag, and how many streams fit."""
+
+    repeated = False
+
+    def __init__(self, payload: Any, tag: str = "", *, optional: bool = False) -> None:
+        self.payload = payload
+        self.tag = tag
+        self.optional = optional
+        self.attribute = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.attribute = name
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.payload!r}, {self.tag!r})"
+
+
+class Input(Declaration, Generic[T]):
+    """One input stream: `value = Input(float, "VALUE")`."""
+
+    def __init__(
+        self, payload: type[T], tag: str = "", *, optional: bool = False
+    ) -> None:
+        super().__init__(payload, tag, optional=optional)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> InputPort[T]: ...
+    def __get__(self, instance: object | None, owner: type) -> Self | InputPort[T]:
+        return _declaration_of(self, instance)
+
+
+class Output(Declaration, Generic[T]):
+    """One output stream: `scaled = Output(float, "SCALED")`."""
+
+    def __init__(
+        self, payload: type[T], tag: str = "", *, optional: bool = False
+    ) -> None:
+        super().__init__(payload, tag, optional=optional)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> OutputPort[T]: ...
+    def __get__(self, instance: object | None, owner: type) -> Self | OutputPort[T]:
+        return _declaration_of(self, instance)
+
+
+class SideInput(Declaration, Generic[T]):
+    """One input side packet: `session = SideInput(InferenceSession, "SESSION")`."""
+
+    def __init__(
+        self, payload: type[T], tag: str = "", *, optional: bool = False
+    ) -> None:
+        super().__init__(payload, tag, optional=optional)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> SidePort[T]: ...
+    def __get__(self, instance: object | None, owner: type) -> Self | SidePort[T]:
+        return _declaration_of(self, instance)
+
+
+class SideOutput(Declaration, Generic[T]):
+    """One output side packet, set once per run."""
+
+    def __init__(
+        self, payload: type[T], tag: str = "", *, optional: bool = False
+    ) -> None:
+        super().__init__(payload, tag, optional=optional)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> SidePort[T]: ...
+    def __get__(self, instance: object | None, owner: type) -> Self | SidePort[T]:
+        return _declaration_of(self, instance)
+
+
+class Inputs(Declaration, Generic[T]):
+    """All input streams of a tag, by index; of every unclaimed tag with `ANY_TAG`, in
+    the order of the pbtxt.
+    """
+
+    repeated = True
+
+    def __init__(
+        self, payload: type[T], tag: str = ANY_TAG, *, optional: bool = False
+    ) -> None:
+        super().__init__(payload, tag, optional=optional)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> tuple[InputPort[T], ...]: ...
+    def __get__(
+        self, instance: object | None, owner: type
+    ) -> Self | tuple[InputPort[T], ...]:
+        return _declaration_of(self, instance)
+
+
+class Outputs(Declaration, Generic[T]):
+    """All output streams of a tag, as `Inputs`."""
+
+    repeated = True
+
+    def __init__(
+        self, payload: type[T], tag: str = ANY_TAG, *, optional: bool = False
+    ) -> None:
+        super().__init__(payload, tag, optional=optional)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> tuple[OutputPort[T], ...]: ...
+    def __get__(
+        self, instance: object | None, owner: type
+    ) -> Self | tuple[OutputPort[T], ...]:
+        return _declaration_of(self, instance)
+
+
+class Options(Generic[T]):
+    """The options message of a calculator: `options = Options(ScaleOptions)`.
+
+    The instance attribute is the message that the pbtxt gives, in `node_options` or in
+    `options`, or an empty one. A required field that is missing is an error at load.
+    """
+
+    def __init__(self, message: type[T]) -> None:
+        self.message = message
+        self.attribute = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.attribute = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object | None, owner: type) -> Self | T:
+        return _declaration_of(self, instance)
+
+
+def _declaration_of(declaration: Any, instance: object | None) -> Any:
+    # A node's instance dictionary holds its bound ports and shadows the declaration, so
+    # an instance gets here only when no graph has placed it.
+    if instance is not None:
+        msg = (
+            f"{type(instance).__name__} is not a node of a graph: use CalculatorRunner"
+        )
+        raise AttributeError(msg)
+    return declaration

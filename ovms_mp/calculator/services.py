@@ -1,0 +1,78 @@
+"""What a server offers to calculators, as protocols: a calculator never imports what
+stands behind them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar
+
+from ovms_mp.core.messages import TensorInfo
+from ovms_mp.core.pending import Pending
+from ovms_mp.core.tensor import Array
+
+T = TypeVar("T")
+
+
+class InferenceSession(Protocol):
+    """A loaded model as a graph uses it: the payload of SESSION side packets.
+
+    Thread-safe; shared by all nodes and runs that use the model.
+    """
+
+    @property
+    def name(self) -> str:
+        """The servable's name."""
+        ...
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        """Names, datatypes and shapes (-1: dynamic) that `infer` takes."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """Names, datatypes and shapes that `infer` gives."""
+        ...
+
+    @property
+    def slots(self) -> int:
+        """How many inferences may run at a time; more wait their turn."""
+        ...
+
+    def infer(self, tensors: Mapping[str, Array]) -> Pending[Mapping[str, Array]]:
+        """Infer. Input arrays must not change until the result is there; output arrays
+        are the caller's to keep.
+
+        Raises ServingError when names, dtypes or shapes do not fit the model. The
+        result fails with ServingError when OpenVINO does.
+        """
+        ...
+
+
+class Models(Protocol):
+    """The models that a graph may name."""
+
+    def session(self, name: str, version: str) -> InferenceSession:
+        """The version of a model, `""` for the default one.
+
+        Raises ServingError when there is no such model or it is not available.
+        """
+        ...
+
+
+class Services:
+    """Values by their type: what a graph's nodes may ask of their surroundings."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[type[Any], Any] | None = None) -> None:
+        self._values = dict(values or {})
+
+    def get(self, service: type[T]) -> T:
+        """The value offered for `service`. Raises LookupError if there is none."""
+        try:
+            return self._values[service]
+        except KeyError:
+            msg = f"this graph runs without the service {service.__name__}"
+            raise LookupError(msg) from None

@@ -1,0 +1,95 @@
+"""Inference requests and responses without a protocol: what frontends decode into and
+encode from, and what REQUEST and RESPONSE streams of a graph carry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from ovms_mp.core.tensor import Array
+
+Parameter: TypeAlias = bool | int | float | str
+Buffer: TypeAlias = bytes | memoryview
+TypedValues: TypeAlias = Array | Sequence[bytes]
+
+NO_PARAMETERS: Final[Mapping[str, Parameter]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class InputTensor:
+    """One input of a request, not yet judged: `shape` and sizes are the client's claim.
+
+    Exactly one of `raw` (little-endian bytes) and `contents` holds data, or neither.
+    `contents` is a flat array in the wire's element type (INT8 comes as int32, say), or
+    a sequence of bytes for BYTES; `contents_field` is the wire's name of where it came
+    from. Both are views on the received message where that is possible.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    raw: Buffer | None = None
+    contents: TypedValues | None = None
+    contents_field: str = ""
+    parameters: Mapping[str, Parameter] = field(default_factory=lambda: NO_PARAMETERS)
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """`model_version` is the client's text, `""` when it chose none.
+
+    `raw_count` is the number of raw buffers the message carried: OVMS refuses one that
+    differs from the number of inputs, in an order of checks that clients can observe.
+    `interface` is the frontend it came by, `gRPC` or `REST`: a label of metrics.
+    """
+
+    model_name: str
+    model_version: str = ""
+    id: str = ""
+    parameters: Mapping[str, Parameter] = field(default_factory=lambda: NO_PARAMETERS)
+    inputs: tuple[InputTensor, ...] = ()
+    raw_count: int = 0
+    interface: str = "gRPC"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputTensor:
+    """One output: `data` is its dense little-endian content (BYTES: length-prefixed)."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class InferResponse:
+    """What a servable answers; the frontend puts it on the wire unchanged."""
+
+    model_name: str
+    model_version: str
+    id: str = ""
+    parameters: Mapping[str, Parameter] = field(default_factory=lambda: NO_PARAMETERS)
+    outputs: tuple[OutputTensor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """What metadata says of an input or output. A dynamic dimension is -1."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServableMetadata:
+    """What ModelMetadata tells of a model or graph."""
+
+    name: str
+    versions: tuple[str, ...]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    platform: str = "OpenVINO"

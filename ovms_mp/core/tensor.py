@@ -1,0 +1,65 @@
+"""A tensor's datatype has one name on the wire and one dtype in numpy; the table here
+is the only place that knows both (KServe v2, OVMS's set of types).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from math import prod
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Array: TypeAlias = NDArray[Any]
+
+
+class Datatype(Enum):
+    """KServe datatypes with a fixed element size. BYTES has none and is no member."""
+
+    BOOL = np.dtype(np.bool_)
+    UINT8 = np.dtype(np.uint8)
+    UINT16 = np.dtype("<u2")
+    UINT32 = np.dtype("<u4")
+    UINT64 = np.dtype("<u8")
+    INT8 = np.dtype(np.int8)
+    INT16 = np.dtype("<i2")
+    INT32 = np.dtype("<i4")
+    INT64 = np.dtype("<i8")
+    FP16 = np.dtype("<f2")
+    FP32 = np.dtype("<f4")
+    FP64 = np.dtype("<f8")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The numpy dtype, little-endian as on the wire."""
+        return self.value
+
+    @classmethod
+    def from_dtype(cls, dtype: np.dtype[Any]) -> Datatype | None:
+        """The datatype of arrays of `dtype`, or None where KServe has no name for it."""
+        return _BY_DTYPE.get(dtype)
+
+    @classmethod
+    def from_name(cls, name: str) -> Datatype | None:
+        """The member called `name`, or None."""
+        return _BY_NAME.get(name)
+
+
+_BY_DTYPE: Final = {datatype.value: datatype for datatype in Datatype}
+_BY_NAME: Final = {datatype.name: datatype for datatype in Datatype}
+
+BYTES: Final = "BYTES"
+
+
+def describe_shape(shape: Sequence[int]) -> str:
+    """A shape as OVMS's messages print it: `(1,3,224,224)`."""
+    return f"({','.join(map(str, shape))})"
+
+
+def byte_size(shape: Sequence[int], datatype: Datatype) -> int:
+    """Bytes of a dense tensor; exact however large, as Python's integers are."""
+    return prod(shape) * datatype.dtype.itemsize

@@ -1,0 +1,1 @@
+"""The engine: packets and time. It knows no gRPC, no OpenVINO and no Prometheus."""

@@ -1,0 +1,139 @@
+"""Where in a pbtxt each field stands, and which comments there are: what protobuf's own
+parser does not tell. It reads only structure and leaves judgement to that parser.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TOKEN: Final = re.compile(
+    r"""(?P<comment>\#[^\n]*)
+      | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
+      | (?P<word>[\w.+-]+)
+      | (?P<mark>[{}<>\[\]:;,/])""",
+    re.VERBOSE,
+)
+_CLOSING: Final = {"{": "}", "<": ">"}
+
+# Deeper than any real graph, shallower than Python's own recursion limit.
+MAX_DEPTH: Final = 64
+
+
+class PbtxtTooDeep(Exception):
+    """Messages are nested deeper than MAX_DEPTH."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__(f"messages are nested deeper than {MAX_DEPTH} levels")
+        self.line = line
+
+
+@dataclass(slots=True)
+class Position:
+    """The line of a value, and for a message the values of its fields, in order."""
+
+    line: int
+    fields: dict[str, list[Position]] = field(
+        default_factory=dict[str, "list[Position]"]
+    )
+
+    def at(self, name: str, index: int = 0) -> int:
+        """Line of the `index`-th value of a field; of this value if that is unknown."""
+        values = self.fields.get(name, ())
+        return values[index].line if index < len(values) else self.line
+
+    def child(self, name: str, index: int = 0) -> Position:
+        """Position of the `index`-th value of a field; this one if that is unknown."""
+        values = self.fields.get(name, ())
+        return values[index] if index < len(values) else self
+
+
+class Comment(NamedTuple):
+    """The text of a comment, without the `#`."""
+
+    line: int
+    text: str
+
+
+class _Token(NamedTuple):
+    line: int
+    kind: str
+    text: str
+
+
+def read(text: str) -> tuple[Position, tuple[Comment, ...]]:
+    """Positions and comments of a text-format message. Where the text is malformed the
+    positions end. Raises PbtxtTooDeep.
+    """
+    reader = _Reader(text)
+    root = Position(1)
+    reader.message(root, "", 0)
+    return root, tuple(reader.comments)
+
+
+class _Reader:
+    def __init__(self, text: str) -> None:
+        self.comments: list[Comment] = []
+        self._tokens = self._scan(text)
+        self._ahead = next(self._tokens, None)
+
+    def _scan(self, text: str) -> Iterator[_Token]:
+        line, end = 1, 0
+        for match in _TOKEN.finditer(text):
+            line += text.count("\n", end, match.start())
+            end = match.start()
+            kind, token = str(match.lastgroup), match.group()
+            if kind == "comment":
+                self.comments.append(Comment(line, token[1:].strip()))
+            else:
+                yield _Token(line, kind, token)
+
+    def _take(self) -> _Token | None:
+        token, self._ahead = self._ahead, next(self._tokens, None)
+        return token
+
+    def _skip(self, *marks: str) -> None:
+        while self._ahead is not None and self._ahead.text in marks:
+            self._take()
+
+    def message(self, position: Position, closing: str, depth: int) -> None:
+        """Read fields up to the closing brace."""
+        if depth > MAX_DEPTH:
+            raise PbtxtTooDeep(position.line)
+        while (token := self._take()) is not None:
+            if token.text == closing and token.kind == "mark":
+                return
+            if token.text in {",", ";"}:
+                continue
+            name = self._bracketed() if token.text == "[" else token.text
+            self._skip(":")
+            self._value(position, name, depth)
+
+    def _bracketed(self) -> str:
+        """The name of an extension or of the type in an Any: `[a.b / c.D]`."""
+        parts: list[str] = []
+        while (token := self._take()) is not None and token.text != "]":
+            parts.append(token.text)
+        return "[" + "".join(parts) + "]"
+
+    def _value(self, position: Position, name: str, depth: int) -> None:
+        token = self._take()
+        if token is None:
+            return
+        if token.text == "[" and token.kind == "mark":
+            while self._ahead is not None and self._ahead.text != "]":
+                self._value(position, name, depth)
+                self._skip(",")
+            self._take()
+            return
+        value = Position(token.line)
+        position.fields.setdefault(name, []).append(value)
+        if token.kind == "mark" and token.text in _CLOSING:
+            self.message(value, _CLOSING[token.text], depth + 1)
+        elif token.kind == "string":
+            while self._ahead is not None and self._ahead.kind == "string":
+                self._take()  # adjacent strings are one value

@@ -1,0 +1,238 @@
+"""Calculators and graphs for tests of the engine: small, and different in what matters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ovms_mp.calculator import (
+    Calculator,
+    Context,
+    Input,
+    Inputs,
+    Output,
+    Outputs,
+    Services,
+    SideInput,
+    SideOutput,
+)
+from ovms_mp.core.errors import ServingError
+from ovms_mp.core.packet import Packet
+from ovms_mp.core.pending import Pending
+from ovms_mp.graph import builder, config
+from ovms_mp.graph.definition import GraphDefinition
+from ovms_mp.graph.registry import Registry
+from ovms_mp.graph.run import GraphRun
+from ovms_mp.graph.strand import inline
+
+
+class PassThrough(Calculator):
+    """Every input to the output of the same position, with offset 0."""
+
+    ins = Inputs(object)
+    outs = Outputs(object)
+    timestamp_offset = 0
+
+    def process(self, ctx: Context) -> None:
+        for source, target in zip(self.ins, self.outs, strict=True):
+            if ctx.has(source):
+                ctx.send(target, ctx[source])
+
+
+class Collect(Calculator):
+    """One output: the tuple of what the inputs hold at a timestamp, None for empty."""
+
+    ins = Inputs(object)
+    out = Output(tuple)
+
+    def process(self, ctx: Context) -> None:
+        ctx.send(self.out, tuple(ctx.get(each) for each in self.ins))
+
+
+class Odd(Calculator):
+    """Passes odd numbers, with offset 0: an even one tells that nothing comes."""
+
+    value = Input(int)
+    out = Output(int)
+    timestamp_offset = 0
+
+    def process(self, ctx: Context) -> None:
+        if ctx[self.value] % 2:
+            ctx.send(self.out, ctx[self.value])
+
+
+class Silent(Calculator):
+    """Swallows everything and promises nothing."""
+
+    value = Input(object)
+    out = Output(object)
+
+    def process(self, ctx: Context) -> None:
+        pass
+
+
+class Story(Calculator):
+    """Sends a packet in open, per process and in close, and writes down its life."""
+
+    value = Input(object)
+    out = Output(str)
+    told: list[str]
+
+    def open(self, ctx: Context) -> None:
+        self.told = []
+        self.told.append("open")
+        ctx.send(self.out, "opened", at=0)
+
+    def process(self, ctx: Context) -> None:
+        self.told.append(f"process {ctx.timestamp}")
+        ctx.send(self.out, f"processed {ctx[self.value]}")
+
+    def close(self, ctx: Context) -> None:
+        self.told.append("close")
+        ctx.send(self.out, "closed", at=10**6)
+
+
+class Later(Calculator):
+    """Answers when the test settles the Pending that it left in `left`."""
+
+    value = Input(object)
+    out = Output(object)
+    timestamp_offset = 0
+    max_in_flight = 3
+    left: list[tuple[Any, Pending[Any]]]
+
+    def open(self, ctx: Context) -> None:
+        type(self).left = []
+
+    def process(self, ctx: Context) -> None:
+        pending = Pending[Any]()
+        type(self).left.append((ctx[self.value], pending))
+        ctx.wait(pending, lambda value: ctx.send(self.out, value))
+
+
+class Raises(Calculator):
+    """Raises what it is given, in the call that it is given for."""
+
+    value = Input(object)
+    out = Output(object)
+
+    def process(self, ctx: Context) -> None:
+        raise ctx[self.value]
+
+
+class StopsAfterTwo(Calculator):
+    """Ends itself with its second packet."""
+
+    value = Input(object)
+    out = Output(object)
+    seen = 0
+
+    def process(self, ctx: Context) -> None:
+        self.seen += 1
+        ctx.send(self.out, ctx[self.value])
+        if self.seen == 2:
+            ctx.stop()
+
+
+class MakesSide(Calculator):
+    """Sets a side packet when it is opened."""
+
+    made = SideOutput(int, "MADE")
+
+    def open(self, ctx: Context) -> None:
+        ctx.set_side(self.made, 40)
+
+
+class AddsSide(Calculator):
+    """Adds a side packet to every number."""
+
+    value = Input(int)
+    out = Output(int)
+    extra = SideInput(int, "EXTRA")
+
+    def process(self, ctx: Context) -> None:
+        ctx.send(self.out, ctx[self.value] + ctx.side(self.extra))
+
+
+class Source(Calculator):
+    """Has outputs only."""
+
+    out = Output(int)
+
+
+class Takes(Calculator):
+    """Takes text only."""
+
+    text = Input(str, "TEXT")
+    out = Output(int, "LENGTH")
+
+    def process(self, ctx: Context) -> None:
+        ctx.send(self.out, len(ctx[self.text]))
+
+
+CALCULATORS = (
+    PassThrough,
+    Collect,
+    Odd,
+    Silent,
+    Story,
+    Later,
+    Raises,
+    StopsAfterTwo,
+    MakesSide,
+    AddsSide,
+    Source,
+    Takes,
+)
+
+
+def registry() -> Registry:
+    """All of the above, by their class names."""
+    known = Registry()
+    for each in CALCULATORS:
+        known.add(each.__name__, each, "the tests")
+    return known
+
+
+def define(text: str) -> GraphDefinition:
+    """A definition of the graph that a pbtxt describes."""
+    parsed = config.parse(text.encode(), "graph.pbtxt")
+    return builder.load(parsed, registry(), Path(), Services())
+
+
+class Run:
+    """A run in the test's thread, and everything that it told."""
+
+    def __init__(self, text: str, **side_packets: Any) -> None:
+        self.definition = define(text)
+        self._streams = {name.name: n for name, n in self.definition.inputs}
+        self.names = [name.name for name, _ in self.definition.outputs]
+        self.packets: list[tuple[str, int, Any]] = []
+        self.is_done = False
+        self.error: ServingError | None = None
+        self.has_room = True
+        self.run = GraphRun(self.definition, self, inline)
+        self.run.post(lambda: self.run.start(side_packets))
+
+    def feed(self, stream: str, timestamp: int, payload: Any) -> None:
+        packet = Packet(timestamp, payload)
+        self.run.post(lambda: self.run.feed(self._streams[stream], packet))
+
+    def close(self) -> None:
+        self.run.post(self.run.close_inputs)
+
+    def node(self, name: str) -> Any:
+        for node in self.run._scheduler.nodes:
+            if node.definition.info.name == name:
+                return node.calculator
+        raise LookupError(name)
+
+    def packet(self, output: int, packet: Packet) -> None:
+        self.packets.append((self.names[output], packet.timestamp, packet.payload))
+
+    def settled(self, *, has_room: bool) -> None:
+        self.has_room = has_room
+
+    def finished(self, error: ServingError | None) -> None:
+        assert not self.is_done, "finished is told once"
+        self.is_done, self.error = True, error
