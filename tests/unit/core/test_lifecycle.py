@@ -1,0 +1,34 @@
+"""The tables of lives say all that may happen."""
+
+from __future__ import annotations
+
+from ovms_mp.core.lifecycle import (
+    GRAPH_TRANSITIONS,
+    VERSION_TRANSITIONS,
+    GraphState,
+    VersionState,
+)
+
+
+def test_states_of_versions_have_the_wires_numbers():
+    assert {state.name: int(state) for state in VersionState} == {
+        "START": 10,
+        "LOADING": 20,
+        "AVAILABLE": 30,
+        "UNLOADING": 40,
+        "END": 50,
+    }
+
+
+def test_every_state_can_be_reached_and_ends_are_final():
+    for table, start, end in (
+        (VERSION_TRANSITIONS, VersionState.START, VersionState.END),
+        (GRAPH_TRANSITIONS, GraphState.BEGIN, GraphState.RETIRED),
+    ):
+        reached = {start}
+        for _ in table:
+            reached |= {
+                after for (before, _), after in table.items() if before in reached
+            }
+        assert reached == set(type(start))
+        assert not [pair for pair in table if pair[0] is end]
