@@ -52,6 +52,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 .PHONY: lock
 lock: $(UV) ## resolve locks/ again
 	$(COMPILE) --group uv -o locks/uv.txt
+	$(COMPILE) pyproject.toml --group build -o locks/runtime.txt
 	$(COMPILE) pyproject.toml --group build --group test --group check -o locks/base.txt
 	$(COMPILE) pyproject.toml --extra native --group build --group test \
 		--overrides locks/native.overrides -o locks/native.txt

@@ -1,0 +1,73 @@
+"""What a client encodes is what KServe means, and what it decodes is what was sent."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from ovms_mp_clients.tensors import decode, encode
+from ovms_mp_protos import kserve
+
+DTYPES = ["?", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"]
+
+
+def echo(request):
+    """The response whose outputs are a request's inputs."""
+    response = kserve.ModelInferResponse(id=request.id)
+    for each in request.inputs:
+        response.outputs.add(name=each.name, datatype=each.datatype, shape=each.shape)
+    response.raw_output_contents.extend(request.raw_input_contents)
+    for key in request.parameters:
+        response.parameters[key].CopyFrom(request.parameters[key])
+    return kserve.ModelInferResponse.FromString(response.SerializeToString())
+
+
+@given(
+    st.sampled_from(DTYPES).flatmap(
+        lambda dtype: hnp.arrays(
+            dtype, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
+        )
+    )
+)
+def test_arrays_come_back_with_values_dtype_and_shape(array):
+    result = decode(echo(encode("m", {"x": array})))
+    assert result["x"].dtype == array.dtype
+    assert result["x"].shape == array.shape
+    assert result["x"].tobytes() == array.tobytes()
+
+
+def test_a_view_that_is_not_contiguous_is_sent_as_it_reads():
+    array = np.arange(12).reshape(3, 4)[:, ::2].T
+    assert (decode(echo(encode("m", {"x": array})))["x"] == array).all()
+
+
+def test_strings_and_bytes_are_bytes():
+    result = decode(echo(encode("m", {"x": ["a", "é", ""], "y": [b"\x00"]})))
+    assert result.outputs["x"] == [b"a", "é".encode(), b""]
+    assert result.outputs["y"] == [b"\x00"]
+    with pytest.raises(TypeError, match="'x' is BYTES"):
+        result["x"]
+
+
+def test_parameters_keep_their_kinds():
+    request = encode("m", {}, parameters={"b": True, "i": 1, "f": 0.5, "s": "t"})
+    kinds = {
+        key: request.parameters[key].WhichOneof("parameter_choice")
+        for key in request.parameters
+    }
+    assert kinds == {
+        "b": "bool_param",
+        "i": "int64_param",
+        "f": "double_param",
+        "s": "string_param",
+    }
+    assert decode(echo(request)).parameters == {"b": True, "i": 1, "f": 0.5, "s": "t"}
+
+
+def test_a_dtype_without_a_kserve_name_is_refused():
+    with pytest.raises(
+        TypeError, match="input 'x': KServe has no datatype for complex64"
+    ):
+        encode("m", {"x": np.zeros(1, np.complex64)})
