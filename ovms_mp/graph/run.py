@@ -214,17 +214,14 @@ class GraphRun:
             message = f"Calculator::Close() for node {label} may not wait"
             self.fail(_execution_error("INTERNAL", message))
             return
+        if pending.is_settled:
+            self._resume(invocation)
+            return
         self._waiting.add(invocation)
-        pending.on_settled(
-            lambda _: self._strand.post(lambda: self._turn_resume(invocation))
-        )
-
-    def _turn_resume(self, invocation: Invocation) -> None:
-        self._waiting.discard(invocation)
-        if not self._is_over:
-            self._turn(lambda: self._resume(invocation))
+        pending.on_settled(lambda _: self.post(lambda: self._resume(invocation)))
 
     def _resume(self, invocation: Invocation) -> None:
+        self._waiting.discard(invocation)
         context = invocation.context
         pending, then = context.pending, context.continuation
         context.pending = context.continuation = None

@@ -42,7 +42,15 @@ class Strand:
             if self._is_running:
                 return
             self._is_running = True
-        self._submit(self._run)
+        self._borrow()
+
+    def _borrow(self) -> None:
+        try:
+            self._submit(self._run)
+        except RuntimeError:
+            # The pool has been shut down: the server stops, and what is left are the
+            # last calls of runs that were cancelled. They end in this thread.
+            self._run()
 
     def _run(self) -> None:
         while True:
@@ -57,5 +65,5 @@ class Strand:
                     self._is_running = False
                     return
             if self._submit is not inline:
-                self._submit(self._run)
+                self._borrow()
                 return

@@ -17,6 +17,7 @@ from ovms_mp.calculator import (
     SideOutput,
 )
 from ovms_mp.core.errors import ServingError
+from ovms_mp.core.messages import InferRequest, InferResponse, OutputTensor
 from ovms_mp.core.packet import Packet
 from ovms_mp.core.pending import Pending
 from ovms_mp.graph import builder, config
@@ -154,6 +155,21 @@ class AddsSide(Calculator):
         ctx.send(self.out, ctx[self.value] + ctx.side(self.extra))
 
 
+class Answers(Calculator):
+    """Makes a response of a whole request: one output per input."""
+
+    asked = Input(InferRequest, "REQUEST")
+    answer = Output(InferResponse, "RESPONSE")
+
+    def process(self, ctx: Context) -> None:
+        request = ctx[self.asked]
+        outputs = tuple(
+            OutputTensor(each.name, each.datatype, each.shape, each.raw or b"")
+            for each in request.inputs
+        )
+        ctx.send(self.answer, InferResponse("", "", outputs=outputs))
+
+
 class Source(Calculator):
     """Has outputs only."""
 
@@ -181,6 +197,7 @@ CALCULATORS = (
     StopsAfterTwo,
     MakesSide,
     AddsSide,
+    Answers,
     Source,
     Takes,
 )

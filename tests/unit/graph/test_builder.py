@@ -27,8 +27,10 @@ PASS = 'calculator: "PassThrough"'
         (f'node {{ {PASS}\n input_stream: "a" output_stream: "b" }}', 2, "no producer"),
         ('\noutput_stream: "x"', 2, "no producer"),
         (
-            (f'node {{ name: "one" {PASS} input_stream: "b" output_stream: "a" }}\n'
-            f'node {{ name: "two" {PASS} input_stream: "a" output_stream: "b" }}'),
+            (
+                f'node {{ name: "one" {PASS} input_stream: "b" output_stream: "a" }}\n'
+                f'node {{ name: "two" {PASS} input_stream: "a" output_stream: "b" }}'
+            ),
             1,
             '"one" <- "two" <- "one"',
         ),
@@ -43,14 +45,18 @@ PASS = 'calculator: "PassThrough"'
             "output stream LENGTH is missing",
         ),
         (
-            ('input_stream: "a" input_stream: "b"\nnode { calculator: "Takes" '
-            'input_stream: "TEXT:0:a" input_stream: "TEXT:1:b" output_stream: "LENGTH:c" }'),
+            (
+                'input_stream: "a" input_stream: "b"\nnode { calculator: "Takes" '
+                'input_stream: "TEXT:0:a" input_stream: "TEXT:1:b" output_stream: "LENGTH:c" }'
+            ),
             2,
             "given 2 times",
         ),
         (
-            ('input_stream: "a" node { calculator: "Takes" input_stream: "TEXT:a" output_stream: "LENGTH:n" }\n'
-            'node { calculator: "Takes"\n input_stream: "TEXT:n" output_stream: "LENGTH:m" }'),
+            (
+                'input_stream: "a" node { calculator: "Takes" input_stream: "TEXT:a" output_stream: "LENGTH:n" }\n'
+                'node { calculator: "Takes"\n input_stream: "TEXT:n" output_stream: "LENGTH:m" }'
+            ),
             3,
             "carries int, the calculator takes str",
         ),
@@ -65,20 +71,26 @@ PASS = 'calculator: "PassThrough"'
             "source nodes are not supported yet",
         ),
         (
-            (f'input_stream: "a" node {{ {PASS} input_stream: "a" output_stream: "b"\n'
-            ' input_stream_handler {\n input_stream_handler: "SyncSetInputStreamHandler" } }'),
+            (
+                f'input_stream: "a" node {{ {PASS} input_stream: "a" output_stream: "b"\n'
+                ' input_stream_handler {\n input_stream_handler: "SyncSetInputStreamHandler" } }'
+            ),
             2,
             '"SyncSetInputStreamHandler" is not supported yet',
         ),
         (
-            (f'input_stream: "a" node {{ {PASS} input_stream: "a" output_stream: "b"\n'
-            ' input_stream_handler { input_stream_handler: "Nope" } }'),
+            (
+                f'input_stream: "a" node {{ {PASS} input_stream: "a" output_stream: "b"\n'
+                ' input_stream_handler { input_stream_handler: "Nope" } }'
+            ),
             2,
             '"Nope" does not exist',
         ),
         (
-            (f'input_stream: "a" node {{ {PASS} input_stream: "a" output_stream: "b" node_options {{ '
-            '[type.googleapis.com/mediapipe.PythonExecutorCalculatorOptions] { handler_path: "x" } } }'),
+            (
+                f'input_stream: "a" node {{ {PASS} input_stream: "a" output_stream: "b" node_options {{ '
+                '[type.googleapis.com/mediapipe.PythonExecutorCalculatorOptions] { handler_path: "x" } } }'
+            ),
             1,
             "options mediapipe.PythonExecutorCalculatorOptions are not the calculator's",
         ),

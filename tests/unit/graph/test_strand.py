@@ -56,3 +56,12 @@ def test_a_call_may_post_to_its_own_strand():
     strand = Strand(inline)
     strand.post(lambda: (strand.post(lambda: seen.append(2)), seen.append(1)))
     assert seen == [1, 2]
+
+
+def test_after_its_pool_is_shut_down_a_strand_still_ends_its_calls():
+    seen = []
+    pool = ThreadPoolExecutor(1)
+    strand = Strand(pool.submit)
+    pool.shutdown()
+    strand.post(lambda: (strand.post(lambda: seen.append(2)), seen.append(1)))
+    assert seen == [1, 2]

@@ -1,0 +1,152 @@
+"""The composition root: every object is built here, once, and started and stopped in an
+order that clients can rely on.
+
+Start: names are known before the port is open, so that an early request waits instead of
+being told that there is no such thing; loading comes after, beside early requests.
+Stop: calls first, then what they use.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+from typing import Final
+
+from ovms_mp import __version__
+from ovms_mp.core.errors import ServingError
+from ovms_mp.frontend.grpc.routes import health_of, routes
+from ovms_mp.frontend.http.app import build_app
+from ovms_mp.frontend.http.server import HttpServer
+from ovms_mp.frontend.transport.aio import AioServer
+from ovms_mp.graph.registry import Registry
+from ovms_mp.inference.openvino import OpenVINOEngine
+from ovms_mp.repository import config as repository
+from ovms_mp.repository.config import ModelSpec, RepositoryConfig
+from ovms_mp.servable.catalog import Catalog
+from ovms_mp.servable.loading import Loader
+from ovms_mp.settings import Settings
+from ovms_mp.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+# What OVMS gives its calls when it stops; then they are cancelled.
+GRACE_SECONDS: Final = 5.0
+
+
+def compute_threads() -> int:
+    """Threads that run graphs: more than cores, since Python nodes may wait for files
+    and networks (the number is concurrent.futures' own default).
+    """
+    return min(32, (os.cpu_count() or 1) + 4)
+
+
+class App:
+    """One server. `start` and `stop` once each, from one thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Read the configuration. Raises ServingError or UsageError when it is wrong."""
+        self._settings = settings
+        self._config: RepositoryConfig = repository.read(settings.source)
+        monitoring = settings.monitoring(self._config.metrics)
+        self.metrics = (
+            Metrics(monitoring.families) if monitoring.is_enabled else Metrics.off()
+        )
+        self._pool = ThreadPoolExecutor(compute_threads(), "compute")
+        self._engine = OpenVINOEngine()
+        self.catalog = Catalog(self.metrics)
+        self._loader = Loader(
+            self.catalog,
+            engine=self._engine,
+            registry=Registry.installed(),
+            submit=self._pool.submit,
+            metrics=self.metrics,
+        )
+        self._health = health_of(self.catalog)
+        self.catalog.watch(self._health.notify)
+        self._grpc = AioServer(
+            routes(self.catalog, self._health, __version__),
+            [_address(host, settings.port) for host in settings.bind_addresses],
+            max_receive_bytes=settings.grpc_max_message_size,
+            options=settings.grpc_channel_arguments,
+        )
+        self._http: HttpServer | None = None
+        if settings.rest_port is not None:
+            app = build_app(self.metrics)
+            hosts = settings.rest_bind_addresses
+            self._http = HttpServer(app, hosts, settings.rest_port)
+
+    @property
+    def port(self) -> int:
+        """Where gRPC is served."""
+        return self._grpc.ports[0]
+
+    @property
+    def rest_port(self) -> int | None:
+        """Where HTTP is served, if it is."""
+        return None if self._http is None else self._http.port
+
+    def start(self) -> int:
+        """Listen, load, and return how many servables could not be loaded.
+
+        Raises OSError when an address is taken; the app is then stopped.
+        """
+        self._loader.announce(self._config)
+        try:
+            self._grpc.start()
+            if self._http is not None:
+                self._http.start()
+        except OSError:
+            self.stop(0)
+            raise
+        for host in self._settings.bind_addresses:
+            log.info("gRPC server listening on %s", _address(host, self.port))
+        if self._http is not None:
+            for host in self._settings.rest_bind_addresses:
+                log.info("REST server listening on %s", _address(host, self._http.port))
+        failures = self._loader.load(self._config)
+        log.info("serving: %s", ", ".join(self.catalog.names()) or "nothing")
+        return failures
+
+    def stop(self, grace: float = GRACE_SECONDS) -> None:
+        """Refuse new calls, give those in flight `grace` seconds, release everything."""
+        self._grpc.stop(grace)
+        if self._http is not None:
+            self._http.stop()
+        # Calls are over; what their graphs still have to close is on the pool.
+        self._pool.shutdown()
+        self.catalog.close()
+        self._engine.close()
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGINT or SIGTERM; returns the exit code."""
+    stop = threading.Event()
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(1)  # asked twice: whoever asks does not want to wait
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask_to_stop)
+    try:
+        app = App(settings)
+        failures = app.start()
+    except (ServingError, OSError) as error:
+        log.error("%s", error)
+        return 1
+    if failures and isinstance(settings.source, ModelSpec):
+        app.stop(0)
+        return 1
+    stop.wait()
+    log.info("stopping")
+    app.stop()
+    return 0
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,1 @@
+"""What is served: models, graphs, and the catalog where frontends find them."""

@@ -1,0 +1,370 @@
+"""What is served now, by name and version; who asks too early waits a moment, as OVMS
+lets them.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.lifecycle import (
+    GRAPH_TRANSITIONS,
+    VERSION_TRANSITIONS,
+    GraphEvent,
+    GraphState,
+    VersionEvent,
+    VersionState,
+)
+from ovms_mp.core.pending import Pending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ovms_mp.core.messages import InferRequest, InferResponse, ServableMetadata
+    from ovms_mp.servable.base import StreamSession, StreamSink
+    from ovms_mp.servable.graph import GraphServable
+    from ovms_mp.servable.model import ModelServable
+    from ovms_mp.telemetry.metrics import Metrics
+
+MODEL_PATIENCE: Final = 10.0
+"""Seconds that a request waits for a model version that is being loaded (OVMS's)."""
+
+GRAPH_PATIENCE: Final = 0.5
+"""Seconds that a request waits for a graph that is being loaded (OVMS's)."""
+
+
+@dataclass(slots=True)
+class _Version:
+    state: VersionState = VersionState.START
+    has_failed: bool = False
+    servable: ModelServable | None = None
+
+    def on(self, event: VersionEvent) -> None:
+        self.state = VERSION_TRANSITIONS[self.state, event]
+        self.has_failed = event is VersionEvent.FAILED
+
+
+@dataclass(slots=True)
+class _Model:
+    versions: dict[int, _Version] = field(default_factory=dict[int, _Version])
+    is_settled: bool = False
+    """True once it is known which versions there are and how their loading went."""
+
+    def available(self) -> tuple[str, ...]:
+        """The versions that are served, ascending."""
+        available = VersionState.AVAILABLE
+        numbers = [n for n, each in self.versions.items() if each.state is available]
+        return tuple(str(number) for number in sorted(numbers))
+
+    def default(self) -> int | None:
+        """The highest version that is served."""
+        available = self.available()
+        return int(available[-1]) if available else None
+
+
+@dataclass(slots=True)
+class _Graph:
+    state: GraphState = GraphState.BEGIN
+    servable: GraphServable | None = None
+
+    def on(self, event: GraphEvent) -> None:
+        self.state = GRAPH_TRANSITIONS[self.state, event]
+
+
+class Catalog:
+    """Thread-safe. Loading announces names first, so that a client of a servable that
+    is about to come is told to wait, not that there is no such thing.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._models: dict[str, _Model] = {}
+        self._graphs: dict[str, _Graph] = {}
+        self._waiting: list[Callable[[], None]] = []
+        self._watchers: list[Callable[[], None]] = []
+        self._is_ready = False
+
+    # What loading tells
+
+    def announce_model(self, name: str) -> None:
+        """A model of this name will be loaded."""
+        with self._lock:
+            self._models.setdefault(name, _Model())
+
+    def announce_graph(self, name: str) -> None:
+        """A graph of this name will be loaded. Raises ServingError if a model has it."""
+        with self._lock:
+            if name in self._models:
+                raise ServingError(Status.MEDIAPIPE_GRAPH_NAME_OCCUPIED, name)
+            self._graphs.setdefault(name, _Graph())
+
+    def expects_graph(self, name: str) -> bool:
+        """True if a graph of this name was announced and is still to be loaded."""
+        with self._lock:
+            graph = self._graphs.get(name)
+            return graph is not None and graph.state is GraphState.BEGIN
+
+    def model_loading(self, name: str, version: int) -> None:
+        """A version is being loaded."""
+        with self._lock:
+            entry = self._models[name].versions.setdefault(version, _Version())
+            entry.on(VersionEvent.LOAD)
+
+    def model_loaded(self, name: str, version: int, servable: ModelServable) -> None:
+        """A version is available."""
+        with self._lock:
+            entry = self._models[name].versions[version]
+            entry.servable = servable
+            entry.on(VersionEvent.LOADED)
+        self._changed()
+
+    def model_failed(self, name: str, version: int) -> None:
+        """A version could not be loaded."""
+        with self._lock:
+            self._models[name].versions[version].on(VersionEvent.FAILED)
+        self._changed()
+
+    def model_settled(self, name: str) -> None:
+        """No more versions of this model are to be expected."""
+        with self._lock:
+            self._models[name].is_settled = True
+        self._changed()
+
+    def graph_loaded(self, name: str, servable: GraphServable) -> None:
+        """A graph is available."""
+        with self._lock:
+            self._graphs[name].servable = servable
+            self._graphs[name].on(GraphEvent.VALIDATION_PASSED)
+        self._changed()
+
+    def graph_failed(self, name: str) -> None:
+        """A graph could not be loaded."""
+        with self._lock:
+            self._graphs[name].on(GraphEvent.VALIDATION_FAILED)
+        self._changed()
+
+    def first_load_done(self) -> None:
+        """The configuration has been read once to its end: the server is ready, even if
+        some of it failed (OVMS).
+        """
+        self._is_ready = True
+        self._changed()
+
+    def close(self) -> None:
+        """Release every servable; when no request uses them any more."""
+        with self._lock:
+            graphs = [g.servable for g in self._graphs.values() if g.servable]
+            models = [
+                v.servable
+                for m in self._models.values()
+                for v in m.versions.values()
+                if v.servable
+            ]
+            self._graphs.clear()
+            self._models.clear()
+        for servable in (*graphs, *models):
+            servable.close()
+
+    # What frontends ask
+
+    @property
+    def is_ready(self) -> bool:
+        """True once the first load is done."""
+        return self._is_ready
+
+    def names(self) -> tuple[str, ...]:
+        """Every name that is served, or would be if its loading had not failed."""
+        with self._lock:
+            return (*self._models, *self._graphs)
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Call `watcher` after every change of what is served; it must not block."""
+        self._watchers.append(watcher)
+
+    def is_servable_ready(
+        self, name: str, version: str, interface: str = "gRPC"
+    ) -> bool:
+        """ModelReady: true if requests would be served now; false while it is loaded or
+        when that failed. Raises ServingError for a name or version that is not there.
+        """
+        with self._lock:
+            graph = self._graphs.get(name)
+            if graph is not None:
+                is_ready = graph.state is GraphState.AVAILABLE
+            else:
+                is_ready = self._is_model_ready(name, version)
+        self._metrics.model_request(name, "", interface, "ModelReady", ok=True)
+        return is_ready
+
+    def _is_model_ready(self, name: str, version: str) -> bool:
+        model = self._model(name)
+        number = _parse(version)
+        if number == 0:
+            if model.default() is None and model.is_settled:
+                raise ServingError(Status.MODEL_VERSION_MISSING)
+            return model.default() is not None
+        entry = model.versions.get(number)
+        if entry is None:
+            raise ServingError(Status.MODEL_VERSION_MISSING)
+        return entry.state is VersionState.AVAILABLE
+
+    def metadata(
+        self, name: str, version: str, interface: str = "gRPC"
+    ) -> ServableMetadata:
+        """ModelMetadata. It waits for nothing: raises ServingError when the servable is
+        not there or not available.
+        """
+        with self._lock:
+            graph = self._graphs.get(name)
+            if graph is not None:
+                label, metadata = "", self._graph_servable(graph).metadata()
+            else:
+                model = self._model(name)
+                servable = self._version(model, version)
+                label = str(servable.version)
+                metadata = replace(servable.metadata(), versions=model.available())
+        self._metrics.model_request(name, label, interface, "ModelMetadata", ok=True)
+        return metadata
+
+    def infer(self, request: InferRequest) -> Pending[InferResponse]:
+        """ModelInfer on a model or graph. Raises ServingError, or fails with it."""
+        servable = self._find(request)
+        if servable is not None:
+            return servable.infer(request)
+        return self._infer_when_loaded(request)
+
+    def open_stream(self, request: InferRequest, sink: StreamSink) -> StreamSession:
+        """ModelStreamInfer: only graphs have streams. Raises ServingError."""
+        with self._lock:
+            graph = self._graphs.get(request.model_name)
+            if graph is None:
+                raise ServingError(Status.MEDIAPIPE_DEFINITION_NAME_MISSING)
+            servable = self._graph_servable(graph)
+        return servable.open_stream(request, sink)
+
+    def model(self, name: str, version: str) -> ModelServable:
+        """A model version, for graphs. Raises ServingError."""
+        with self._lock:
+            return self._version(self._model(name), version)
+
+    def _find(self, request: InferRequest) -> ModelServable | GraphServable | None:
+        """What serves a request; None if it is being loaded. Raises ServingError."""
+        with self._lock:
+            graph = self._graphs.get(request.model_name)
+            if graph is not None:
+                if graph.state is GraphState.BEGIN:
+                    return None
+                return self._graph_servable(graph)
+            model = self._models.get(request.model_name)
+            if model is None:
+                # OVMS looks among graphs last, so this is the text its clients see.
+                raise ServingError(Status.MEDIAPIPE_DEFINITION_NAME_MISSING)
+            if _is_coming(model, _parse(request.model_version)):
+                return None
+            return self._version(model, request.model_version)
+
+    def _infer_when_loaded(self, request: InferRequest) -> Pending[InferResponse]:
+        """Try again at every change, until patience is over."""
+        with self._lock:
+            is_graph = request.model_name in self._graphs
+        late = Status.MODEL_VERSION_NOT_LOADED_YET
+        patience = MODEL_PATIENCE
+        if is_graph:
+            late, patience = Status.MEDIAPIPE_DEFINITION_NOT_LOADED_YET, GRAPH_PATIENCE
+        attempts: list[Pending[InferResponse]] = []
+        answer = Pending[InferResponse](lambda: [each.cancel() for each in attempts])
+        timer = threading.Timer(patience, lambda: answer.fail(ServingError(late)))
+        timer.daemon = True
+
+        def attempt() -> None:
+            if answer.is_settled:
+                return
+            try:
+                servable = self._find(request)
+                if servable is None:
+                    with self._lock:
+                        self._waiting.append(attempt)
+                    return
+                inner = servable.infer(request)
+            except ServingError as error:
+                answer.fail(error)
+                return
+            attempts.append(inner)
+            inner.on_settled(lambda done: _pass_on(done, answer))
+
+        answer.on_settled(lambda _: timer.cancel())
+        timer.start()
+        attempt()
+        return answer
+
+    def _changed(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for attempt in waiting:
+            attempt()
+        for watcher in self._watchers:
+            watcher()
+
+    def _model(self, name: str) -> _Model:
+        model = self._models.get(name)
+        if model is None:
+            raise ServingError(Status.MODEL_NAME_MISSING)
+        return model
+
+    def _version(self, model: _Model, version: str) -> ModelServable:
+        number = _parse(version)
+        if number == 0:
+            default = model.default()
+            if default is None:
+                if not model.is_settled or model.versions:
+                    raise ServingError(Status.MODEL_VERSION_NOT_LOADED_YET)
+                raise ServingError(Status.MODEL_VERSION_MISSING)
+            number = default
+        entry = model.versions.get(number)
+        if entry is None:
+            raise ServingError(Status.MODEL_VERSION_MISSING)
+        if entry.state in {VersionState.UNLOADING, VersionState.END}:
+            raise ServingError(Status.MODEL_VERSION_NOT_LOADED_ANYMORE)
+        if entry.servable is None:
+            raise ServingError(Status.MODEL_VERSION_NOT_LOADED_YET)
+        return entry.servable
+
+    def _graph_servable(self, graph: _Graph) -> GraphServable:
+        if graph.state is GraphState.RETIRED:
+            raise ServingError(Status.MEDIAPIPE_DEFINITION_NOT_LOADED_ANYMORE)
+        if graph.servable is None:
+            raise ServingError(Status.MEDIAPIPE_DEFINITION_NOT_LOADED_YET)
+        return graph.servable
+
+
+def _parse(version: str) -> int:
+    """A version as a request names it: 0 leaves the choice to the server."""
+    if not version:
+        return 0
+    try:
+        number = int(version)
+    except ValueError:
+        raise ServingError(Status.MODEL_VERSION_INVALID_FORMAT) from None
+    if not 0 <= number < 2**63:
+        raise ServingError(Status.MODEL_VERSION_INVALID_FORMAT)
+    return number
+
+
+def _is_coming(model: _Model, number: int) -> bool:
+    """True if a version may become available without anyone doing anything more."""
+    if number == 0:
+        return model.default() is None and not model.is_settled
+    entry = model.versions.get(number)
+    if entry is None:
+        return not model.is_settled
+    return entry.state is VersionState.LOADING and not entry.has_failed
+
+
+def _pass_on(done: Pending[InferResponse], answer: Pending[InferResponse]) -> None:
+    if done.error is None:
+        answer.complete(done.value())
+    else:
+        answer.fail(done.error)

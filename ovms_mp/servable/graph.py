@@ -1,0 +1,161 @@
+"""A graph as a servable: a unary request is a run of one request, a stream is a run of
+many, and both cross the same boundary.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.pending import Pending
+from ovms_mp.graph.run import GraphRun
+from ovms_mp.servable.interface import GraphInterface
+from ovms_mp.servable.parameters import side_packets_of, timestamp_of
+from ovms_mp.servable.session import GraphSession
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ovms_mp.core.messages import InferRequest, InferResponse, ServableMetadata
+    from ovms_mp.core.packet import Packet
+    from ovms_mp.graph.definition import GraphDefinition
+    from ovms_mp.graph.strand import Submit
+    from ovms_mp.servable.base import StreamSession, StreamSink
+    from ovms_mp.telemetry.metrics import Metrics
+
+_METHOD: Final = "ModelInfer"
+
+
+class GraphServable:
+    """One graph definition, open to any number of runs. Thread-safe."""
+
+    def __init__(
+        self, name: str, definition: GraphDefinition, submit: Submit, metrics: Metrics
+    ) -> None:
+        self._name = name
+        self._definition = definition
+        self._interface = GraphInterface(name, definition)
+        self._submit = submit
+        self._metrics = metrics
+        metrics.graph_loaded(name)
+
+    @property
+    def name(self) -> str:
+        """What clients call it."""
+        return self._name
+
+    def metadata(self) -> ServableMetadata:
+        """What ModelMetadata tells."""
+        return self._interface.metadata()
+
+    def infer(self, request: InferRequest) -> Pending[InferResponse]:
+        """Run the graph for one request; the first packet of each output stream is the
+        answer. Raises ServingError for parameters that cannot be side packets; the
+        result fails with ServingError.
+        """
+        side_packets = side_packets_of(request)
+        unary = _UnaryRun(self._name, self._interface, request, self._metrics)
+        run = GraphRun(self._definition, unary, self._submit)
+        return unary.start(run, side_packets)
+
+    def open_stream(self, request: InferRequest, sink: StreamSink) -> StreamSession:
+        """See Servable. The side packets are those of the first request."""
+        side_packets = side_packets_of(request)
+        session = GraphSession(self._name, self._interface, sink, self._metrics)
+        run = GraphRun(self._definition, session, self._submit)
+        session.open(run, side_packets, request)
+        return session
+
+    def close(self) -> None:
+        """Release what the graph's nodes share; after the last run."""
+        self._definition.unload()
+
+
+class _UnaryRun:
+    """One unary request; a RunListener, so its methods run on the strand."""
+
+    def __init__(
+        self,
+        name: str,
+        interface: GraphInterface,
+        request: InferRequest,
+        metrics: Metrics,
+    ) -> None:
+        self._name = name
+        self._interface = interface
+        self._request = request
+        self._metrics = metrics
+        self._started = time.perf_counter()
+        self._is_accepted = False
+        self._first: dict[int, Packet] = {}
+
+    def start(
+        self, run: GraphRun, side_packets: Mapping[str, object]
+    ) -> Pending[InferResponse]:
+        """Post the whole life of the run."""
+        self._run = run
+        self._pending: Pending[InferResponse] = Pending(run.cancel)
+        self._metrics.graph_opened(self._name)
+        run.post(lambda: run.start(side_packets))
+        run.post(self._feed)
+        return self._pending
+
+    def _feed(self) -> None:
+        request = self._request
+        try:
+            timestamp = timestamp_of(request) or 0
+            count = 0
+            for stream, packet in self._interface.packets(request, timestamp):
+                self._run.feed(stream, packet)
+                count += 1
+            if count < self._interface.input_count:
+                details = "Not all input packets created"
+                raise ServingError(Status.INVALID_NO_OF_INPUTS, details)
+        except ServingError as error:
+            self._run.fail(error)
+            return
+        self._is_accepted = True
+        self._metrics.graph_requests_accepted(self._name, request.interface, _METHOD)
+        self._run.close_inputs()
+
+    def packet(self, output: int, packet: Packet) -> None:
+        """RunListener: later packets of a stream are dropped, as in OVMS."""
+        self._first.setdefault(output, packet)
+
+    def settled(self, *, has_room: bool) -> None:
+        """RunListener."""
+
+    def finished(self, error: ServingError | None) -> None:
+        """RunListener."""
+        self._metrics.graph_closed(self._name)
+        try:
+            response = self._response(error)
+        except ServingError as refusal:
+            self._count_failure(refusal)
+            self._pending.fail(refusal)
+            return
+        seconds = time.perf_counter() - self._started
+        self._metrics.graph_responses(self._name, self._request.interface, _METHOD)
+        self._metrics.graph_processing_time(self._name, _METHOD, seconds)
+        self._pending.complete(response)
+
+    def _response(self, error: ServingError | None) -> InferResponse:
+        if error is not None:
+            raise error
+        names = self._interface.output_names
+        missing = [name for n, name in enumerate(names) if n not in self._first]
+        if missing:
+            details = (
+                "Unknown error during mediapipe execution: no packet on output stream "
+                + ", ".join(f'"{name}"' for name in missing)
+            )
+            raise ServingError(Status.MEDIAPIPE_EXECUTION_ERROR, details)
+        return self._interface.response(sorted(self._first.items()), self._request.id)
+
+    def _count_failure(self, error: ServingError) -> None:
+        labels = (self._name, self._request.interface, _METHOD)
+        if not self._is_accepted:
+            self._metrics.graph_requests_rejected(*labels)
+        elif error.status is not Status.CANCELLED:
+            self._metrics.graph_error(*labels)

@@ -1,0 +1,148 @@
+"""The streams at a graph's boundary, by the names that clients use."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.messages import (
+    InferRequest,
+    InferResponse,
+    ServableMetadata,
+    TensorInfo,
+)
+from ovms_mp.core.packet import Packet
+from ovms_mp.servable import boundary
+from ovms_mp.servable.boundary import Kind
+from ovms_mp.servable.parameters import TIMESTAMP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ovms_mp.core.timestamp import Timestamp
+    from ovms_mp.graph.config import GraphConfig, StreamName
+    from ovms_mp.graph.definition import GraphDefinition
+
+VERSION: Final = "1"
+"""Graphs have no versions; this is what OVMS says on the wire."""
+
+
+class GraphInterface:
+    """How requests become packets and packets become responses, for one graph."""
+
+    def __init__(self, name: str, definition: GraphDefinition) -> None:
+        self._name = name
+        self._inputs = {
+            stream.name: (boundary.kind_of(stream.tag), number)
+            for stream, number in definition.inputs
+        }
+        self._outputs = [
+            (boundary.kind_of(stream.tag), stream.name)
+            for stream, _ in definition.outputs
+        ]
+
+    @property
+    def output_names(self) -> Sequence[str]:
+        """Names of the output streams, by number."""
+        return [name for _, name in self._outputs]
+
+    @property
+    def input_count(self) -> int:
+        """How many inputs a complete request has."""
+        return len(self._inputs)
+
+    def metadata(self) -> ServableMetadata:
+        """As OVMS: the names of the streams, with datatype INVALID and no shape."""
+        return ServableMetadata(
+            name=self._name,
+            versions=(VERSION,),
+            inputs=tuple(TensorInfo(name, "INVALID", ()) for name in self._inputs),
+            outputs=tuple(TensorInfo(name, "INVALID", ()) for _, name in self._outputs),
+        )
+
+    def packets(
+        self, request: InferRequest, timestamp: Timestamp
+    ) -> Iterator[tuple[int, Packet]]:
+        """Packets for graph inputs, as (stream, packet), in the order of the request.
+
+        Raises ServingError at the first input that does not fit; those before it have
+        been given out (OVMS keeps them in the graph, too).
+        """
+        for kind, stream in self._inputs.values():
+            if kind is Kind.REQUEST:
+                yield stream, Packet(timestamp, request)
+                return
+        boundary.check_coherence(request)
+        for tensor in request.inputs:
+            known = self._inputs.get(tensor.name)
+            if known is None:
+                details = f"{tensor.name} is unexpected"
+                raise ServingError(Status.INVALID_UNEXPECTED_INPUT, details)
+            kind, stream = known
+            yield stream, Packet(timestamp, boundary.to_payload(kind, tensor))
+
+    def response(
+        self, packets: Sequence[tuple[int, Packet]], request_id: str
+    ) -> InferResponse:
+        """A response of packets of one timestamp, as (output, packet).
+
+        Raises ServingError when a payload is not what its stream's tag says.
+        """
+        timestamp = packets[0][1].timestamp
+        parameters = {TIMESTAMP: timestamp}
+        kind, _ = self._outputs[packets[0][0]]
+        if kind is Kind.RESPONSE:
+            complete = boundary.to_response(packets[0][1].payload)
+            return replace(
+                complete,
+                model_name=self._name,
+                model_version=VERSION,
+                id=request_id,
+                parameters={**complete.parameters, **parameters},
+            )
+        return InferResponse(
+            model_name=self._name,
+            model_version=VERSION,
+            id=request_id,
+            parameters=parameters,
+            outputs=tuple(
+                boundary.to_output(*self._outputs[output], packet.payload)
+                for output, packet in packets
+            ),
+        )
+
+
+def check_boundary(config: GraphConfig) -> None:
+    """OVMS's rules for the streams of a graph that is served (they are not MediaPipe's,
+    so a graph that runs in-process need not keep them). Raises GraphConfigError.
+    """
+    for streams, what in ((config.inputs, "input"), (config.outputs, "output")):
+        if not streams:
+            message = f"a served graph has at least one {what} stream"
+            raise config.error(Status.INTERNAL_ERROR, 1, message)
+        for stream in streams:
+            if stream.tag.startswith("TFLITE_TENSOR"):
+                message = f"{what} stream {stream.name}: TFLITE_TENSOR is not supported"
+                raise config.error(Status.NOT_IMPLEMENTED, stream.line, message)
+    requests = _of_kind(config.inputs, Kind.REQUEST)
+    responses = _of_kind(config.outputs, Kind.RESPONSE)
+    if not requests and not responses:
+        return
+    line = [*requests, *responses][0].line
+    if not responses:
+        status = Status.MEDIAPIPE_KFS_PASSTHROUGH_MISSING_OUTPUT_RESPONSE_TAG
+    elif not requests:
+        status = Status.MEDIAPIPE_KFS_PASSTHROUGH_MISSING_INPUT_REQUEST_TAG
+    elif len(config.inputs) != 1:
+        status = Status.MEDIAPIPE_KFS_PASS_WRONG_INPUT_STREAM_COUNT
+    elif len(config.outputs) != 1:
+        status = Status.MEDIAPIPE_KFS_PASS_WRONG_OUTPUT_STREAM_COUNT
+    else:
+        return
+    message = "REQUEST and RESPONSE are the only streams of a graph that has them"
+    raise config.error(status, line, message)
+
+
+def _of_kind(streams: Sequence[StreamName], kind: Kind) -> list[StreamName]:
+    return [each for each in streams if boundary.kind_of(each.tag) is kind]

@@ -1,0 +1,66 @@
+"""A graph servable in the test's thread, and a client that writes down what it is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ovms_mp.core.errors import ServingError
+from ovms_mp.core.messages import InferRequest, InferResponse, InputTensor
+from ovms_mp.graph.strand import inline
+from ovms_mp.servable.graph import GraphServable
+from ovms_mp.telemetry.metrics import Metrics
+from tests.unit.graph.support import define
+
+
+def tensor(name: str, array: Any) -> InputTensor:
+    values = np.asarray(array, np.float32)
+    return InputTensor(name, "FP32", values.shape, raw=values.tobytes())
+
+
+def request(*inputs: InputTensor, name: str = "g", **more: Any) -> InferRequest:
+    return InferRequest(name, inputs=inputs, raw_count=len(inputs), **more)
+
+
+def serve(text: str) -> GraphServable:
+    return GraphServable("g", define(text), inline, Metrics())
+
+
+def values(response: InferResponse) -> dict[str, list[float]]:
+    return {
+        each.name: np.frombuffer(each.data, np.float32).tolist()
+        for each in response.outputs
+    }
+
+
+class Client:
+    """A StreamSink."""
+
+    def __init__(self) -> None:
+        self.responses: list[InferResponse] = []
+        self.errors: list[str] = []
+        self.rooms = 0
+        self.ends: list[ServingError | None] = []
+
+    def response(self, response: InferResponse) -> None:
+        assert not self.ends
+        self.responses.append(response)
+
+    def error(self, error: ServingError, request: InferRequest) -> None:
+        assert not self.ends
+        self.errors.append(error.text)
+
+    def room(self) -> None:
+        assert not self.ends
+        self.rooms += 1
+
+    def finished(self, error: ServingError | None) -> None:
+        self.ends.append(error)
+
+    @property
+    def told(self) -> list[tuple[int, dict[str, list[float]]]]:
+        return [
+            (int(each.parameters["OVMS_MP_TIMESTAMP"]), values(each))
+            for each in self.responses
+        ]
