@@ -1,1 +1,1 @@
-"""The backend: compiled models, and bounded pools of their infer requests."""
+"""Models are loaded and run here; `openvino.py` is the only door to OpenVINO."""

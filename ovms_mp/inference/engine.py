@@ -1,0 +1,224 @@
+"""What the server knows of an inference engine: models with named, typed ports, whose
+results come later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol, TypeAlias
+
+from ovms_mp.core.messages import TensorInfo
+from ovms_mp.core.pending import Pending
+from ovms_mp.core.tensor import BYTES, Array, Datatype
+
+Property: TypeAlias = "str | int | float | bool | Mapping[str, Property]"
+
+UNBOUNDED: Final = -1
+_FIRST_TENSOR: Final = ":0"  # how TensorFlow names the first output of an operation
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """How a model is put on a device, with the defaults of OVMS. `nireq` 0: as many
+    infer requests as the device finds optimal.
+    """
+
+    target_device: str = "CPU"
+    plugin_config: Mapping[str, Property] = field(default_factory=dict[str, Property])
+    nireq: int = 0
+
+
+class Dim(NamedTuple):
+    """The lengths a dimension may have; `maximum` is UNBOUNDED if there is no limit."""
+
+    minimum: int
+    maximum: int
+
+    @property
+    def is_static(self) -> bool:
+        """True if only one length is possible."""
+        return self.minimum == self.maximum
+
+    def admits(self, length: int) -> bool:
+        """True if the dimension may have this length."""
+        if self.maximum == UNBOUNDED:
+            return length >= self.minimum
+        return self.minimum <= length <= self.maximum
+
+    def __str__(self) -> str:
+        """As OVMS's messages print it. It has no text for a minimum alone; this has."""
+        if self.is_static:
+            return str(self.minimum)
+        if self.maximum == UNBOUNDED:
+            return f"[{self.minimum}~]" if self.minimum > 1 else "-1"
+        return f"[{self.minimum}~{self.maximum}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output of a model.
+
+    `name` is the published one, `names` all that OpenVINO knows. `datatype` is None
+    where `element_type`, OpenVINO's word for it, has no fixed size or no KServe name.
+    `shape` is None if not even the number of dimensions is known.
+    """
+
+    name: str
+    names: frozenset[str]
+    datatype: Datatype | None
+    element_type: str
+    shape: tuple[Dim, ...] | None
+
+    @property
+    def is_static(self) -> bool:
+        """True if only one shape is possible."""
+        return self.shape is not None and all(dim.is_static for dim in self.shape)
+
+    @property
+    def info(self) -> TensorInfo:
+        """What metadata tells of the port; types without a KServe name are INVALID."""
+        if self.datatype is not None:
+            datatype = self.datatype.name
+        else:
+            datatype = BYTES if self.element_type == "string" else "INVALID"
+        dims = self.shape or ()
+        shape = tuple(dim.minimum if dim.is_static else -1 for dim in dims)
+        return TensorInfo(self.name, datatype, shape)
+
+
+class Ports(Sequence[Port]):
+    """The inputs or the outputs of a model, in the model's order.
+
+    `find` knows a port by each of its names, and by each of them with `:0` added or
+    taken away, unless that is another port's own name.
+    """
+
+    __slots__ = ("_index", "_ports", "by_name")
+
+    def __init__(self, ports: Sequence[Port]) -> None:
+        self._ports = tuple(ports)
+        self._index = _name_index(self._ports)
+        names = [port.name for port in self._ports]
+        self.by_name: Final = tuple(sorted(range(len(names)), key=names.__getitem__))
+        """Indexes in the order of published names, in which OVMS lists ports."""
+
+    def find(self, name: str) -> int | None:
+        """The index of the port that `name` means, or None."""
+        return self._index.get(name)
+
+    # Only what Sequence needs; slices are a list, which nobody asks for a name.
+    def __getitem__(self, index: int) -> Port:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self._ports[index]
+
+    def __len__(self) -> int:
+        return len(self._ports)
+
+    def __iter__(self) -> Iterator[Port]:
+        return iter(self._ports)
+
+    @property
+    def infos(self) -> tuple[TensorInfo, ...]:
+        """What metadata tells, in the order of names."""
+        return tuple(self._ports[index].info for index in self.by_name)
+
+
+def _name_index(ports: Sequence[Port]) -> Mapping[str, int]:
+    index: dict[str, int] = {}
+    for number, port in enumerate(ports):
+        for name in (port.name, *port.names):
+            index.setdefault(name, number)
+    for name, number in tuple(index.items()):
+        bare = name.removesuffix(_FIRST_TENSOR)
+        index.setdefault(bare if bare != name else name + _FIRST_TENSOR, number)
+    return index
+
+
+class InferenceObserver(Protocol):
+    """Who measures inferences; called from any thread, must be short and not raise."""
+
+    def waited(self, seconds: float) -> None:
+        """A slot was had after this long."""
+        ...
+
+    def active(self, delta: int) -> None:
+        """Slots bound to inferences: one more (+1) or one fewer (-1)."""
+        ...
+
+    def inferred(self, seconds: float) -> None:
+        """The engine succeeded in this time."""
+        ...
+
+
+class CompiledModel(Protocol):
+    """A model on a device, for any number of users at a time."""
+
+    @property
+    def inputs(self) -> Ports:
+        """What it takes."""
+        ...
+
+    @property
+    def outputs(self) -> Ports:
+        """What it gives."""
+        ...
+
+    @property
+    def slots(self) -> int:
+        """How many inferences may run at a time."""
+        ...
+
+    @property
+    def busy(self) -> int:
+        """How many slots are in use; 0 when nothing is being inferred."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """How many inferences wait for a slot."""
+        ...
+
+    @property
+    def streams(self) -> int:
+        """How many execution streams the device keeps for it; 0 if it does not say."""
+        ...
+
+    def infer(
+        self, tensors: Sequence[Array], observer: InferenceObserver | None = None
+    ) -> Pending[tuple[Array, ...]]:
+        """Infer from one array per input, in order, to one per output, in order.
+
+        Input arrays have dtypes and shapes of their ports (else the result fails), and
+        do not change until the result is there. Output arrays are the caller's to keep.
+        Never blocks; an inference that is known to be short may happen within the call.
+        Slots are had in the order of calls. To cancel the result leaves the queue, or
+        stops the inference at OpenVINO's next opportunity.
+
+        Raises ServingError if the model is closed or too many wait already; the result
+        fails with ServingError if the inference does. A slot is free again before the
+        result is told.
+        """
+        ...
+
+    def close(self) -> None:
+        """Take no more inferences, fail those that wait, and let go of the model when
+        the running ones are over. Does not block; may be called again.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """Makes compiled models."""
+
+    def load(self, path: Path, config: ModelConfig) -> CompiledModel:
+        """Read and compile the model at `path`, a file or a SavedModel's folder; blocks
+        for as long as that takes.
+
+        Raises ServingError, whose details are one line with the file's name.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the engine's threads. Every model is closed before."""
+        ...

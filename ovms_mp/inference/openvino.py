@@ -1,0 +1,259 @@
+"""Whatever is OpenVINO's stays behind this module: nothing else imports it.
+
+Formats are those that `ov.Core.read_model` reads: IR, ONNX, TensorFlow (frozen graph and
+SavedModel), TensorFlow Lite, PaddlePaddle.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import openvino as ov
+
+from ovms_mp.core.errors import ServingError, Status, public_text
+from ovms_mp.core.tensor import Array, Datatype
+from ovms_mp.inference.engine import UNBOUNDED, Dim, ModelConfig, Port, Ports, Property
+from ovms_mp.inference.model import PooledModel
+from ovms_mp.inference.plugin_config import (
+    MMAP,
+    STREAMS,
+    UnsupportedProperty,
+    device_names,
+    effective,
+)
+from ovms_mp.inference.threads import Threads
+
+# Measured through the whole server: below, a copy into OpenVINO's own input costs less
+# than to bind foreign memory to it; above, it costs more.
+SHARED_FROM: Final = 1_000_000
+
+_DATATYPES: Final[Mapping[str, Datatype]] = {
+    "boolean": Datatype.BOOL,
+    "u8": Datatype.UINT8,
+    "u16": Datatype.UINT16,
+    "u32": Datatype.UINT32,
+    "u64": Datatype.UINT64,
+    "i8": Datatype.INT8,
+    "i16": Datatype.INT16,
+    "i32": Datatype.INT32,
+    "i64": Datatype.INT64,
+    "f16": Datatype.FP16,
+    "f32": Datatype.FP32,
+    "f64": Datatype.FP64,
+}
+_WHERE_IT_FAILED: Final = re.compile(
+    r"(?:Exception from|Check '.*' failed at) \S+:\d+:?(?:\s|$)"
+)
+
+_log = logging.getLogger(__name__)
+
+
+class OpenVINOEngine:
+    """Loads models into one ov.Core. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._core = ov.Core()
+        self._threads = Threads("inference")
+
+    def load(self, path: Path, config: ModelConfig) -> PooledModel:
+        """See engine.Engine."""
+        if not path.exists():
+            raise ServingError(Status.FILE_INVALID, path.name)
+        properties = self._properties(path, config)
+        status = Status.MODEL_NOT_LOADED
+        try:
+            model = self._read(path, properties)
+            status = Status.CANNOT_COMPILE_MODEL_INTO_TARGET_DEVICE
+            compiled = self._core.compile_model(model, config.target_device, properties)
+            inputs = ports_of(model.inputs, compiled.inputs, "in")
+            outputs = ports_of(model.outputs, compiled.outputs, "out")
+            slots = _slots(compiled, inputs, outputs, config.nireq)
+        except RuntimeError as error:
+            raise _load_error(status, path, error) from error
+        streams = _streams(compiled)
+        return PooledModel(inputs, outputs, slots, self._threads, streams)
+
+    def close(self) -> None:
+        """See engine.Engine."""
+        self._threads.close()
+
+    def _properties(self, path: Path, config: ModelConfig) -> dict[str, Property]:
+        supported: set[str] = set()
+        try:
+            for device in device_names(config.target_device):
+                supported |= set(
+                    self._core.get_property(device, "SUPPORTED_PROPERTIES")
+                )
+            return effective(config.plugin_config, supported)
+        except RuntimeError as error:
+            status = Status.CANNOT_COMPILE_MODEL_INTO_TARGET_DEVICE
+            raise _load_error(status, path, error) from error
+        except UnsupportedProperty as error:
+            raise _load_error(Status.MODEL_NOT_LOADED, path, error) from error
+
+    def _read(self, path: Path, properties: dict[str, Property]) -> ov.Model:
+        """Takes what concerns reading out of `properties`."""
+        reading = {key: properties.pop(key) for key in (MMAP,) if key in properties}
+        # Absolute, so that a path in OpenVINO's messages can be recognised as one.
+        model = self._core.read_model(path.absolute(), config=reading)  # pyright: ignore[reportUnknownMemberType]  # no types in its stub
+        if not model.outputs:  # what becomes of an empty PaddlePaddle file
+            raise RuntimeError("the model has no outputs")
+        return model
+
+
+class InferSlot:
+    """One infer request of OpenVINO's, and what it takes to hand data to it safely."""
+
+    def __init__(self, request: ov.InferRequest, inputs: Ports, outputs: Ports) -> None:
+        self._request = request
+        self._dtypes = [port.datatype and port.datatype.dtype for port in inputs]
+        self._outputs = range(len(outputs))
+        self._own = [request.get_input_tensor(index) for index in range(len(inputs))]
+        self._copied_to = [
+            tensor.data if _is_copied(port, tensor) else None
+            for port, tensor in zip(inputs, self._own, strict=True)
+        ]
+
+    def infer(self, tensors: Sequence[Array]) -> tuple[Array, ...]:
+        """See model.Slot. Raises ServingError when OpenVINO fails, and ValueError for
+        arrays that do not fit.
+        """
+        request = self._request
+        shared: list[tuple[int, Array]] = []
+        try:
+            for index, array in enumerate(self._fitting(tensors)):
+                own = self._copied_to[index]
+                if own is None:
+                    memory = _sharable(array)
+                    # The tensor made from it does not keep the memory alive.
+                    shared.append((index, memory))
+                    tensor = ov.Tensor(memory, shared_memory=True)
+                    request.set_input_tensor(index, tensor)
+                else:
+                    np.copyto(own, array)
+            request.infer(share_outputs=True)
+            get = request.get_output_tensor
+            return tuple(get(index).data.copy() for index in self._outputs)
+        except RuntimeError as error:
+            status = Status.OV_INTERNAL_INFERENCE_ERROR
+            raise ServingError(status, _reason(error)) from error
+        finally:
+            for index, _ in shared:
+                request.set_input_tensor(index, self._own[index])
+
+    def cancel(self) -> None:
+        """See model.Slot: OpenVINO stops before the model's next operation."""
+        self._request.cancel()
+
+    def _fitting(self, tensors: Sequence[Array]) -> Sequence[Array]:
+        """`tensors`, none of which would be broadcast, converted or left out."""
+        if len(tensors) != len(self._dtypes):
+            raise ValueError(f"{len(self._dtypes)} inputs, {len(tensors)} arrays")
+        for array, dtype, own in zip(
+            tensors, self._dtypes, self._copied_to, strict=True
+        ):
+            if array.dtype != dtype or (own is not None and array.shape != own.shape):
+                raise ValueError(f"{array.dtype}{array.shape} does not fit {dtype}")
+        return tensors
+
+
+class _Writable:
+    """Says of an array's memory that it may be written to: OpenVINO's binding insists
+    on that, and copies behind one's back if told to share what is read-only. OpenVINO
+    itself does not write to inputs.
+    """
+
+    __slots__ = ("__array_interface__", "_array")
+
+    def __init__(self, array: Array) -> None:
+        interface: dict[str, Any] = dict(array.__array_interface__)
+        interface["data"] = (interface["data"][0], False)
+        self.__array_interface__ = interface
+        self._array = array
+
+
+def _sharable(array: Array) -> Array:
+    """`array`, or a copy if its memory is laid out as OpenVINO does not read it."""
+    flags = array.flags
+    if not (flags.c_contiguous and flags.aligned):
+        return array.copy(order="C")
+    return array if flags.writeable else np.asarray(_Writable(array))
+
+
+def _is_copied(port: Port, own: ov.Tensor) -> bool:
+    small = port.is_static and own.byte_size < SHARED_FROM
+    return small and port.datatype is not None
+
+
+def ports_of(read: Sequence[Any], compiled: Sequence[Any], unnamed: str) -> Ports:
+    """Ports that go by the names in the file, of which the published one is chosen, and
+    by those that compiling adds.
+
+    Two outputs of one tensor share its names; the second is published by its number, as
+    is a port without a name.
+    """
+    ports: list[Port] = []
+    taken: set[str] = set()
+    for index, (in_file, port) in enumerate(zip(read, compiled, strict=True)):
+        names: frozenset[str] = frozenset(in_file.get_names())
+        name = published_name(names - taken) or f"{unnamed}_{index}"
+        taken.add(name)
+        element_type: str = port.get_element_type().get_type_name()
+        ports.append(
+            Port(
+                name=name,
+                names=names | port.get_names(),
+                datatype=_DATATYPES.get(element_type),
+                element_type=element_type,
+                shape=_shape(port.get_partial_shape()),
+            )
+        )
+    return Ports(ports)
+
+
+def published_name(names: AbstractSet[str]) -> str | None:
+    """The first name, in the order of characters, that is not a path; where there are
+    only paths, the first one. OVMS publishes the first one, path or not.
+    """
+    return min(names, key=lambda name: ("/" in name, name), default=None)
+
+
+def _shape(shape: ov.PartialShape) -> tuple[Dim, ...] | None:
+    if shape.rank.is_dynamic:
+        return None
+    # For no limit OpenVINO says -1 as well.
+    return tuple(Dim(dim.min_length, max(dim.max_length, UNBOUNDED)) for dim in shape)
+
+
+def _slots(
+    compiled: ov.CompiledModel, inputs: Ports, outputs: Ports, nireq: int
+) -> list[InferSlot]:
+    count = nireq or compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+    return [
+        InferSlot(compiled.create_infer_request(), inputs, outputs)
+        for _ in range(count)
+    ]
+
+
+def _streams(compiled: ov.CompiledModel) -> int:
+    try:
+        return int(compiled.get_property(STREAMS))
+    except (RuntimeError, TypeError, ValueError):
+        return 0  # a device that has none, or one made of several
+
+
+def _load_error(status: Status, path: Path, error: Exception) -> ServingError:
+    _log.error("loading %s failed: %s", path, error)
+    return ServingError(status, public_text(f"{path.name}: {_reason(error)}"))
+
+
+def _reason(error: Exception) -> str:
+    """What OpenVINO says, without where in its sources it says so; one line."""
+    text = str(error)
+    return public_text(_WHERE_IT_FAILED.sub("", text)) or public_text(text)
