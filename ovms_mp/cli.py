@@ -1,0 +1,231 @@
+"""Every flag of OVMS is known here: it works, has no effect that could be missed, or is
+refused because ignoring it would change answers.
+
+Exit codes are OVMS's: 0 after `--help`, `--version` and a clean stop, 64 for wrong usage,
+1 when the server cannot start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, NoReturn
+
+from ovms_mp import __version__
+from ovms_mp.core.errors import ServingError
+from ovms_mp.settings import Settings, UsageError, settings_from
+from ovms_mp.telemetry.logging import logging_to
+
+EX_USAGE: Final = 64
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A flag by its name without `--`; a switch if it has no `metavar`."""
+
+    name: str
+    metavar: str
+    help: str = ""
+
+
+_GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
+    "what to serve": (
+        Flag("config_path", "FILE", "config.json naming models and graphs"),
+        Flag("model_name", "NAME", "name of a single model or graph"),
+        Flag("model_path", "PATH", "its directory, or a model file"),
+    ),
+    "the single model": (
+        Flag("model_version_policy", "JSON", 'default {"latest": {"num_versions": 1}}'),
+        Flag("target_device", "DEVICE", "OpenVINO device, default CPU"),
+        Flag("nireq", "N", "infer requests; default: what the device finds optimal"),
+        Flag("plugin_config", "JSON", "properties of the OpenVINO device"),
+    ),
+    "gRPC": (
+        Flag("port", "PORT", "default 9178; 0 or auto: a free one, told in the log"),
+        Flag("grpc_bind_address", "HOSTS", "comma-separated, default 0.0.0.0"),
+        Flag("grpc_transport", "NAME", "aio, the only one so far"),
+        Flag("grpc_max_message_size", "BYTES", "largest request, default 1 GiB"),
+        Flag("grpc_channel_arguments", "NAME=VALUE,...", "options of the gRPC server"),
+    ),
+    "REST and metrics": (
+        Flag("rest_port", "PORT", "default off; auto: a free one, told in the log"),
+        Flag("rest_bind_address", "HOSTS", "comma-separated, default 0.0.0.0"),
+        Flag("metrics_enable", "", "serve /metrics on the REST port"),
+        Flag("metrics_list", "NAMES", "comma-separated families, default OVMS's"),
+    ),
+    "log": (
+        Flag("log_level", "LEVEL", "TRACE, DEBUG, INFO (default), WARNING or ERROR"),
+        Flag("log_path", "FILE", "log there as well as to standard output"),
+    ),
+}
+
+_NO_GENERATION: Final = "there is no generative API"
+_NO_CORS: Final = "no cross-origin headers are sent"
+# Flags of OVMS whose absence changes no answer, and why.
+_IN_VAIN: Final[Mapping[Flag, str]] = {
+    Flag("file_system_poll_wait_seconds", "SECONDS"): "files are not watched yet",
+    Flag("grpc_workers", "N"): "one server uses all cores",
+    Flag("grpc_max_threads", "N"): "calls occupy no threads",
+    Flag("grpc_memory_quota", "BYTES"): "memory of calls is not bounded yet",
+    Flag("rest_workers", "N"): "requests occupy no threads",
+    Flag("cache_dir", "PATH"): "compiled models are not cached yet",
+    Flag("trace_path", "FILE"): "there is no trace yet",
+    Flag("sequence_cleaner_poll_wait_minutes", "MINUTES"): "there are no sequences yet",
+    Flag("custom_node_resources_cleaner_interval_seconds", "SECONDS"): (
+        "there are no custom nodes yet"
+    ),
+    Flag("allowed_origins", "ORIGINS"): _NO_CORS,
+    Flag("allowed_methods", "METHODS"): _NO_CORS,
+    Flag("allowed_headers", "HEADERS"): _NO_CORS,
+    Flag("allow_credentials", ""): _NO_CORS,
+    Flag("verbose_response", ""): _NO_GENERATION,
+    Flag("api_key_file", "FILE"): _NO_GENERATION,
+    Flag("allowed_media_domains", "NAMES"): _NO_GENERATION,
+    Flag("allowed_local_media_path", "PATH"): _NO_GENERATION,
+}
+# Flags that would change answers, and the values that change none.
+_UNSUPPORTED: Final[Mapping[Flag, tuple[str, ...]]] = {
+    Flag("batch_size", "N"): ("", "0"),
+    Flag("shape", "SHAPE"): ("",),
+    Flag("layout", "LAYOUT"): ("",),
+    Flag("mean", "VALUES"): ("",),
+    Flag("scale", "VALUES"): ("",),
+    Flag("color_format", "FROM:TO"): ("",),
+    Flag("precision", "FROM:TO"): ("",),
+    Flag("stateful", ""): ("", "false"),
+    Flag("idle_sequence_cleanup", ""): ("", "true"),
+    Flag("low_latency_transformation", ""): ("", "false"),
+    Flag("max_sequence_number", "N"): ("", "500"),
+    Flag("cpu_extension", "FILE"): ("",),
+    Flag("calculators_path", "PATH"): ("",),
+}
+# Flags that ask for something else than a server.
+_OTHER_MODES: Final = (
+    Flag("list_models", ""),
+    Flag("add_to_config", ""),
+    Flag("remove_from_config", ""),
+    Flag("model_repository_path", "PATH"),
+    Flag("pull", ""),
+    Flag("configure", ""),
+    Flag("source_model", "NAME"),
+    Flag("source_loras", "NAMES"),
+    Flag("gguf_filename", "NAME"),
+    Flag("overwrite_models", ""),
+    Flag("weight-format", "NAME"),
+    Flag("extra_quantization_params", "PARAMS"),
+    Flag("task", "NAME"),
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"error parsing options: {message}")
+
+
+def main(
+    argv: Sequence[str] | None = None, run: Callable[[Settings], int] | None = None
+) -> int:
+    """Serve what `argv` says until stopped; returns the exit code.
+
+    `run` serves; without one it is that of `ovms_mp.app`.
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    parser = _parser()
+    try:
+        given = _parse(parser, arguments)
+        if not arguments or "help" in given:
+            print(parser.format_help(), end="")
+            return 0
+        if "version" in given:
+            print(f"ovms_mp {__version__}")
+            return 0
+        settings = _settings(given)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return EX_USAGE
+    try:
+        with logging_to(settings.log_level, settings.log_path):
+            _log_what_is_missing(given, settings)
+            return _serve(settings, run or _run_app)
+    except OSError as error:
+        print(f"log_path cannot be written: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="ovms-mp",
+        description="Serves MediaPipe graphs and OpenVINO models over KServe v2.",
+        usage="%(prog)s (--config_path FILE | --model_name NAME --model_path PATH) ...",
+        add_help=False,
+        allow_abbrev=False,
+    )
+    about = parser.add_argument_group("about")
+    about.add_argument("-h", "--help", action="store_const", const="true")
+    about.add_argument("--version", action="store_const", const="true")
+    groups = {
+        **_GROUPS,
+        "accepted without effect": tuple(
+            replace(flag, help=why) for flag, why in _IN_VAIN.items()
+        ),
+        "not supported": (*_UNSUPPORTED, *_OTHER_MODES),
+    }
+    for title, flags in groups.items():
+        group = parser.add_argument_group(title)
+        for flag in flags:
+            # Every value stays text. OVMS's switches take one too: --pull=true.
+            group.add_argument(
+                f"--{flag.name}",
+                dest=flag.name,
+                metavar=flag.metavar or "true|false",
+                help=flag.help,
+                nargs=None if flag.metavar else "?",
+                const=None if flag.metavar else "true",
+            )
+    return parser
+
+
+def _parse(parser: _Parser, arguments: Sequence[str]) -> dict[str, str]:
+    values: dict[str, str | None] = vars(parser.parse_args(arguments))
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _settings(given: Mapping[str, str]) -> Settings:
+    for flag in _OTHER_MODES:
+        if flag.name in given:
+            raise UsageError(f"--{flag.name} is not supported in this version")
+    settings = settings_from(given)
+    for flag, harmless in _UNSUPPORTED.items():
+        if given.get(flag.name, "") not in harmless:
+            raise UsageError(f"--{flag.name} is not supported in this version")
+    return settings
+
+
+def _log_what_is_missing(given: Mapping[str, str], settings: Settings) -> None:
+    if settings.file_system_poll_wait_seconds:
+        log.info("Changes of files are not watched in this version: restart to apply")
+    for flag, why in _IN_VAIN.items():
+        if flag.name in given:
+            log.warning("--%s has no effect: %s", flag.name, why)
+
+
+def _serve(settings: Settings, run: Callable[[Settings], int]) -> int:
+    try:
+        return run(settings)
+    except (ServingError, UsageError, OSError) as error:
+        log.error("The server cannot start: %s", error)
+    except Exception:
+        log.exception("The server failed")
+    return 1
+
+
+def _run_app(settings: Settings) -> int:
+    # Here, so that --help and wrong usage need not wait for OpenVINO and gRPC.
+    from ovms_mp import app
+
+    return app.run(settings)

@@ -1,0 +1,256 @@
+"""What to serve, and from where, as frozen values; defaults and rules for relative paths
+are OVMS's.
+
+An entry that cannot be served as written is refused alone, as a `Problem`; the others
+are served. Of two definitions of a name the first counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.repository import document
+from ovms_mp.repository.document import Scalar
+from ovms_mp.repository.models import is_file
+from ovms_mp.repository.schema import (
+    DEFAULT_DEVICE,
+    GraphEntry,
+    ModelEntry,
+    MonitoringSpec,
+    PluginConfig,
+    parse_config,
+    parse_subconfig,
+)
+from ovms_mp.repository.versions import DEFAULT_POLICY, VersionPolicy
+
+__all__ = (
+    "GraphSpec",
+    "ModelSpec",
+    "MonitoringSpec",
+    "PluginConfig",
+    "Problem",
+    "RepositoryConfig",
+    "graph_home",
+    "local_path",
+    "read",
+)
+
+GRAPH_FILE: Final = "graph.pbtxt"
+SUBCONFIG_FILE: Final = "subconfig.json"
+FALLBACK_SUBCONFIG_FILE: Final = "config.json"
+MAX_NIREQ: Final = 100_000
+
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model to serve: a directory of version directories, or a model file.
+
+    `nireq` is None where OpenVINO is to choose.
+    """
+
+    name: str
+    base_path: Path
+    version_policy: VersionPolicy = DEFAULT_POLICY
+    nireq: int | None = None
+    target_device: str = DEFAULT_DEVICE
+    plugin_config: PluginConfig = field(default_factory=dict[str, Scalar])
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSpec:
+    """A graph to serve. `base_path` is its directory, `graph_path` its pbtxt, and
+    `subconfig` the file that named its models, None if there is none.
+    """
+
+    name: str
+    base_path: Path
+    graph_path: Path
+    subconfig: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is not served as written, and why. Details may name paths."""
+
+    subject: str
+    error: ServingError
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryConfig:
+    """What one reading of the configuration said.
+
+    Names are unique among models, and among graphs. That no graph has a model's name is
+    for the catalog to see. Models of the config itself come before those of subconfigs.
+    """
+
+    models: tuple[ModelSpec, ...] = ()
+    graphs: tuple[GraphSpec, ...] = ()
+    metrics: MonitoringSpec | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+def read(source: Path | ModelSpec) -> RepositoryConfig:
+    """What a config.json says, or the one servable at a spec's base path: a graph if
+    there is a graph.pbtxt, else a model.
+
+    Raises ServingError, FILE_INVALID or JSON_INVALID, if the config cannot be read or
+    breaks its schema. A subconfig that does is a problem of its graph only.
+    """
+    reading = _Reading()
+    if isinstance(source, ModelSpec):
+        reading.single(source)
+    else:
+        reading.config(source.absolute())
+    return RepositoryConfig(
+        tuple(reading.models.values()),
+        tuple(reading.graphs.values()),
+        reading.metrics,
+        tuple(reading.problems),
+    )
+
+
+def graph_home(base_path: Path) -> Path | None:
+    """The directory that holds graph.pbtxt: `base_path` or, as model mesh has it, the
+    `1` in it; None where there is no graph.
+    """
+    for home in (base_path, base_path / "1"):
+        if is_file(home / GRAPH_FILE):
+            return home
+    return None
+
+
+def local_path(text: str, base: Path) -> Path:
+    """`text` as a path, relative to `base`. Raises ServingError if it is a URL."""
+    url = _URL.match(text)
+    if url is not None:
+        details = f"{url[1]}:// is not supported yet, only local paths are"
+        raise ServingError(Status.NOT_IMPLEMENTED, details)
+    return base / text
+
+
+class _Reading:
+    """One reading, as it grows."""
+
+    def __init__(self) -> None:
+        self.models: dict[str, ModelSpec] = {}
+        self.graphs: dict[str, GraphSpec] = {}
+        self.metrics: MonitoringSpec | None = None
+        self.problems: list[Problem] = []
+
+    def single(self, spec: ModelSpec) -> None:
+        """A servable by itself; it has no settings of its own if it is a graph."""
+        base_path = spec.base_path.absolute()
+        if graph_home(base_path) is None:
+            self.models[spec.name] = replace(spec, base_path=base_path)
+        else:
+            self._graph(GraphEntry(spec.name, str(base_path)), base_path)
+
+    def config(self, file: Path) -> None:
+        """A config.json: all its own models first, then its graphs and theirs."""
+        written = parse_config(document.read(file))
+        self.metrics = written.monitoring
+        for where in written.unsupported:
+            with self._problems_of(where):
+                raise ServingError(Status.NOT_IMPLEMENTED, "not supported yet")
+        graphs = list(written.graphs)
+        for entry in written.models:
+            with self._problems_of(entry.graph.name):
+                if _is_graph(entry.graph, file.parent):
+                    graphs.append(entry.graph)
+                else:
+                    self._model(entry, file.parent)
+        for entry in graphs:
+            with self._problems_of(entry.name):
+                self._graph(entry, file.parent, file)
+
+    def _model(self, entry: ModelEntry, directory: Path) -> None:
+        spec = _model_spec(entry, directory)
+        if self.models.setdefault(spec.name, spec) != spec:
+            details = "the name is taken by a model with other settings"
+            raise ServingError(Status.MODEL_NOT_LOADED, details)
+
+    def _graph(
+        self, entry: GraphEntry, directory: Path, config: Path | None = None
+    ) -> None:
+        spec = _graph_spec(entry, directory, config)
+        if self.graphs.setdefault(spec.name, spec) != spec:
+            raise ServingError(Status.MEDIAPIPE_GRAPH_NAME_OCCUPIED, spec.name)
+        if spec.subconfig is not None:
+            # All of it is parsed before any of it counts.
+            for model in parse_subconfig(document.read(spec.subconfig)):
+                with self._problems_of(model.graph.name):
+                    self._model(model, spec.subconfig.parent)
+
+    @contextmanager
+    def _problems_of(self, subject: str) -> Generator[None]:
+        try:
+            yield
+        except ServingError as error:
+            self.problems.append(Problem(subject, error))
+
+
+def _is_graph(entry: GraphEntry, directory: Path) -> bool:
+    # Only a graph can have a graph_path, whether or not its file is there.
+    return (
+        bool(entry.graph_path) or graph_home(_base_path(entry, directory)) is not None
+    )
+
+
+def _model_spec(entry: ModelEntry, directory: Path) -> ModelSpec:
+    if entry.unsupported:
+        details = f"{entry.unsupported[0]}: not supported yet"
+        raise ServingError(Status.NOT_IMPLEMENTED, details)
+    if entry.nireq > MAX_NIREQ:
+        details = f"Nireq parameter too high: {entry.nireq}, at most {MAX_NIREQ}"
+        raise ServingError(Status.MODEL_NOT_LOADED, details)
+    return ModelSpec(
+        entry.graph.name,
+        _base_path(entry.graph, directory),
+        entry.version_policy,
+        entry.nireq or None,
+        entry.target_device,
+        entry.plugin_config,
+    )
+
+
+def _graph_spec(entry: GraphEntry, directory: Path, config: Path | None) -> GraphSpec:
+    base_path = _base_path(entry, directory)
+    if not entry.graph_path:
+        base_path = graph_home(base_path) or base_path
+    return GraphSpec(
+        entry.name,
+        base_path,
+        local_path(entry.graph_path or GRAPH_FILE, base_path),
+        _subconfig(entry, base_path, config),
+    )
+
+
+def _subconfig(entry: GraphEntry, base_path: Path, config: Path | None) -> Path | None:
+    named = local_path(entry.subconfig or SUBCONFIG_FILE, base_path)
+    if is_file(named):
+        return named
+    fallback = base_path / FALLBACK_SUBCONFIG_FILE
+    if not is_file(fallback):
+        return None
+    # A graph may lie beside the config that names it: that is not its subconfig.
+    return None if config is not None and fallback.samefile(config) else fallback
+
+
+def _base_path(entry: GraphEntry, directory: Path) -> Path:
+    if not entry.name:
+        raise ServingError(Status.PATH_INVALID, "the name is empty")
+    if entry.base_path:
+        return local_path(entry.base_path, directory)
+    if entry.name.startswith("/") or ".." in PurePosixPath(entry.name).parts:
+        details = "the name leads out of the config's directory; give a base_path"
+        raise ServingError(Status.PATH_INVALID, details)
+    return directory / entry.name

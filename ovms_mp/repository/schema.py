@@ -1,0 +1,176 @@
+"""The schema of config.json and of a graph's subconfig: what is written, not yet what it
+means. A document that breaks it is refused whole (OVMS).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from ovms_mp.repository.document import Node, Scalar
+from ovms_mp.repository.versions import DEFAULT_POLICY, VersionPolicy, parse_policy
+
+PluginConfig: TypeAlias = Mapping[str, Scalar]
+
+DEFAULT_DEVICE: Final = "CPU"
+
+_NO_VALUE: Final = object()
+# Known to OVMS, not to this version, and able to change answers; with the value that
+# changes none.
+_UNSUPPORTED_KEYS: Final[Mapping[str, object]] = {
+    "batch_size": 0,
+    "shape": _NO_VALUE,
+    "layout": _NO_VALUE,
+    "custom_loader_options": _NO_VALUE,
+    "stateful": False,
+    "idle_sequence_cleanup": True,
+    "low_latency_transformation": False,
+    "max_sequence_number": 500,
+}
+_UNSUPPORTED_SECTIONS: Final = (
+    "pipeline_config_list",
+    "custom_node_library_config_list",
+    "custom_loader_config_list",
+)
+_GRAPH_KEYS: Final = ("name", "base_path", "graph_path", "subconfig")
+_MODEL_KEYS: Final = (
+    *_GRAPH_KEYS,
+    "model_version_policy",
+    "nireq",
+    "target_device",
+    "plugin_config",
+    "allow_cache",
+    *_UNSUPPORTED_KEYS,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GraphEntry:
+    """What an entry says of a graph; `""` where it says nothing."""
+
+    name: str
+    base_path: str = ""
+    graph_path: str = ""
+    subconfig: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """An entry of model_config_list: a graph if there is one at its base path, else a
+    model. `unsupported` are the places of keys that this version cannot honour.
+    """
+
+    graph: GraphEntry
+    version_policy: VersionPolicy
+    nireq: int
+    target_device: str
+    plugin_config: PluginConfig
+    unsupported: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MonitoringSpec:
+    """The wish for metrics; `families` None means the default ones."""
+
+    is_enabled: bool
+    families: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigDocument:
+    """A config.json as written. `unsupported` are the places of sections that hold
+    something which this version cannot honour.
+    """
+
+    models: tuple[ModelEntry, ...]
+    graphs: tuple[GraphEntry, ...]
+    monitoring: MonitoringSpec | None
+    unsupported: tuple[str, ...]
+
+
+def parse_config(root: Node) -> ConfigDocument:
+    """A config.json. Raises ServingError (JSON_INVALID) naming the place."""
+    known = (
+        "model_config_list",
+        "mediapipe_config_list",
+        "monitoring",
+        *_UNSUPPORTED_SECTIONS,
+    )
+    sections = root.members(known, ("model_config_list",))
+    graphs = sections.get("mediapipe_config_list")
+    monitoring = sections.get("monitoring")
+    return ConfigDocument(
+        _models(sections["model_config_list"]),
+        tuple(
+            _graph(node.members(_GRAPH_KEYS, ("name",)))
+            for node in (graphs.elements() if graphs else ())
+        ),
+        _monitoring(monitoring) if monitoring else None,
+        tuple(
+            sections[name].where
+            for name in _UNSUPPORTED_SECTIONS
+            if name in sections and sections[name].elements()
+        ),
+    )
+
+
+def parse_subconfig(root: Node) -> tuple[ModelEntry, ...]:
+    """A graph's subconfig, which names its models and nothing else."""
+    section = "model_config_list"
+    return _models(root.members((section,), (section,))[section])
+
+
+def parse_plugin_config(node: Node) -> PluginConfig:
+    """A plugin_config: an object of strings, numbers and booleans."""
+    return {key: member.scalar() for key, member in node.mapping().items()}
+
+
+def _models(section: Node) -> tuple[ModelEntry, ...]:
+    return tuple(
+        _model(entry.members(("config",), ("config",))["config"])
+        for entry in section.elements()
+    )
+
+
+def _model(node: Node) -> ModelEntry:
+    keys = node.members(_MODEL_KEYS, ("name",))
+    policy = keys.get("model_version_policy")
+    nireq = keys.get("nireq")
+    device = keys.get("target_device")
+    plugin_config = keys.get("plugin_config")
+    if "allow_cache" in keys:
+        # There is no model cache that it could allow; answers are the same.
+        keys["allow_cache"].boolean()
+    return ModelEntry(
+        _graph(keys),
+        parse_policy(policy) if policy else DEFAULT_POLICY,
+        nireq.integer() if nireq else 0,
+        (device.text() if device else "") or DEFAULT_DEVICE,
+        parse_plugin_config(plugin_config) if plugin_config else {},
+        tuple(
+            keys[name].where
+            for name, harmless in _UNSUPPORTED_KEYS.items()
+            if name in keys and not _is_same(keys[name].value, harmless)
+        ),
+    )
+
+
+def _graph(keys: Mapping[str, Node]) -> GraphEntry:
+    texts = {name: keys[name].text() for name in _GRAPH_KEYS if name in keys}
+    return GraphEntry(**texts)
+
+
+def _monitoring(node: Node) -> MonitoringSpec:
+    metrics = node.members(("metrics",), ("metrics",))["metrics"]
+    keys = metrics.members(("enable", "metrics_list"), ("enable",))
+    families = keys.get("metrics_list")
+    return MonitoringSpec(
+        keys["enable"].boolean(),
+        tuple(f.text() for f in families.elements()) if families else None,
+    )
+
+
+def _is_same(value: object, other: object) -> bool:
+    # In JSON false is not 0, in Python it is.
+    return type(value) is type(other) and value == other

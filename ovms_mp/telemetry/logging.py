@@ -1,0 +1,119 @@
+"""The one place that configures logging: OVMS's line, and no text can forge a second.
+
+A line is `[2026-11-22 21:14:55.123][serving][info] text`. Control characters are shown as
+escapes; what follows the first line of an exception is indented.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TRACE: Final = 5
+"""Finer than DEBUG: one line per packet is in order."""
+
+LEVELS: Final = {
+    "TRACE": TRACE,
+    "DEBUG": logging.DEBUG,
+    "INFO": logging.INFO,
+    "WARNING": logging.WARNING,
+    "ERROR": logging.ERROR,
+}
+"""The values of --log_level."""
+
+# These describe themselves at DEBUG and INFO: of use to who debugs them, not a server.
+_CHATTERS: Final = ("asyncio", "grpc", "uvicorn")
+
+# Everything that a terminal or a log viewer could take for more than text: C0 and C1
+# controls, line separators, direction marks, and surrogates, which no file can hold.
+_UNSAFE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+class OvmsFormatter(logging.Formatter):
+    """Formats a record as OVMS prints it, in local time."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line; an exception's traceback follows on indented lines."""
+        date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
+        head = f"[{date}.{int(record.msecs):03d}][{_logger(record.name)}]"
+        line = f"{head}[{_level(record.levelno)}] {escape(record.getMessage())}"
+        if record.exc_info:
+            trace = self.formatException(record.exc_info)
+            # Only "\n": a message must not break a line by other means.
+            line += "".join(f"\n    {escape(part)}" for part in trace.split("\n"))
+        return line
+
+
+@contextmanager
+def logging_to(level: str, file: Path | None = None) -> Generator[None]:
+    """Within the block, log to standard output and, if given, to the end of `file`.
+
+    `level` is a key of LEVELS. Raises OSError if the file cannot be opened. Afterwards
+    the root logger is as it was.
+    """
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
+    if file is not None:
+        handlers.append(logging.FileHandler(file, encoding="utf-8"))
+    number = LEVELS[level]
+    restore = [_configure(name, max(number, logging.WARNING)) for name in _CHATTERS]
+    restore.append(_configure("", number))
+    root = logging.getLogger()
+    formatter = OvmsFormatter()
+    for handler in handlers:
+        handler.setFormatter(formatter)
+        root.addHandler(handler)
+    logging.captureWarnings(capture=True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(capture=False)
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
+        for logger, before in restore:
+            logger.setLevel(before)
+
+
+def escape(text: str) -> str:
+    r"""`text` without characters that could end a line or drive a terminal; they show
+    as `\n`, `\x1b` or `\u2028`.
+    """
+    return _UNSAFE.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def _configure(name: str, level: int) -> tuple[logging.Logger, int]:
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(level)
+    return logger, before
+
+
+def _logger(name: str) -> str:
+    first = name.partition(".")[0]
+    return "serving" if first == "ovms_mp" else escape(first)
+
+
+def _level(number: int) -> str:
+    for least, name in _NAMES:
+        if number >= least:
+            return name
+    return "trace"
+
+
+_NAMES: Final = (
+    (logging.CRITICAL, "critical"),
+    (logging.ERROR, "error"),
+    (logging.WARNING, "warning"),
+    (logging.INFO, "info"),
+    (logging.DEBUG, "debug"),
+)
