@@ -1,0 +1,222 @@
+"""The transport on public grpc.aio: one event loop in one thread carries every call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+import grpc
+import grpc.aio
+
+from ovms_mp.frontend.transport.aio_call import Context, UnaryCall
+from ovms_mp.frontend.transport.aio_loop import LoopThread
+from ovms_mp.frontend.transport.aio_stream import StreamCall
+from ovms_mp.frontend.transport.seam import (
+    Handler,
+    SessionFactory,
+    Stream,
+    Tls,
+    UnaryHandler,
+)
+
+# Binding and starting are local.
+_START_SECONDS: Final = 30.0
+
+RECEIVE_BYTES: Final = 4 << 20
+"""What a message of a client may have, unless told otherwise: gRPC's own default."""
+
+SEND_LIMIT: Final = 64
+"""Messages of a stream that may wait: a turn of the loop's worth of small ones."""
+
+_Method: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
+
+
+class AioServer:
+    """Serves `routes`, which map `/package.Service/Method` to handlers. See
+    `seam.Server`; `is_reserved` means nothing here, where all share one thread.
+
+    `addresses` are as gRPC writes them: `host:port`, `[v6]:port`, `unix:path`; port 0 is
+    a free one. They are bound at once and answer from `start` on. `options` are gRPC's
+    channel arguments and override what is set here, such as `grpc.so_reuseport`, which
+    is off: a second server on a port would silently get half of the calls.
+
+    Raises OSError naming the address that cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        routes: Mapping[str, Handler],
+        addresses: Sequence[str],
+        *,
+        max_receive_bytes: int = RECEIVE_BYTES,
+        max_send_bytes: int | None = None,
+        send_limit: int = SEND_LIMIT,
+        options: Sequence[tuple[str, str | int]] = (),
+        tls: Tls | None = None,
+    ) -> None:
+        self._max_send_bytes = max_send_bytes
+        self._send_limit = send_limit
+        self._methods = {
+            path: self._method(path, handler) for path, handler in routes.items()
+        }
+        self._arguments = {
+            "grpc.max_receive_message_length": max_receive_bytes,
+            # Checked before it comes to that, so that the client reads why.
+            "grpc.max_send_message_length": -1,
+            "grpc.so_reuseport": 0,
+            **dict(options),
+        }
+        self._in_flight = 0
+        self._is_started = False
+        self._filter = _Departures()
+        self._loop = LoopThread("grpc-aio")
+        try:
+            self._server, self._ports = self._loop.call(
+                self._listen(addresses, tls), _START_SECONDS
+            )
+        except BaseException:
+            self._loop.end_after(_nothing())
+            raise
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """See `seam.Server`."""
+        return self._ports
+
+    @property
+    def calls_in_flight(self) -> int:
+        """See `seam.Server`."""
+        return self._in_flight
+
+    def start(self) -> None:
+        """See `seam.Server`."""
+        self._loop.call(self._start(), _START_SECONDS)
+
+    def stop(self, grace: float = 0.0, patience: float = 10.0) -> bool:
+        """See `seam.Server`."""
+        if self._loop.is_here:
+            raise RuntimeError("a callback cannot wait for the end of its own server")
+        self._loop.end_after(self._end(grace))
+        return self._loop.join(grace + patience)
+
+    async def _listen(
+        self, addresses: Sequence[str], tls: Tls | None
+    ) -> tuple[grpc.aio.Server, tuple[int, ...]]:
+        server = grpc.aio.server(
+            handlers=[_Router(self._methods)], options=list(self._arguments.items())
+        )
+        try:
+            ports = tuple([_bind(server, address, tls) for address in addresses])
+        except OSError:
+            await _abandon(server)
+            raise
+        return server, ports
+
+    async def _start(self) -> None:
+        self._is_started = True
+        logging.getLogger("grpc._cython.cygrpc").addFilter(self._filter)
+        await self._server.start()
+
+    async def _end(self, grace: float) -> None:
+        if self._is_started:
+            await self._server.stop(grace)
+        else:
+            await _abandon(self._server)
+        # Handlers that were cancelled are still to be told so: grpcio does not wait for
+        # them, but the loop does.
+        logging.getLogger("grpc._cython.cygrpc").removeFilter(self._filter)
+
+    def _method(self, path: str, handler: Handler) -> _Method:
+        if isinstance(handler, Stream):
+            return grpc.stream_stream_rpc_method_handler(
+                self._stream(path, handler.factory)
+            )
+        # As a stream of requests: grpcio's unary methods never answer a client that
+        # sends no message, and it waits for ever.
+        return grpc.stream_unary_rpc_method_handler(self._unary(path, handler.handler))
+
+    def _unary(
+        self, path: str, handler: UnaryHandler
+    ) -> Callable[[object, Context], Awaitable[bytes]]:
+        async def serve(_: object, context: Context) -> bytes:
+            self._in_flight += 1
+            try:
+                call = UnaryCall(path, context, self._loop)
+                return await call.run(handler, self._max_send_bytes)
+            finally:
+                self._in_flight -= 1
+
+        return serve
+
+    def _stream(
+        self, path: str, factory: SessionFactory
+    ) -> Callable[[object, Context], Awaitable[None]]:
+        async def serve(_: object, context: Context) -> None:
+            self._in_flight += 1
+            try:
+                call = StreamCall(
+                    path,
+                    context,
+                    self._loop,
+                    send_limit=self._send_limit,
+                    max_send_bytes=self._max_send_bytes,
+                )
+                await call.run(factory)
+            finally:
+                self._in_flight -= 1
+
+        return serve
+
+
+class _Router(grpc.GenericRpcHandler):
+    """Finds a path's method. What is not there, grpcio answers UNIMPLEMENTED."""
+
+    def __init__(self, methods: Mapping[str, _Method]) -> None:
+        self._methods = methods
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Method | None:
+        return self._methods.get(handler_call_details.method)
+
+
+class _Departures(logging.Filter):
+    """Drops what grpcio logs when a client goes while its status is being sent: an error
+    with a traceback, for what any client may do as often as it likes.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = record.exc_info[0] if record.exc_info else None
+        return kind is None or not issubclass(kind, grpc.aio.InternalError)
+
+
+def _bind(server: grpc.aio.Server, address: str, tls: Tls | None) -> int:
+    try:
+        if tls is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, _credentials(tls))
+    except RuntimeError:
+        port = 0
+    if not port:
+        raise OSError(
+            f"cannot listen on {address}: it is taken, or not this machine's to take"
+        )
+    return port
+
+
+def _credentials(tls: Tls) -> grpc.ServerCredentials:
+    return grpc.ssl_server_credentials(
+        [(tls.key, tls.certificate)],
+        root_certificates=tls.client_roots,
+        require_client_auth=tls.client_roots is not None,
+    )
+
+
+async def _abandon(server: grpc.aio.Server) -> None:
+    """Free what a server holds that has not started: only one that did can stop."""
+    await server.start()
+    await server.stop(0)
+
+
+async def _nothing() -> None:
+    """Nothing to wait for."""

@@ -1,0 +1,85 @@
+"""An event loop lives in a thread of its own and ends when nothing runs on it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """A running event loop. Methods may be called from any thread."""
+
+    def __init__(self, name: str) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._background: set[asyncio.Task[None]] = set()
+        self._last: set[asyncio.Task[None]] = set()
+        self._thread.start()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the caller's thread is the loop's."""
+        return threading.current_thread() is self._thread
+
+    def post(self, callback: Callable[[], object]) -> None:
+        """Call `callback` on the loop, at once if the caller is there. Nothing happens
+        when the loop has ended.
+        """
+        if self.is_here:
+            callback()
+            return
+        with suppress(RuntimeError):  # the loop is closed, and what it served is gone
+            self.loop.call_soon_threadsafe(callback)
+
+    def call(self, coroutine: Coroutine[object, None, T], limit: float) -> T:
+        """Run `coroutine` on the loop and wait for its result, from another thread.
+
+        Raises what it raises, and TimeoutError after `limit` seconds.
+        """
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(limit)
+
+    def spawn(self, coroutine: Coroutine[object, None, None]) -> None:
+        """Run `coroutine` beside the caller, which is on the loop. It must not raise."""
+        # The loop itself refers weakly to its tasks.
+        task = self.loop.create_task(coroutine)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def end_after(self, coroutine: Coroutine[object, None, None]) -> None:
+        """End the loop when `coroutine` and everything else on it is done. May be
+        called more than once; then each coroutine runs.
+        """
+
+        async def end() -> None:
+            await coroutine
+            while others := asyncio.all_tasks() - self._last:
+                await asyncio.wait(others)
+            self.loop.stop()
+
+        def begin() -> None:
+            self._last.add(self.loop.create_task(end()))
+
+        try:
+            self.loop.call_soon_threadsafe(begin)
+        except RuntimeError:
+            coroutine.close()
+
+    def join(self, limit: float) -> bool:
+        """Wait until the loop has ended; False if it has not after `limit` seconds."""
+        self._thread.join(limit)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+            # Two may have asked for the end; the later one has nothing to wait for.
+            self.loop.run_until_complete(asyncio.gather(*self._last))
+        finally:
+            asyncio.set_event_loop(None)
+            self.loop.close()
