@@ -1,0 +1,40 @@
+"""What gRPC asks of whoever knows the servables."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ovms_mp.core.messages import InferRequest, InferResponse, ServableMetadata
+from ovms_mp.core.pending import Pending
+from ovms_mp.servable.base import StreamSession, StreamSink
+
+
+class Catalog(Protocol):
+    """All servables by name. Methods may be called from any thread and do not block;
+    those that take a name raise ServingError where that names nothing.
+    """
+
+    @property
+    def is_ready(self) -> bool:
+        """True when the server as a whole can do what its configuration says."""
+        ...
+
+    def names(self) -> tuple[str, ...]:
+        """What clients can ask for."""
+        ...
+
+    def is_servable_ready(self, name: str, version: str) -> bool:
+        """True when requests to `name` will be taken."""
+        ...
+
+    def metadata(self, name: str, version: str) -> ServableMetadata:
+        """What a servable takes and gives."""
+        ...
+
+    def infer(self, request: InferRequest) -> Pending[InferResponse]:
+        """Ask the servable that `request` names. See Servable.infer."""
+        ...
+
+    def open_stream(self, request: InferRequest, sink: StreamSink) -> StreamSession:
+        """Open a session on the graph that `request` names. See Servable."""
+        ...

@@ -1,0 +1,251 @@
+"""Messages of GRPCInferenceService become core.messages, and come from them, here.
+
+Small parts go through protobuf; raw contents are neither parsed nor built by it: a
+request's are views on the message, a response's are copied once, to the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import nan
+from typing import Final, TypeVar
+
+import numpy as np
+from google.protobuf.message import DecodeError, Message
+from ovms_mp_protos import kserve
+
+from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.messages import (
+    NO_PARAMETERS,
+    Buffer,
+    InferRequest,
+    InferResponse,
+    InputTensor,
+    Parameter,
+    ServableMetadata,
+    TypedValues,
+)
+from ovms_mp.frontend.grpc.wire import (
+    HARMLESS_SIZE,
+    MAX_RANK,
+    MalformedMessage,
+    Scan,
+    delimited,
+    scan,
+    varint,
+)
+from ovms_mp.servable.parameters import Uint64
+
+_M = TypeVar("_M", bound=Message)
+
+_RAW_OUTPUT_CONTENTS: Final = bytes([delimited(6)])
+_STREAM_INFER_RESPONSE: Final = bytes([delimited(2)])
+_BYTES_CONTENTS: Final = "bytes_contents"
+
+# InferTensorContents: field by field, the type of its elements on the wire.
+_ELEMENTS: Final = {
+    "bool_contents": np.dtype(np.bool_),
+    "int_contents": np.dtype("<i4"),
+    "int64_contents": np.dtype("<i8"),
+    "uint_contents": np.dtype("<u4"),
+    "uint64_contents": np.dtype("<u8"),
+    "fp32_contents": np.dtype("<f4"),
+    "fp64_contents": np.dtype("<f8"),
+    _BYTES_CONTENTS: None,
+}
+# Where KServe puts the values of a datatype; FP16 has no field.
+_FIELD_OF: Final = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": _BYTES_CONTENTS,
+}
+
+
+def parse(kind: type[_M], message: bytes) -> _M:
+    """`message` as a protobuf `kind`. Raises MalformedMessage if it is none."""
+    try:
+        return kind.FromString(message)
+    except DecodeError:
+        name = kind.DESCRIPTOR.full_name
+        raise MalformedMessage(f"Invalid message: it is no {name}") from None
+
+
+def decode_request(message: bytes) -> InferRequest:
+    """A ModelInferRequest, whose large data are views on `message`.
+
+    Raises MalformedMessage for what is none or breaks a limit (see `wire.scan`), and
+    ServingError for a shape with more dimensions than an array can have.
+    """
+    return request_of(scan(message) if len(message) > HARMLESS_SIZE else Scan(message))
+
+
+def request_of(found: Scan) -> InferRequest:
+    """The request whose parts were `found`; protobuf finds those that a scan did not.
+
+    Raises as `decode_request`.
+    """
+    parsed = parse(kserve.ModelInferRequest, found.rest)
+    raw = found.raw or tuple(parsed.raw_input_contents)
+    return InferRequest(
+        model_name=parsed.model_name,
+        model_version=parsed.model_version,
+        id=parsed.id,
+        parameters=_decode_parameters(parsed.parameters),
+        inputs=tuple(
+            [
+                _decode_input(tensor, index, raw, found)
+                for index, tensor in enumerate(parsed.inputs)
+            ]
+        ),
+        raw_count=len(raw),
+    )
+
+
+def encode_response(response: InferResponse) -> bytes:
+    """A ModelInferResponse: each output's data as its raw contents."""
+    return b"".join(_response_parts(response))
+
+
+def encode_stream_response(response: InferResponse) -> bytes:
+    """A ModelStreamInferResponse with `response` in it."""
+    parts = _response_parts(response)
+    size = sum(map(_size, parts))
+    return b"".join((_STREAM_INFER_RESPONSE, varint(size), *parts))
+
+
+def encode_stream_error(text: str, code: str, request: InferRequest | None) -> bytes:
+    """A ModelStreamInferResponse that says why one request, if it is known, failed.
+
+    Clients raise on its `error_message`; the response in it tells which request was
+    meant, and the gRPC code's name in the parameter `error_code`.
+    """
+    message = kserve.ModelStreamInferResponse(error_message=text)
+    message.infer_response.parameters["error_code"].string_param = code
+    if request is not None:
+        message.infer_response.model_name = request.model_name
+        message.infer_response.id = request.id
+    return message.SerializeToString()
+
+
+def encode_metadata(metadata: ServableMetadata) -> bytes:
+    """A ModelMetadataResponse."""
+    message = kserve.ModelMetadataResponse(
+        name=metadata.name, versions=metadata.versions, platform=metadata.platform
+    )
+    for tensors, infos in (
+        (message.inputs, metadata.inputs),
+        (message.outputs, metadata.outputs),
+    ):
+        for info in infos:
+            tensors.add(name=info.name, datatype=info.datatype, shape=info.shape)
+    return message.SerializeToString()
+
+
+def _decode_input(
+    tensor: kserve.ModelInferRequest.InferInputTensor,
+    index: int,
+    raw: tuple[Buffer, ...],
+    found: Scan,
+) -> InputTensor:
+    if len(tensor.shape) > MAX_RANK:
+        raise ServingError(
+            Status.INVALID_NO_OF_SHAPE_DIMENSIONS,
+            f"Expected: at most {MAX_RANK}; Actual: {len(tensor.shape)}; input name:"
+            f" {tensor.name}",
+        )
+    contents_field, contents = found.packed.get(index) or _decode_contents(tensor)
+    return InputTensor(
+        name=tensor.name,
+        datatype=tensor.datatype,
+        shape=tuple(tensor.shape),
+        raw=raw[index] if index < len(raw) else None,
+        contents=contents,
+        contents_field=contents_field,
+        parameters=_decode_parameters(tensor.parameters),
+    )
+
+
+def _decode_contents(
+    tensor: kserve.ModelInferRequest.InferInputTensor,
+) -> tuple[str, TypedValues | None]:
+    """The field that belongs to the datatype, or else the first that is not empty."""
+    if not tensor.HasField("contents"):
+        return "", None
+    for name in (_FIELD_OF.get(tensor.datatype, _BYTES_CONTENTS), *_ELEMENTS):
+        values = getattr(tensor.contents, name)
+        if not values:
+            continue
+        dtype = _ELEMENTS[name]
+        if dtype is None:
+            return name, list(values)
+        return name, np.fromiter(values, dtype, len(values))
+    return "", None
+
+
+def _decode_parameters(
+    parameters: Mapping[str, kserve.InferParameter],
+) -> Mapping[str, Parameter]:
+    if not parameters:
+        return NO_PARAMETERS
+    return {name: _decode_parameter(value) for name, value in parameters.items()}
+
+
+def _decode_parameter(value: kserve.InferParameter) -> Parameter:
+    match value.WhichOneof("parameter_choice"):
+        case "bool_param":
+            return value.bool_param
+        case "int64_param":
+            return value.int64_param
+        case "string_param":
+            return value.string_param
+        case "uint64_param":
+            return Uint64(value.uint64_param)
+        case "double_param":
+            return value.double_param
+        case _:
+            # Says nothing, and is of no type that a timestamp or side packet may have.
+            return nan
+
+
+def _response_parts(response: InferResponse) -> list[Buffer]:
+    """The wire's pieces of a ModelInferResponse, in order."""
+    head = kserve.ModelInferResponse(
+        model_name=response.model_name,
+        model_version=response.model_version,
+        id=response.id,
+    )
+    for name, value in response.parameters.items():
+        _encode_parameter(head.parameters[name], value)
+    for output in response.outputs:
+        head.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
+    parts: list[Buffer] = [head.SerializeToString()]
+    for output in response.outputs:
+        parts += (_RAW_OUTPUT_CONTENTS, varint(_size(output.data)), output.data)
+    return parts
+
+
+def _encode_parameter(parameter: kserve.InferParameter, value: Parameter) -> None:
+    match value:
+        case bool():
+            parameter.bool_param = value
+        case Uint64():
+            parameter.uint64_param = value
+        case int():
+            parameter.int64_param = value
+        case float():
+            parameter.double_param = value
+        case str():
+            parameter.string_param = value
+
+
+def _size(data: Buffer) -> int:
+    return data.nbytes if isinstance(data, memoryview) else len(data)

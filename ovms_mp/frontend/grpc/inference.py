@@ -1,0 +1,110 @@
+"""A unary method of GRPCInferenceService decodes, asks the catalog, and encodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from ovms_mp_protos import kserve
+
+from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.messages import InferResponse
+from ovms_mp.core.pending import Pending
+from ovms_mp.frontend.grpc.catalog import Catalog
+from ovms_mp.frontend.grpc.codec import (
+    decode_request,
+    encode_metadata,
+    encode_response,
+    parse,
+)
+from ovms_mp.frontend.grpc.status import refusal
+from ovms_mp.frontend.transport.seam import Abort, Call, UnaryHandler
+
+SERVER_NAME: Final = "OpenVINO Model Server"
+
+
+class InferenceService:
+    """The unary methods, as handlers of a transport; they hold no state of a call."""
+
+    def __init__(self, catalog: Catalog, version: str) -> None:
+        self._catalog = catalog
+        self._version = version
+
+    def handlers(self) -> Mapping[str, UnaryHandler]:
+        """Each method by its path."""
+        return {
+            kserve.SERVER_LIVE: guarded(self.server_live),
+            kserve.SERVER_READY: guarded(self.server_ready),
+            kserve.SERVER_METADATA: guarded(self.server_metadata),
+            kserve.MODEL_READY: guarded(self.model_ready),
+            kserve.MODEL_METADATA: guarded(self.model_metadata),
+            kserve.MODEL_INFER: guarded(self.model_infer),
+        }
+
+    def server_live(self, message: bytes, call: Call) -> bytes:
+        """True: the process answers."""
+        parse(kserve.ServerLiveRequest, message)
+        return kserve.ServerLiveResponse(live=True).SerializeToString()
+
+    def server_ready(self, message: bytes, call: Call) -> bytes:
+        """Whether the server can do now what its configuration says."""
+        parse(kserve.ServerReadyRequest, message)
+        ready = self._catalog.is_ready
+        return kserve.ServerReadyResponse(ready=ready).SerializeToString()
+
+    def server_metadata(self, message: bytes, call: Call) -> bytes:
+        """OVMS's name, by which its clients know what they talk to, and our version."""
+        parse(kserve.ServerMetadataRequest, message)
+        response = kserve.ServerMetadataResponse(
+            name=SERVER_NAME, version=self._version
+        )
+        return response.SerializeToString()
+
+    def model_ready(self, message: bytes, call: Call) -> bytes:
+        """Whether a servable takes requests; NOT_FOUND if there is none."""
+        request = parse(kserve.ModelReadyRequest, message)
+        ready = self._catalog.is_servable_ready(request.name, request.version)
+        return kserve.ModelReadyResponse(ready=ready).SerializeToString()
+
+    def model_metadata(self, message: bytes, call: Call) -> bytes:
+        """What a servable takes and gives."""
+        request = parse(kserve.ModelMetadataRequest, message)
+        return encode_metadata(self._catalog.metadata(request.name, request.version))
+
+    def model_infer(self, message: bytes, call: Call) -> bytes | Pending[bytes]:
+        """The servable's answer. The end of the call, by deadline, cancellation or
+        disconnection, cancels what the servable is doing.
+        """
+        if call.time_remaining is not None and call.time_remaining <= 0:
+            raise ServingError(Status.DEADLINE_EXCEEDED)
+        response = self._catalog.infer(decode_request(message))
+        if response.is_settled:
+            return encode_response(response.value())
+        answer = Pending[bytes](on_cancel=response.cancel)
+        response.on_settled(lambda settled: _settle(answer, settled))
+        return answer
+
+
+def guarded(handler: UnaryHandler) -> UnaryHandler:
+    """`handler`, whose errors are those that clients may see."""
+
+    def guard(message: bytes, call: Call) -> bytes | Pending[bytes]:
+        try:
+            return handler(message, call)
+        except Abort:
+            raise
+        except Exception as error:
+            raise refusal(error) from error
+
+    return guard
+
+
+def _settle(answer: Pending[bytes], response: Pending[InferResponse]) -> None:
+    if answer.is_settled:
+        return  # the call ended first, and its cancellation settled the response
+    try:
+        encoded = encode_response(response.value())
+    except Exception as error:
+        answer.fail(refusal(error))
+    else:
+        answer.complete(encoded)

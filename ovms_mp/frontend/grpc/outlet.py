@@ -1,0 +1,166 @@
+"""A stream's answers leave in order; while its client reads slower than they come, the
+session is held and the client is not read.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from ovms_mp.frontend.grpc.status import Outcome, outcome_of
+from ovms_mp.frontend.transport.seam import Code, StreamCall
+from ovms_mp.servable.base import StreamSession
+
+# Answers on their way before the session is held: some video frames, or what a run
+# makes of small tensors between two looks at the wire. A thousand clients that do not
+# read cost 4 GiB at the worst.
+HOLD_BYTES: Final = 4 << 20
+HOLD_COUNT: Final = 64
+# A held session may have to finish the calculator call that it is in, however much that
+# sends. One that goes on beyond this does not obey.
+LIMIT_BYTES: Final = 256 << 20
+# Handed to the transport at a time: one on the wire, one ready behind it, and two for
+# the time that the news of a written one takes.
+IN_TRANSPORT: Final = 4
+# What an answer costs beside its bytes.
+_OVERHEAD: Final = 128
+
+SUCCESS: Final = Outcome(Code.OK, "")
+OVERFLOW: Final = Outcome(
+    Code.RESOURCE_EXHAUSTED,
+    "Resource exhausted - the graph sends more than the client reads",
+)
+
+
+class Outlet:
+    """What one stream sends, and when its client may. Methods may be called from any
+    thread and do not block; after the end of the stream they do nothing.
+
+    `_next` decides and `_turn` acts, one act at a time, so that writes, and holding and
+    releasing the session, keep their order whichever threads ask for them.
+    """
+
+    def __init__(self, call: StreamCall) -> None:
+        self._call = call
+        self._session: StreamSession | None = None
+        self._lock = threading.Lock()
+        self._is_turning = False
+        self._waiting: deque[bytes] = deque()
+        self._in_transport = 0
+        self._bytes = 0  # of both
+        self._credits = 0
+        self._is_held = False
+        self._outcome: Outcome | None = None
+        self._is_over = False
+
+    @property
+    def is_finished(self) -> bool:
+        """True once the end of the stream is settled, even if answers still leave."""
+        return self._is_over or self._outcome is not None
+
+    def attach(self, session: StreamSession) -> None:
+        """From now on hold and release `session`."""
+        with self._lock:
+            self._session = session
+        self._turn()
+
+    def put(self, message: bytes) -> None:
+        """Send `message` after all that were put before."""
+        with self._lock:
+            if self.is_finished:
+                return
+            self._waiting.append(message)
+            self._bytes += len(message) + _OVERHEAD
+            overflows = self._bytes > LIMIT_BYTES and len(self._waiting) > 1
+        if overflows:
+            self._break(OVERFLOW)
+        self._turn()
+
+    def allow_next(self) -> None:
+        """There is room for one more message of the client."""
+        with self._lock:
+            self._credits += 1
+        self._turn()
+
+    def finish(self, outcome: Outcome = SUCCESS) -> None:
+        """End the call with `outcome` once all that was put is sent."""
+        with self._lock:
+            if self.is_finished:
+                return
+            self._outcome = outcome
+        self._turn()
+
+    def close(self) -> None:
+        """The call has ended: nothing can be sent any more."""
+        with self._lock:
+            self._is_over = True
+            self._waiting.clear()
+
+    def _turn(self) -> None:
+        with self._lock:
+            if self._is_turning:
+                return  # who is at it sees what has changed
+            self._is_turning = True
+        while True:
+            with self._lock:
+                act = self._next()
+                if act is None:
+                    self._is_turning = False
+                    return
+            try:
+                act()
+            except Exception as error:
+                self._break(outcome_of(error))
+
+    def _next(self) -> Callable[[], object] | None:
+        """What is to be done now, noted as done. Under the lock."""
+        if self._is_over:
+            return None
+        if self._waiting and self._in_transport < IN_TRANSPORT:
+            self._in_transport += 1
+            return partial(self._write, self._waiting.popleft())
+        if self._outcome is not None:
+            if self._waiting:
+                return None
+            self._is_over = True
+            return partial(self._call.finish, *self._outcome)
+        is_congested = self._is_congested()
+        if self._session is not None and is_congested != self._is_held:
+            self._is_held = is_congested
+            return self._session.hold if is_congested else self._session.release
+        if self._credits and not is_congested:
+            self._credits -= 1
+            return self._call.request_next
+        return None
+
+    def _is_congested(self) -> bool:
+        # Half of what holds a session releases it: no change of mind at every answer.
+        share = 2 if self._is_held else 1
+        count = len(self._waiting) + self._in_transport
+        return count > HOLD_COUNT // share or self._bytes > HOLD_BYTES // share
+
+    def _write(self, message: bytes) -> None:
+        size = len(message) + _OVERHEAD
+        if not self._call.write(message, partial(self._written, size)):
+            self.close()
+
+    def _written(self, size: int, is_sent: bool) -> None:
+        with self._lock:
+            self._in_transport -= 1
+            self._bytes -= size
+        if not is_sent:
+            self.close()
+        self._turn()
+
+    def _break(self, outcome: Outcome) -> None:
+        """End the call without what waits, and the session with it."""
+        with self._lock:
+            if self._is_over:
+                return
+            self._waiting.clear()
+            self._outcome = outcome
+        if self._session is not None:
+            self._session.cancel()

@@ -1,0 +1,55 @@
+"""Every gRPC method that the server speaks is listed here, by its path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from ovms_mp_protos import kserve
+
+from ovms_mp.frontend.grpc.catalog import Catalog
+from ovms_mp.frontend.grpc.health import HealthService
+from ovms_mp.frontend.grpc.inference import InferenceService
+from ovms_mp.frontend.grpc.reflection import Reflection
+from ovms_mp.frontend.grpc.streaming import ModelStream
+from ovms_mp.frontend.transport.seam import Handler, stream, unary
+
+_INFERENCE: Final = "inference.GRPCInferenceService"
+_SERVICES: Final = (
+    _INFERENCE,
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+)
+
+
+def health_of(catalog: Catalog) -> HealthService:
+    """Health of what `catalog` serves; whoever changes it calls `notify`."""
+    return HealthService(catalog, (_INFERENCE,))
+
+
+def routes(
+    catalog: Catalog, health: HealthService, version: str
+) -> Mapping[str, Handler]:
+    """What a transport needs to serve `catalog`: a handler for each path.
+
+    `version` is the product's, for ServerMetadata.
+    """
+    reflection = Reflection(
+        kserve.pool.FindServiceByName(name).file for name in _SERVICES
+    )
+    unary_handlers = {
+        **InferenceService(catalog, version).handlers(),
+        **health.handlers(),
+    }
+    return {
+        # Health and metadata are answered whatever a ModelInfer is doing.
+        **{
+            path: unary(handler, is_reserved=path != kserve.MODEL_INFER)
+            for path, handler in unary_handlers.items()
+        },
+        kserve.MODEL_STREAM_INFER: stream(lambda: ModelStream(catalog)),
+        kserve.HEALTH_WATCH: stream(health.watch),
+        kserve.SERVER_REFLECTION_INFO: stream(reflection.session),
+        kserve.V1ALPHA_SERVER_REFLECTION_INFO: stream(reflection.session),
+    }

@@ -1,0 +1,112 @@
+"""ModelStreamInfer: the first request chooses the servable, and from then on the call
+is one client's session with it.
+
+As OVMS, with these differences: what ends a stream is sent at once, not after the next
+request; an error_message carries the request's id and a code; a message that cannot be
+parsed is an error_message too, since the stream it came on is intact.
+"""
+
+from __future__ import annotations
+
+from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.messages import InferRequest, InferResponse
+from ovms_mp.frontend.grpc.catalog import Catalog
+from ovms_mp.frontend.grpc.codec import (
+    decode_request,
+    encode_stream_error,
+    encode_stream_response,
+)
+from ovms_mp.frontend.grpc.outlet import Outlet
+from ovms_mp.frontend.grpc.status import outcome_of
+from ovms_mp.frontend.grpc.wire import MalformedMessage
+from ovms_mp.frontend.transport.seam import Session, StreamCall
+from ovms_mp.servable.base import StreamSession
+
+
+class ModelStream(Session):
+    """One ModelStreamInfer call: the transport's Session and the servable's StreamSink.
+
+    The transport calls `on_…` in its thread, one at a time; the servable's session
+    calls the others from any thread, one at a time.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._session: StreamSession | None = None
+
+    def on_open(self, call: StreamCall) -> None:
+        """Read the first request."""
+        self._outlet = Outlet(call)
+        self._outlet.allow_next()
+
+    def on_message(self, message: bytes) -> None:
+        """Open the session, or feed it."""
+        if self._outlet.is_finished:
+            return
+        try:
+            request = decode_request(message)
+            if self._session is not None:
+                self._session.feed(request)
+                return
+            self._session = self._catalog.open_stream(request, self)
+        except (MalformedMessage, ServingError) as error:
+            self._refuse(error)
+        except Exception as error:
+            self._fail(error)
+        else:
+            self._outlet.attach(self._session)
+
+    def on_half_close(self) -> None:
+        """Let the session finish what it has."""
+        if self._session is None:
+            error = ServingError(Status.MEDIAPIPE_UNINITIALIZED_STREAM_CLOSURE)
+            self._outlet.finish(outcome_of(error))
+        elif not self._outlet.is_finished:
+            self._session.half_close()
+
+    def on_cancel(self) -> None:
+        """Drop the session with all that it has, unless it has come to its end."""
+        is_finished = self._outlet.is_finished
+        self._outlet.close()
+        if self._session is not None and not is_finished:
+            self._session.cancel()
+
+    def response(self, response: InferResponse) -> None:
+        """See StreamSink."""
+        try:
+            self._outlet.put(encode_stream_response(response))
+        except Exception as error:
+            self._fail(error)
+
+    def error(self, error: ServingError, request: InferRequest) -> None:
+        """See StreamSink."""
+        self._report(error, request)
+
+    def room(self) -> None:
+        """See StreamSink."""
+        self._outlet.allow_next()
+
+    def finished(self, error: ServingError | None) -> None:
+        """See StreamSink."""
+        if error is None:
+            self._outlet.finish()
+        else:
+            self._outlet.finish(outcome_of(error))
+
+    def _refuse(self, error: MalformedMessage | ServingError) -> None:
+        """Without a session the stream has no sense; with one, it goes on."""
+        if self._session is None:
+            self._outlet.finish(outcome_of(error))
+            return
+        self._report(error, None)
+        self._outlet.allow_next()  # the room that the session gave was not taken
+
+    def _report(self, error: Exception, request: InferRequest | None) -> None:
+        code, text = outcome_of(error)
+        self._outlet.put(encode_stream_error(text, code.name, request))
+
+    def _fail(self, error: Exception) -> None:
+        """End the call for an error that nobody foresaw."""
+        self._outlet.finish(outcome_of(error))
+        if self._session is not None:
+            self._session.cancel()
