@@ -55,6 +55,8 @@ def _load_shared(config: GraphConfig, node: NodeDefinition) -> None:
     except ContractError as error:
         message = f'node "{node.info.name}": {error}'
         raise config.error(_INVALID, node.line, message) from error
+    except ServingError as error:
+        raise config.error(error.status, node.line, error.details) from error
 
 
 class _Node(NamedTuple):

@@ -78,8 +78,16 @@ class Catalog:
     is about to come is told to wait, not that there is no such thing.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        model_patience: float = MODEL_PATIENCE,
+        graph_patience: float = GRAPH_PATIENCE,
+    ) -> None:
         self._metrics = metrics
+        self._model_patience = model_patience
+        self._graph_patience = graph_patience
         self._lock = threading.Lock()
         self._models: dict[str, _Model] = {}
         self._graphs: dict[str, _Graph] = {}
@@ -270,12 +278,14 @@ class Catalog:
         """Try again at every change, until patience is over."""
         with self._lock:
             is_graph = request.model_name in self._graphs
-        late = Status.MODEL_VERSION_NOT_LOADED_YET
-        patience = MODEL_PATIENCE
+        late, patience = Status.MODEL_VERSION_NOT_LOADED_YET, self._model_patience
         if is_graph:
-            late, patience = Status.MEDIAPIPE_DEFINITION_NOT_LOADED_YET, GRAPH_PATIENCE
+            late = Status.MEDIAPIPE_DEFINITION_NOT_LOADED_YET
+            patience = self._graph_patience
         attempts: list[Pending[InferResponse]] = []
-        answer = Pending[InferResponse](lambda: [each.cancel() for each in attempts])
+        answer: Pending[InferResponse] = Pending(
+            lambda: [each.cancel() for each in attempts]
+        )
         timer = threading.Timer(patience, lambda: answer.fail(ServingError(late)))
         timer.daemon = True
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ovms_mp.calculator import Calculator, ContractError, Input, Output, Services
-from ovms_mp.core.errors import ServingError
+from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.graph import builder, config
 from ovms_mp.graph.registry import Registry
 from tests.unit.graph.support import define, registry
@@ -142,6 +142,23 @@ def test_what_a_node_loads_is_loaded_once_and_unloaded_when_a_later_one_fails():
     with pytest.raises(ServingError, match=r'graph\.pbtxt:2: node "bad": cannot'):
         builder.load(parsed, known, Path(), Services())
     assert told == ["load good", "unload good"]
+
+
+def test_what_a_calculator_refuses_to_load_keeps_its_status_and_gets_a_line():
+    class Refuses(Calculator):
+        value = Input(object)
+
+        @classmethod
+        def load(cls, node):
+            raise ServingError(Status.PYTHON_NODE_MISSING_NAME, "why")
+
+    known = Registry()
+    known.add("Refuses", Refuses, "the tests")
+    text = b'input_stream: "a"\nnode { calculator: "Refuses" input_stream: "a" }'
+    with pytest.raises(ServingError) as caught:
+        builder.load(config.parse(text, "graph.pbtxt"), known, Path(), Services())
+    assert caught.value.status is Status.PYTHON_NODE_MISSING_NAME
+    assert caught.value.details == "graph.pbtxt:2: why"
 
 
 def test_a_contract_that_makes_no_sense_is_refused_with_its_origin():
