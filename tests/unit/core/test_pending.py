@@ -65,8 +65,7 @@ def test_of_many_threads_one_settles():
     for _ in range(50):
         pending, won = Pending[int](), []
         threads = [
-            threading.Thread(target=settle, args=(pending, n, won))
-            for n in range(4)
+            threading.Thread(target=settle, args=(pending, n, won)) for n in range(4)
         ]
         for thread in threads:
             thread.start()

@@ -1,0 +1,203 @@
+"""Tensors go through a model: OpenVINOInferenceCalculator.
+
+    node {
+      calculator: "OpenVINOInferenceCalculator"
+      input_side_packet: "SESSION:session"    # InferenceSession
+      input_stream: "OVTENSOR:image"          # ndarray
+      output_stream: "OVTENSOR1:boxes"        # ndarray, at the timestamp of image
+      output_stream: "OVTENSOR2:scores"       # ndarray, at the timestamp of image
+      node_options: {
+        [type.googleapis.com/mediapipe.OpenVINOInferenceCalculatorOptions]: {
+          tag_to_input_tensor_names { key: "OVTENSOR" value: "data" }
+          tag_to_output_tensor_names { key: "OVTENSOR1" value: "boxes" }
+          tag_to_output_tensor_names { key: "OVTENSOR2" value: "scores" }
+        }
+      }
+    }
+
+A tag says what its stream carries, by its beginning: OVTENSORS, TENSORS and TFTENSORS
+vectors, which are lists of arrays; any other tag, and none, one array. A tag without an
+entry in the maps is itself the tensor's name; the key of a stream without a tag is "".
+
+A vector holds the tensors that `input_order_list` names, in that order; a vector that
+goes out those of `output_order_list`, or all outputs in the order of their names.
+Several inferences are under way at a time, what they give leaves in order.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast
+
+import numpy as np
+from ovms_mp_protos import graph
+
+from ovms_mp.calculator import (
+    Calculator,
+    ContractError,
+    InferenceSession,
+    Inputs,
+    Options,
+    Outputs,
+    SideInput,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ovms_mp.calculator import Context, InputPort, NodeInfo
+    from ovms_mp.calculator.ports import BoundPort
+    from ovms_mp.core.tensor import Array
+
+_OPTIONS = graph.OpenVINOInferenceCalculatorOptions
+_VECTORS: Final = ("OVTENSORS", "TENSORS", "TFTENSORS")
+_UNSUPPORTED: Final = "TFLITE_TENSOR"
+_ANYTHING: Final = cast("type[Any]", Any)
+
+PortT = TypeVar("PortT", bound="BoundPort[Any]")
+
+
+class _Stream(NamedTuple, Generic[PortT]):
+    """What one stream means to the model: the tensors `names`, as an array or as a
+    vector. A vector out without names stands for all outputs.
+    """
+
+    port: PortT
+    names: tuple[str, ...]
+    is_vector: bool
+
+
+class OpenVINOInferenceCalculator(Calculator):
+    """One inference for each set of inputs, with the model of the session.
+
+    Fails when a stream has no packet at the timestamp, when the tensors do not fit the
+    model (the session says why), and when the model lacks an output.
+    """
+
+    session = SideInput(InferenceSession, "SESSION")
+    inputs = Inputs(_ANYTHING)
+    outputs = Outputs(_ANYTHING)
+    options = Options(_OPTIONS)
+    timestamp_offset = 0
+    # Enough to keep two inferences under way while one more is prepared and one is
+    # consumed; more would only queue for the session's slots.
+    max_in_flight = 4
+
+    @classmethod
+    def check(cls, node: NodeInfo) -> None:
+        """Refuses what no model could make work."""
+        options = node.options.get(_OPTIONS.DESCRIPTOR.full_name, _OPTIONS())
+        names = options.tag_to_input_tensor_names
+        order = options.input_order_list
+        _check_side("input", node.inputs, names, order)
+        if not order and any(_is_vector(port.tag) for port in node.inputs):
+            raise ContractError("a vector of tensors needs input_order_list")
+        _check_inputs(_streams(node.inputs, names, order))
+        names = options.tag_to_output_tensor_names
+        _check_side("output", node.outputs, names, options.output_order_list)
+
+    def open(self, ctx: Context) -> None:
+        """Settle once which tensor each stream carries."""
+        options = self.options
+        self._model: InferenceSession = ctx.side(self.session)
+        self._sources = _streams(
+            self.inputs, options.tag_to_input_tensor_names, options.input_order_list
+        )
+        self._targets = _streams(
+            self.outputs, options.tag_to_output_tensor_names, options.output_order_list
+        )
+
+    def process(self, ctx: Context) -> None:
+        """Start an inference, go on when it is done."""
+        tensors: dict[str, Array] = {}
+        for source in self._sources:
+            payload = ctx[source.port]
+            arrays = _arrays(source, payload)
+            tensors.update(zip(source.names, arrays, strict=True))
+        ctx.wait(self._model.infer(tensors), partial(self._send, ctx))
+
+    def _send(self, ctx: Context, results: Mapping[str, Array]) -> None:
+        for port, names, is_vector in self._targets:
+            chosen = names or sorted(each.name for each in self._model.outputs)
+            arrays = [self._output(results, name) for name in chosen]
+            ctx.send(port, arrays if is_vector else arrays[0])
+
+    def _output(self, results: Mapping[str, Array], name: str) -> Array:
+        try:
+            return results[name]
+        except KeyError:
+            known = ", ".join(f'"{each}"' for each in results)
+            raise LookupError(
+                f'model "{self._model.name}" has no output "{name}", it has {known}'
+            ) from None
+
+
+def _is_vector(tag: str) -> bool:
+    return tag.startswith(_VECTORS)
+
+
+def _streams(
+    ports: Sequence[PortT], names: Mapping[str, str], order: Sequence[str]
+) -> tuple[_Stream[PortT], ...]:
+    return tuple(
+        _Stream(port, tuple(order), is_vector=True)
+        if _is_vector(port.tag)
+        else _Stream(port, (names.get(port.tag, port.tag),), is_vector=False)
+        for port in ports
+    )
+
+
+def _arrays(stream: _Stream[InputPort[Any]], payload: Any) -> Sequence[Array]:
+    label = stream.port.label
+    if not stream.is_vector:
+        if not isinstance(payload, np.ndarray):
+            what = type(payload).__name__
+            raise TypeError(f'input stream "{label}" carries {what}, not an array')
+        return (cast("Array", payload),)
+    vector = cast("list[object]", payload)
+    is_list = isinstance(payload, list)
+    if not is_list or not all(isinstance(each, np.ndarray) for each in vector):
+        raise TypeError(f'input stream "{label}" does not carry a list of arrays')
+    if len(vector) != len(stream.names):
+        raise ValueError(
+            f'input stream "{label}" carries {len(vector)} tensors, '
+            f"input_order_list names {len(stream.names)}"
+        )
+    return cast("list[Array]", vector)
+
+
+def _check_side(
+    side: str,
+    ports: Sequence[BoundPort[Any]],
+    names: Mapping[str, str],
+    order: Sequence[str],
+) -> None:
+    if names and order:
+        raise ContractError(
+            f"tag_to_{side}_tensor_names and {side}_order_list exclude each other"
+        )
+    tags = [port.tag for port in ports]
+    for port in ports:
+        tag = port.tag
+        if tag.startswith(_UNSUPPORTED):
+            raise ContractError(f'{side} stream "{port.label}": {tag} is not supported')
+        if tags.count(tag) > 1:
+            what = f"the tag {tag}" if tag else "no tag"
+            raise ContractError(f"{tags.count(tag)} {side} streams have {what}")
+        if not tag and not names.get(tag):
+            raise ContractError(
+                f'{side} stream "{port.label}" has no tag, so '
+                f'tag_to_{side}_tensor_names needs an entry with the key ""'
+            )
+
+
+def _check_inputs(streams: Sequence[_Stream[InputPort[Any]]]) -> None:
+    claimed: dict[str, str] = {}
+    for stream in streams:
+        for name in stream.names:
+            if name in claimed:
+                raise ContractError(
+                    f'input tensor "{name}" comes from two places: '
+                    f'"{claimed[name]}" and "{stream.port.label}"'
+                )
+            claimed[name] = stream.port.label

@@ -1,0 +1,118 @@
+"""Arrays become pyovms.Tensors or the other way: PyTensorOvTensorConverterCalculator.
+
+    node {
+      calculator: "PyTensorOvTensorConverterCalculator"
+      input_stream: "OVTENSOR:boxes"             # ndarray
+      output_stream: "OVMS_PY_TENSOR:py_boxes"   # pyovms.Tensor, same timestamp
+      node_options: {
+        [type.googleapis.com/mediapipe.PyTensorOvTensorConverterCalculatorOptions]: {
+          tag_to_output_tensor_names { key: "OVMS_PY_TENSOR" value: "py_boxes" }
+        }
+      }
+    }
+
+One stream in and one out, of these two tags, in either direction. The option names the
+Tensor that comes out; it is needed in that direction and ignored in the other. No data
+is copied unless it lies scattered in memory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, cast
+
+import numpy as np
+from ovms_mp_protos import graph
+
+from ovms_mp.calculator import Calculator, ContractError, Input, Options, Output
+from ovms_mp.calculator.pyovms import Tensor
+from ovms_mp.core.tensor import Array, Datatype, byte_size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ovms_mp.calculator import Context, NodeInfo
+
+_OPTIONS = graph.PyTensorOvTensorConverterCalculatorOptions
+_OV: Final = "OVTENSOR"
+_PY: Final = "OVMS_PY_TENSOR"
+
+
+class PyTensorOvTensorConverterCalculator(Calculator):
+    """Fails on an element type without a KServe datatype, and on a Tensor whose buffer
+    has not the size that its shape and datatype ask for.
+    """
+
+    array_in: Input[Array] = Input(np.ndarray, _OV, optional=True)
+    tensor_in = Input(Tensor, _PY, optional=True)
+    array_out: Output[Array] = Output(np.ndarray, _OV, optional=True)
+    tensor_out = Output(Tensor, _PY, optional=True)
+    options = Options(_OPTIONS)
+    timestamp_offset = 0
+
+    @classmethod
+    def check(cls, node: NodeInfo) -> None:
+        """One of each tag, and a name for a Tensor."""
+        inputs = [port.tag for port in node.inputs]
+        outputs = [port.tag for port in node.outputs]
+        if (inputs, outputs) not in (([_OV], [_PY]), ([_PY], [_OV])):
+            raise ContractError(
+                f"one input and one output stream are needed, {_OV} to {_PY} or "
+                f"{_PY} to {_OV}; given: {_listed(inputs)} to {_listed(outputs)}"
+            )
+        if outputs == [_PY] and not _tensor_names(node).get(_PY):
+            raise ContractError(
+                f'tag_to_output_tensor_names needs an entry with the key "{_PY}"'
+            )
+
+    def process(self, ctx: Context) -> None:
+        """Convert the packet there is."""
+        # Exactly one of the two inputs exists, and it is why process was called.
+        if self.node.inputs[0].tag == _OV:
+            name = self.options.tag_to_output_tensor_names[_PY]
+            ctx.send(self.tensor_out, _to_tensor(name, ctx[self.array_in]))
+        else:
+            ctx.send(self.array_out, _to_array(ctx[self.tensor_in]))
+
+
+def _tensor_names(node: NodeInfo) -> Mapping[str, str]:
+    options = node.options.get(_OPTIONS.DESCRIPTOR.full_name, _OPTIONS())
+    return options.tag_to_output_tensor_names
+
+
+def _listed(tags: list[str]) -> str:
+    return ", ".join(tag or "no tag" for tag in tags) or "none"
+
+
+def _to_tensor(name: str, array: object) -> Tensor:
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{_OV} carries {type(array).__name__}, not an array")
+    values = cast("Array", array)
+    if Datatype.from_dtype(values.dtype) is None:
+        raise ValueError(f"Undefined precision in input tensor: {values.dtype}")
+    # Handlers read dense memory with np.frombuffer. (ascontiguousarray alone would
+    # give an array without axes one.)
+    dense = np.ascontiguousarray(values).reshape(values.shape)
+    return Tensor(name, dense)
+
+
+def _to_array(tensor: object) -> Array:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{_PY} carries {type(tensor).__name__}, not a pyovms.Tensor")
+    datatype = Datatype.from_name(tensor.datatype)
+    if datatype is None:
+        raise ValueError(
+            f"Undefined precision in input python tensor: {tensor.datatype}"
+        )
+    for dimension in tensor.shape:
+        if dimension < 0:
+            raise ValueError(f"dimension negative during conversion: {dimension}")
+    expected = byte_size(tensor.shape, datatype)
+    if tensor.size != expected:
+        raise ValueError(
+            f"python buffer size: {tensor.size}; OV tensor size: {expected}; mismatch"
+        )
+    source: Array = np.asarray(tensor)
+    if not expected:
+        return np.empty(tensor.shape, datatype.dtype)
+    flat = np.ascontiguousarray(source).reshape(-1).view(np.uint8)
+    return flat.view(datatype.dtype).reshape(tensor.shape)
