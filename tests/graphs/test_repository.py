@@ -1,0 +1,65 @@
+"""Laws of building a mountable repository."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from graphs import repository
+
+
+def files(folder: Path) -> set[str]:
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+def served(folder: Path) -> list[str]:
+    config = json.loads((folder / "config.json").read_text())
+    assert config["model_config_list"] == []
+    return [each["name"] for each in config["mediapipe_config_list"]]
+
+
+def test_a_model_lies_in_a_directory_of_its_version(tmp_path: Path):
+    home = repository.add_model(tmp_path, "face_detection", version=3)
+    assert home == tmp_path / "face_detection"
+    assert files(tmp_path) == {
+        "face_detection/3/face_detection.xml",
+        "face_detection/3/face_detection.bin",
+    }
+
+
+def test_a_graph_brings_its_models_and_its_handler(tmp_path: Path):
+    home = repository.add_graph(tmp_path, "face_tracking")
+    assert home == tmp_path / "face_tracking"
+    model = "face_detection_short_range"
+    assert files(home) == {
+        "graph.pbtxt",
+        "objects.py",
+        "subconfig.json",
+        f"{model}/1/{model}.tflite",
+    }
+
+
+def test_the_config_serves_every_graph_that_was_added(tmp_path: Path):
+    repository.add_graph(tmp_path, "people_tracking")
+    assert served(tmp_path) == ["people_tracking"]
+    for _ in range(2):
+        repository.add_graph(tmp_path, "face_tracking")
+        assert served(tmp_path) == ["face_tracking", "people_tracking"]
+
+
+def test_every_graph_folder_can_be_added():
+    assert repository.names() == ["face_tracking", "people_tracking"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "nonsense", "../graphs/face_tracking"])
+def test_an_unknown_graph_is_refused_and_leaves_nothing(name: str, tmp_path: Path):
+    with pytest.raises(KeyError):
+        repository.add_graph(tmp_path, name)
+    assert files(tmp_path) == set()
+
+
+def test_the_script_says_what_it_takes(capsys: pytest.CaptureFixture[str]):
+    assert repository.main([]) == 2
+    assert "graphs: face_tracking, people_tracking" in capsys.readouterr().out
