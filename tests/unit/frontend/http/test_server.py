@@ -1,0 +1,180 @@
+"""The REST port, spoken to by a real client."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from http.client import HTTPConnection
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ovms_mp.frontend.http.app import build_app
+from ovms_mp.frontend.http.server import HttpServer
+from ovms_mp.telemetry.metrics import Metrics
+
+
+class Client:
+    """One request per connection."""
+
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self._address = (host, port)
+
+    def ask(self, method: str, path: str) -> tuple[int, str, bytes]:
+        """Status, content type and body."""
+        connection = HTTPConnection(*self._address, timeout=10)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            kind = response.getheader("content-type") or ""
+            return response.status, kind, response.read()
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def client(metrics: Metrics) -> Iterator[Client]:
+    server = HttpServer(build_app(metrics), ["127.0.0.1"], 0)
+    server.start()
+    try:
+        yield Client(server.port)
+    finally:
+        server.stop()
+
+
+def test_the_metrics_page_is_prometheus_text(client: Client, metrics: Metrics) -> None:
+    metrics.graph_opened("g")
+    status, kind, body = client.ask("GET", "/metrics")
+    assert status == 200
+    assert kind == "text/plain; version=0.0.4; charset=utf-8"
+    assert body == metrics.render()
+    assert b'ovms_current_graphs{name="g"} 1\n' in body
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "text"),
+    [
+        ("GET", "/", 400, "Invalid request URL"),
+        ("GET", "/metrics/", 400, "Invalid request URL"),
+        ("GET", "/metrics/x", 400, "Invalid request URL"),
+        ("GET", "/..%2fmetrics", 400, "Invalid request URL"),
+        ("POST", "/v2/models/m/infer", 400, "Invalid request URL"),
+        ("POST", "/metrics", 406, "Unsupported method"),
+        ("DELETE", "/metrics", 406, "Unsupported method"),
+        ("PUT", "/nowhere", 406, "Unsupported method"),
+    ],
+)
+def test_what_is_no_route_is_refused_as_ovms_does(
+    client: Client, method: str, path: str, status: int, text: str
+) -> None:
+    code, kind, body = client.ask(method, path)
+    assert (code, kind) == (status, "application/json")
+    assert json.loads(body) == {"error": text}
+
+
+def test_without_metrics_there_is_no_such_page() -> None:
+    server = HttpServer(build_app(Metrics.off()), ["127.0.0.1"], 0)
+    server.start()
+    try:
+        code, _, body = Client(server.port).ask("GET", "/metrics")
+    finally:
+        server.stop()
+    assert (code, json.loads(body)) == (400, {"error": "Invalid request URL"})
+
+
+def test_a_failing_route_says_nothing_of_its_reason() -> None:
+    async def fail(_: Request) -> Response:
+        raise RuntimeError("secret")
+
+    app = build_app(Metrics.off())
+    app.router.routes.append(Route("/fail", fail))
+    server = HttpServer(app, ["127.0.0.1"], 0)
+    server.start()
+    try:
+        code, _, body = Client(server.port).ask("GET", "/fail")
+    finally:
+        server.stop()
+    assert (code, json.loads(body)) == (500, {"error": "Internal server error"})
+
+
+def test_port_0_is_a_free_port_on_every_host() -> None:
+    server = HttpServer(build_app(Metrics()), ["127.0.0.1", "127.0.0.2"], 0)
+    server.start()
+    try:
+        assert server.port != 0
+        for host in ("127.0.0.1", "127.0.0.2"):
+            assert Client(server.port, host).ask("GET", "/metrics")[0] == 200
+    finally:
+        server.stop()
+
+
+def test_a_taken_port_is_told_with_its_address_and_nothing_is_kept() -> None:
+    with socket.create_server(("127.0.0.2", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = HttpServer(build_app(Metrics()), ["127.0.0.1", "127.0.0.2"], port)
+        expected = f"cannot listen on 127.0.0.2:{port}: Address already in use"
+        with pytest.raises(OSError, match=expected):
+            server.start()
+        # The first address, which was free, is so again.
+        socket.create_server(("127.0.0.1", port)).close()
+    server.stop()
+
+
+def test_a_host_without_an_address_is_told() -> None:
+    server = HttpServer(build_app(Metrics()), ["no-such-host.invalid"], 0)
+    with pytest.raises(OSError, match=r"cannot listen on no-such-host\.invalid: "):
+        server.start()
+
+
+def test_stopping_releases_thread_and_port() -> None:
+    before = threading.active_count()
+    server = HttpServer(build_app(Metrics()), ["127.0.0.1"], 0)
+    server.start()
+    assert threading.active_count() == before + 1
+    idle = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    server.stop()
+    server.stop()
+    assert threading.active_count() == before
+    with idle:
+        assert idle.recv(1) == b""
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.port), timeout=10)
+
+
+def test_a_request_being_answered_survives_the_stop() -> None:
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def slow(_: Request) -> Response:
+        has_begun.set()
+        may_end.wait(10)
+        return Response("done")
+
+    app = Starlette(routes=[Route("/slow", slow)])
+    server = HttpServer(app, ["127.0.0.1"], 0)
+    server.start()
+    idle = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    answers: list[tuple[int, str, bytes]] = []
+    asking = threading.Thread(
+        target=lambda: answers.append(Client(server.port).ask("GET", "/slow"))
+    )
+    asking.start()
+    assert has_begun.wait(10)
+    stopping = threading.Thread(target=server.stop)
+    stopping.start()
+    with idle:
+        # Stopping begins by hanging up on who has asked nothing.
+        assert idle.recv(1) == b""
+    may_end.set()
+    stopping.join(10)
+    asking.join(10)
+    assert [(status, body) for status, _, body in answers] == [(200, b"done")]

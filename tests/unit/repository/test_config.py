@@ -1,0 +1,237 @@
+"""Models of a config.json, its sections, and the single servable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ovms_mp.core.errors import Status
+from ovms_mp.repository.config import (
+    GraphSpec,
+    ModelSpec,
+    MonitoringSpec,
+    RepositoryConfig,
+    local_path,
+    read,
+)
+from ovms_mp.repository.versions import All, Latest
+from tests.unit.repository.support import graph_in, models, problems, write
+
+
+def test_a_model_has_the_defaults_of_ovms(config: Path) -> None:
+    read_config = read(write(config, models({"name": "m", "base_path": "/models/m"})))
+    assert read_config == RepositoryConfig(models=(ModelSpec("m", Path("/models/m")),))
+    (model,) = read_config.models
+    assert model.version_policy == Latest(1)
+    assert model.nireq is None
+    assert model.target_device == "CPU"
+    assert model.plugin_config == {}
+
+
+def test_a_model_is_as_its_entry_says(config: Path) -> None:
+    entry = {
+        "name": "m",
+        "base_path": "sub/m",
+        "model_version_policy": {"all": {}},
+        "nireq": 4,
+        "target_device": "AUTO:GPU,CPU",
+        "plugin_config": {"NUM_STREAMS": 2, "PERFORMANCE_HINT": "LATENCY", "X": True},
+        "allow_cache": True,
+    }
+    (model,) = read(write(config, models(entry))).models
+    assert model == ModelSpec(
+        "m",
+        config.parent / "sub/m",
+        All(),
+        4,
+        "AUTO:GPU,CPU",
+        {"NUM_STREAMS": 2, "PERFORMANCE_HINT": "LATENCY", "X": True},
+    )
+
+
+def test_a_model_without_base_path_is_beside_the_config(config: Path) -> None:
+    for entry in ({"name": "m"}, {"name": "m", "base_path": ""}):
+        (model,) = read(write(config, models(entry))).models
+        assert model.base_path == config.parent / "m"
+
+
+def test_nireq_0_leaves_the_choice_to_openvino(config: Path) -> None:
+    (model,) = read(write(config, models({"name": "m", "nireq": 0}))).models
+    assert model.nireq is None
+
+
+def test_an_empty_device_is_the_default_one(config: Path) -> None:
+    (model,) = read(write(config, models({"name": "m", "target_device": ""}))).models
+    assert model.target_device == "CPU"
+
+
+def test_paths_of_a_config_named_relatively_are_absolute(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(config, models({"name": "m", "base_path": "m"}))
+    monkeypatch.chdir(config.parent)
+    (model,) = read(Path("config.json")).models
+    assert model.base_path == config.parent / "m"
+
+
+@pytest.mark.parametrize("name", ["../m", "a/../../m", "/m", ".."])
+def test_a_name_alone_does_not_lead_out_of_the_config_directory(
+    config: Path, name: str
+) -> None:
+    found = read(write(config, models({"name": name}, {"name": "ok"})))
+    assert [m.name for m in found.models] == ["ok"]
+    (problem,) = found.problems
+    assert problem.subject == name
+    assert problem.error.status is Status.PATH_INVALID
+    assert read(write(config, models({"name": name, "base_path": "m"}))).problems == ()
+
+
+def test_a_servable_without_a_name_is_refused_alone(config: Path) -> None:
+    content = models({"name": "", "base_path": "m"}, {"name": "ok"})
+    found = read(write(config, content))
+    assert [m.name for m in found.models] == ["ok"]
+    assert problems(found) == [("", Status.PATH_INVALID, "the name is empty")]
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az", "azfs", "https"])
+def test_models_in_a_cloud_are_refused_alone(config: Path, scheme: str) -> None:
+    entry = {"name": "cloud", "base_path": f"{scheme}://key:secret@bucket/m"}
+    found = read(write(config, models(entry, {"name": "ok"})))
+    assert [m.name for m in found.models] == ["ok"]
+    details = f"{scheme}:// is not supported yet, only local paths are"
+    assert problems(found) == [("cloud", Status.NOT_IMPLEMENTED, details)]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("batch_size", 4),
+        ("batch_size", "auto"),
+        ("batch_size", False),
+        ("shape", "(1,3,224,224)"),
+        ("layout", {"in": "NHWC:NCHW"}),
+        ("custom_loader_options", {"loader_name": "l"}),
+        ("stateful", True),
+        ("idle_sequence_cleanup", False),
+        ("low_latency_transformation", True),
+        ("max_sequence_number", 7),
+    ],
+)
+def test_a_key_that_would_change_answers_refuses_its_model_alone(
+    config: Path, key: str, value: object
+) -> None:
+    found = read(write(config, models({"name": "m", key: value}, {"name": "ok"})))
+    assert [m.name for m in found.models] == ["ok"]
+    details = f"{config}: model_config_list[0].config.{key}: not supported yet"
+    assert problems(found) == [("m", Status.NOT_IMPLEMENTED, details)]
+
+
+def test_keys_with_their_default_values_are_accepted(config: Path) -> None:
+    entry = {
+        "name": "m",
+        "batch_size": 0,
+        "stateful": False,
+        "idle_sequence_cleanup": True,
+        "low_latency_transformation": False,
+        "max_sequence_number": 500,
+        "allow_cache": False,
+    }
+    found = read(write(config, models(entry)))
+    assert found.models == (ModelSpec("m", config.parent / "m"),)
+    assert found.problems == ()
+
+
+def test_a_nireq_that_ovms_finds_too_high_refuses_its_model_alone(config: Path) -> None:
+    entries = ({"name": "m", "nireq": 100_001}, {"name": "ok", "nireq": 100_000})
+    found = read(write(config, models(*entries)))
+    assert [m.name for m in found.models] == ["ok"]
+    details = "Nireq parameter too high: 100001, at most 100000"
+    assert problems(found) == [("m", Status.MODEL_NOT_LOADED, details)]
+
+
+def test_of_two_models_of_a_name_the_first_counts(config: Path) -> None:
+    entries = ({"name": "m", "base_path": "a"}, {"name": "m", "base_path": "b"})
+    found = read(write(config, models(*entries)))
+    assert found.models == (ModelSpec("m", config.parent / "a"),)
+    details = "the name is taken by a model with other settings"
+    assert problems(found) == [("m", Status.MODEL_NOT_LOADED, details)]
+
+
+def test_repeating_a_definition_word_for_word_is_no_problem(config: Path) -> None:
+    entry = {"name": "m", "base_path": "a", "plugin_config": {"NUM_STREAMS": 1}}
+    found = read(write(config, models(entry, entry)))
+    assert len(found.models) == 1
+    assert found.problems == ()
+
+
+def test_metrics_are_read_as_they_are_written(config: Path) -> None:
+    def monitoring(metrics: dict[str, Any]) -> MonitoringSpec | None:
+        return read(
+            write(config, models() | {"monitoring": {"metrics": metrics}})
+        ).metrics
+
+    assert read(write(config, models())).metrics is None
+    assert monitoring({"enable": True}) == MonitoringSpec(is_enabled=True)
+    assert monitoring({"enable": False, "metrics_list": ["a"]}) == MonitoringSpec(
+        is_enabled=False, families=("a",)
+    )
+    assert monitoring({"enable": True, "metrics_list": []}) == MonitoringSpec(
+        is_enabled=True, families=()
+    )
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "pipeline_config_list",
+        "custom_node_library_config_list",
+        "custom_loader_config_list",
+    ],
+)
+def test_a_section_that_is_not_supported_is_a_problem_unless_it_is_empty(
+    config: Path, section: str
+) -> None:
+    content = models({"name": "m"})
+    assert read(write(config, content | {section: []})).problems == ()
+    found = read(write(config, content | {section: [{"name": "x"}]}))
+    assert [m.name for m in found.models] == ["m"]
+    where = f"{config}: {section}"
+    assert problems(found) == [(where, Status.NOT_IMPLEMENTED, "not supported yet")]
+
+
+def test_a_directory_of_versions_is_a_model(tmp_path: Path) -> None:
+    (tmp_path / "m/1").mkdir(parents=True)
+    spec = ModelSpec("m", tmp_path / "m", nireq=2)
+    assert read(spec) == RepositoryConfig(models=(spec,))
+
+
+@pytest.mark.parametrize("home", ["g", "g/1"])
+def test_a_directory_with_a_graph_is_a_graph_with_its_subconfig(
+    tmp_path: Path, home: str
+) -> None:
+    directory = graph_in(tmp_path / home)
+    subconfig = write(directory / "subconfig.json", models({"name": "m"}))
+    found = read(ModelSpec("g", tmp_path / "g"))
+    assert found == RepositoryConfig(
+        (ModelSpec("m", directory / "m"),),
+        (GraphSpec("g", directory, directory / "graph.pbtxt", subconfig),),
+    )
+
+
+def test_a_relative_path_of_a_single_servable_is_made_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph_in(tmp_path / "g")
+    monkeypatch.chdir(tmp_path)
+    (model,) = read(ModelSpec("m", Path("m"))).models
+    assert model.base_path == tmp_path / "m"
+    (graph,) = read(ModelSpec("g", Path("g"))).graphs
+    assert graph.base_path == tmp_path / "g"
+
+
+def test_a_local_path_is_relative_to_its_base() -> None:
+    assert local_path("a/b", Path("/x")) == Path("/x/a/b")
+    assert local_path("/a/b", Path("/x")) == Path("/a/b")
+    assert local_path("c:/odd but no url", Path("/x")) == Path("/x/c:/odd but no url")

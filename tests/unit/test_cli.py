@@ -1,0 +1,201 @@
+"""The command line: exit codes, and which flags work, do nothing or are refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ovms_mp import __version__
+from ovms_mp.cli import EX_USAGE, main
+from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.repository.config import ModelSpec
+from ovms_mp.settings import Settings, UsageError
+
+# Every flag of OVMS 2024.0 and of its current main, with a value that is in order.
+WORKING = (
+    *("--port=9000", "--grpc_bind_address=127.0.0.1", "--rest_port=8000"),
+    *("--rest_bind_address=127.0.0.1", "--grpc_transport=aio"),
+    *("--grpc_channel_arguments=a=b", "--metrics_enable", "--metrics_list=x"),
+    *("--log_level=INFO", "--nireq=1", "--target_device=CPU", "--plugin_config={}"),
+    "--model_version_policy={}",
+)
+IN_VAIN = (
+    "--grpc_memory_quota=1000",
+    *("--grpc_workers=1", "--grpc_max_threads=4", "--rest_workers=4"),
+    *("--file_system_poll_wait_seconds=1", "--sequence_cleaner_poll_wait_minutes=5"),
+    *("--custom_node_resources_cleaner_interval_seconds=1", "--cache_dir=c"),
+    *("--trace_path=t", "--verbose_response", "--allowed_origins=*"),
+    *("--allowed_methods=*", "--allowed_headers=*", "--allow_credentials"),
+    *("--api_key_file=k", "--allowed_media_domains=d", "--allowed_local_media_path=p"),
+)
+UNSUPPORTED = (
+    *("--batch_size=4", "--shape=auto", "--layout=NHWC", "--mean=1", "--scale=2"),
+    *("--color_format=BGR:RGB", "--precision=uint8:fp32", "--stateful"),
+    *("--idle_sequence_cleanup=false", "--low_latency_transformation"),
+    *("--max_sequence_number=4", "--cpu_extension=.", "--calculators_path=p"),
+)
+OTHER_MODES = (
+    *("--list_models", "--add_to_config", "--add_to_config=c", "--remove_from_config"),
+    *("--model_repository_path=p", "--pull", "--configure", "--source_model=m"),
+    *("--source_loras=l", "--gguf_filename=g", "--overwrite_models"),
+    *("--weight-format=int8", "--extra_quantization_params=p", "--task=embeddings"),
+)
+MODEL = ("--model_name", "m", "--model_path", "/models/m")
+
+
+class Server:
+    """Stands for the application: keeps what it is asked to serve."""
+
+    def __init__(self, outcome: int | Exception = 0) -> None:
+        self.served: list[Settings] = []
+        self._outcome = outcome
+
+    def run(self, settings: Settings) -> int:
+        self.served.append(settings)
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome
+
+
+def usage_error(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
+    server = Server()
+    assert main(arguments, server.run) == EX_USAGE == 64
+    assert server.served == []
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err
+
+
+@pytest.mark.parametrize("arguments", [(), ("-h",), ("--help",), ("--help", *MODEL)])
+def test_help_is_printed_on_request_and_when_nothing_is_said(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert captured.out.startswith("usage: ovms-mp ")
+    for flag in (*WORKING, *IN_VAIN, *UNSUPPORTED, *OTHER_MODES):
+        assert flag.partition("=")[0] in captured.out
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"ovms_mp {__version__}\n"
+
+
+def test_the_package_is_the_command() -> None:
+    command = [sys.executable, "-m", "ovms_mp", "--version"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout == f"ovms_mp {__version__}\n"
+
+
+def test_the_settings_are_served_and_the_exit_code_is_the_servers() -> None:
+    for code in (0, 1):
+        server = Server(code)
+        assert main(["--config_path", "c.json", "--port=0"], server.run) == code
+        assert server.served == [Settings(Path("c.json"), port=0)]
+
+
+def test_a_switch_may_have_a_value() -> None:
+    for text, enabled in (
+        ("--metrics_enable", True),
+        ("--metrics_enable=true", True),
+        ("--metrics_enable=false", False),
+    ):
+        server = Server()
+        assert main([text, "--rest_port=1", *MODEL], server.run) == 0
+        assert (server.served[0].metrics is not None) is enabled
+
+
+@pytest.mark.parametrize("flag", IN_VAIN)
+def test_a_flag_that_can_change_no_answer_is_accepted_and_said_to_do_nothing(
+    flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = Server()
+    assert main((flag, "--rest_port=1", *MODEL), server.run) == 0
+    assert len(server.served) == 1
+    name = flag.partition("=")[0]
+    assert capsys.readouterr().out.count(f"[warning] {name} has no effect: ") == 1
+
+
+@pytest.mark.parametrize("flag", [*UNSUPPORTED, *OTHER_MODES])
+def test_a_flag_that_would_change_answers_is_refused(
+    flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = flag.partition("=")[0]
+    expected = f"{name} is not supported in this version\n"
+    assert usage_error((flag, *MODEL), capsys) == expected
+
+
+def test_unsupported_flags_with_their_default_values_are_accepted() -> None:
+    server = Server()
+    arguments = (
+        *("--batch_size=0", "--stateful=false", "--idle_sequence_cleanup"),
+        *("--low_latency_transformation=false", "--max_sequence_number=500"),
+    )
+    assert main((*arguments, *MODEL), server.run) == 0
+    assert [s.source for s in server.served] == [ModelSpec("m", Path("/models/m"))]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (
+            ("--prot=1", *MODEL),
+            "error parsing options: unrecognized arguments: --prot=1",
+        ),
+        (("--por=1", *MODEL), "error parsing options: unrecognized arguments: --por=1"),
+        (("--port",), "error parsing options: argument --port: expected one argument"),
+        (("stray", *MODEL), "error parsing options: unrecognized arguments: stray"),
+        (("--port=1",), "Use config_path or model_path with model_name"),
+    ],
+)
+def test_wrong_usage_is_told_on_stderr(
+    arguments: tuple[str, ...], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert usage_error(arguments, capsys) == f"{expected}\n"
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        (ServingError(Status.JSON_INVALID, "c.json"), "not valid json - c.json"),
+        (UsageError("port missing"), "cannot start: port missing"),
+        (OSError(98, "cannot listen on ::1:80: in use"), "cannot listen on ::1:80"),
+        (RuntimeError("a bug"), "RuntimeError: a bug"),
+    ],
+)
+def test_a_server_that_cannot_start_says_why_and_exits_with_1(
+    reason: Exception, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(MODEL, Server(reason).run) == 1
+    assert text in capsys.readouterr().out
+
+
+def test_a_log_file_that_cannot_be_written_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = Server()
+    assert main([*MODEL, f"--log_path={tmp_path}/none/x.log"], server.run) == 1
+    assert server.served == []
+    assert "log_path cannot be written: " in capsys.readouterr().err
+
+
+def test_the_log_goes_to_the_file_at_the_wanted_level(tmp_path: Path) -> None:
+    file = tmp_path / "x.log"
+    arguments = (*MODEL, f"--log_path={file}", "--log_level=ERROR", "--cache_dir=c")
+    assert main(arguments, Server(UsageError("no")).run) == 1
+    (line,) = file.read_text().splitlines()
+    assert line.endswith("[serving][error] The server cannot start: no")
+
+
+def test_that_files_are_not_watched_is_said_unless_nobody_expects_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    main(MODEL, Server().run)
+    assert capsys.readouterr().out.count("are not watched") == 1
+    main((*MODEL, "--file_system_poll_wait_seconds=0"), Server().run)
+    assert "Changes of files" not in capsys.readouterr().out
