@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 # What OVMS gives its calls when it stops; then they are cancelled.
 GRACE_SECONDS: Final = 5.0
 
+# A message limit counts bytes before they are inflated: 0.9 MB of gzip became 3 GB.
+_NO_COMPRESSION: Final = (("grpc.compression_enabled_algorithms_bitset", 1),)
+
 
 def compute_threads() -> int:
     """Threads that run graphs: more than cores, since Python nodes may wait for files
@@ -71,7 +74,7 @@ class App:
             routes(self.catalog, self._health, __version__),
             [_address(host, settings.port) for host in settings.bind_addresses],
             max_receive_bytes=settings.grpc_max_message_size,
-            options=settings.grpc_channel_arguments,
+            options=(*_NO_COMPRESSION, *settings.grpc_channel_arguments),
         )
         self._http: HttpServer | None = None
         if settings.rest_port is not None:
@@ -89,8 +92,8 @@ class App:
         """Where HTTP is served, if it is."""
         return None if self._http is None else self._http.port
 
-    def start(self) -> int:
-        """Listen, load, and return how many servables could not be loaded.
+    def start(self) -> None:
+        """Listen, then load. What cannot be loaded is in the log and not in the catalog.
 
         Raises OSError when an address is taken; the app is then stopped.
         """
@@ -107,9 +110,21 @@ class App:
         if self._http is not None:
             for host in self._settings.rest_bind_addresses:
                 log.info("REST server listening on %s", _address(host, self._http.port))
-        failures = self._loader.load(self._config)
+        self._loader.load(self._config)
         log.info("serving: %s", ", ".join(self.catalog.names()) or "nothing")
-        return failures
+
+    @property
+    def serves_its_purpose(self) -> bool:
+        """False if the server was started for one servable and that failed: then it
+        ends, as OVMS does. With a config file it serves what there is.
+        """
+        source = self._settings.source
+        if not isinstance(source, ModelSpec):
+            return True
+        try:
+            return self.catalog.is_servable_ready(source.name, "")
+        except ServingError:
+            return False
 
     def stop(self, grace: float = GRACE_SECONDS) -> None:
         """Refuse new calls, give those in flight `grace` seconds, release everything."""
@@ -135,11 +150,11 @@ def run(settings: Settings) -> int:
         signal.signal(number, ask_to_stop)
     try:
         app = App(settings)
-        failures = app.start()
+        app.start()
     except (ServingError, OSError) as error:
         log.error("%s", error)
         return 1
-    if failures and isinstance(settings.source, ModelSpec):
+    if not app.serves_its_purpose:
         app.stop(0)
         return 1
     stop.wait()

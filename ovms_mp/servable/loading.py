@@ -60,24 +60,20 @@ class Loader:
             except ServingError as error:
                 log.error("graph %s is not served: %s", graph.name, error.text)
 
-    def load(self, config: RepositoryConfig) -> int:
-        """Load everything announced: models first, for graphs name them. Returns how
-        many servables could not be loaded.
+    def load(self, config: RepositoryConfig) -> None:
+        """Load everything announced: models first, for graphs name them. What cannot be
+        loaded is in the log, and not ready in the catalog.
         """
         for problem in config.problems:
             log.error("%s: %s", problem.subject, problem.error.text)
-        failures = len(config.problems)
         for model in config.models:
-            failures += not self._load_model(model)
+            self._load_model(model)
         for graph in config.graphs:
             if self._catalog.expects_graph(graph.name):
-                failures += not self._load_graph(graph)
-            else:
-                failures += 1
+                self._load_graph(graph)
         self._catalog.first_load_done()
-        return failures
 
-    def _load_model(self, spec: ModelSpec) -> bool:
+    def _load_model(self, spec: ModelSpec) -> None:
         """Load the versions that the policy selects. Under `latest` a lower version
         takes the place of one that cannot be loaded (OVMS).
         """
@@ -94,7 +90,6 @@ class Loader:
         if not loaded | failed:
             log.error("model %s: its policy selects no version", spec.name)
         self._catalog.model_settled(spec.name)
-        return bool(loaded) and not failed
 
     def _load_version(self, spec: ModelSpec, version: int, directory: Path) -> bool:
         self._catalog.model_loading(spec.name, version)
@@ -115,7 +110,7 @@ class Loader:
         log.info("model %s version %d is available", spec.name, version)
         return True
 
-    def _load_graph(self, spec: GraphSpec) -> bool:
+    def _load_graph(self, spec: GraphSpec) -> None:
         try:
             parsed = graph_config.read(spec.graph_path)
             check_boundary(parsed)
@@ -125,11 +120,10 @@ class Loader:
         except ServingError as error:
             log.error("graph %s: %s", spec.name, error.text)
             self._catalog.graph_failed(spec.name)
-            return False
+            return
         servable = GraphServable(spec.name, definition, self._submit, self._metrics)
         self._catalog.graph_loaded(spec.name, servable)
         log.info("graph %s is available", spec.name)
-        return True
 
 
 class CatalogModels:

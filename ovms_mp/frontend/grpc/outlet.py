@@ -54,6 +54,7 @@ class Outlet:
         self._credits = 0
         self._is_held = False
         self._outcome: Outcome | None = None
+        self._is_doomed = False
         self._is_over = False
 
     @property
@@ -62,9 +63,14 @@ class Outlet:
         return self._is_over or self._outcome is not None
 
     def attach(self, session: StreamSession) -> None:
-        """From now on hold and release `session`."""
+        """Hold and release `session` from now on, and cancel it if the stream ends
+        before the session does, which may have happened already.
+        """
         with self._lock:
             self._session = session
+            is_doomed = self._is_doomed
+        if is_doomed:
+            session.cancel()
         self._turn()
 
     def put(self, message: bytes) -> None:
@@ -75,8 +81,10 @@ class Outlet:
             self._waiting.append(message)
             self._bytes += len(message) + _OVERHEAD
             overflows = self._bytes > LIMIT_BYTES and len(self._waiting) > 1
+            if overflows:
+                self._waiting.clear()
         if overflows:
-            self._break(OVERFLOW)
+            self.fail(OVERFLOW)
         self._turn()
 
     def allow_next(self) -> None:
@@ -86,18 +94,27 @@ class Outlet:
         self._turn()
 
     def finish(self, outcome: Outcome = SUCCESS) -> None:
-        """End the call with `outcome` once all that was put is sent."""
+        """The session is over: end the call once all that was put is sent."""
         with self._lock:
             if self.is_finished:
                 return
             self._outcome = outcome
         self._turn()
 
-    def close(self) -> None:
-        """The call has ended: nothing can be sent any more."""
+    def fail(self, outcome: Outcome) -> None:
+        """End the call as `finish` does, and the session, which is not over."""
         with self._lock:
-            self._is_over = True
-            self._waiting.clear()
+            if self.is_finished:
+                return
+            self._outcome = outcome
+        self._doom()
+        self._turn()
+
+    def close(self) -> None:
+        """The call has ended: nothing can be sent any more. Ends the session, too."""
+        if self._outcome is None:
+            self._doom()
+        self._lose()
 
     def _turn(self) -> None:
         with self._lock:
@@ -113,7 +130,7 @@ class Outlet:
             try:
                 act()
             except Exception as error:
-                self._break(outcome_of(error))
+                self.fail(outcome_of(error))
 
     def _next(self) -> Callable[[], object] | None:
         """What is to be done now, noted as done. Under the lock."""
@@ -145,22 +162,27 @@ class Outlet:
     def _write(self, message: bytes) -> None:
         size = len(message) + _OVERHEAD
         if not self._call.write(message, partial(self._written, size)):
-            self.close()
+            self._lose()
 
     def _written(self, size: int, is_sent: bool) -> None:
         with self._lock:
             self._in_transport -= 1
             self._bytes -= size
         if not is_sent:
-            self.close()
+            self._lose()
         self._turn()
 
-    def _break(self, outcome: Outcome) -> None:
-        """End the call without what waits, and the session with it."""
+    def _lose(self) -> None:
+        """The transport takes nothing more, and has said or will say so to `close`."""
         with self._lock:
-            if self._is_over:
-                return
+            self._is_over = True
             self._waiting.clear()
-            self._outcome = outcome
-        if self._session is not None:
-            self._session.cancel()
+
+    def _doom(self) -> None:
+        with self._lock:
+            if self._is_doomed:
+                return
+            self._is_doomed = True
+            session = self._session
+        if session is not None:
+            session.cancel()

@@ -52,7 +52,7 @@ class ModelStream(Session):
         except (MalformedMessage, ServingError) as error:
             self._refuse(error)
         except Exception as error:
-            self._fail(error)
+            self._outlet.fail(outcome_of(error))
         else:
             self._outlet.attach(self._session)
 
@@ -66,17 +66,14 @@ class ModelStream(Session):
 
     def on_cancel(self) -> None:
         """Drop the session with all that it has, unless it has come to its end."""
-        is_finished = self._outlet.is_finished
         self._outlet.close()
-        if self._session is not None and not is_finished:
-            self._session.cancel()
 
     def response(self, response: InferResponse) -> None:
         """See StreamSink."""
         try:
             self._outlet.put(encode_stream_response(response))
         except Exception as error:
-            self._fail(error)
+            self._outlet.fail(outcome_of(error))
 
     def error(self, error: ServingError, request: InferRequest) -> None:
         """See StreamSink."""
@@ -104,9 +101,3 @@ class ModelStream(Session):
     def _report(self, error: Exception, request: InferRequest | None) -> None:
         code, text = outcome_of(error)
         self._outlet.put(encode_stream_error(text, code.name, request))
-
-    def _fail(self, error: Exception) -> None:
-        """End the call for an error that nobody foresaw."""
-        self._outlet.finish(outcome_of(error))
-        if self._session is not None:
-            self._session.cancel()

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Final, NoReturn, TypeAlias, TypeVar
+from typing import Final, NoReturn, TypeAlias, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -53,7 +53,7 @@ class AioCall:
         self.method = method
         self.peer: str = context.peer()
         self.invocation_metadata: Metadata = tuple(context.invocation_metadata() or ())
-        remaining: float | None = context.time_remaining()
+        remaining = cast("float | None", context.time_remaining())
         self.deadline: float | None = None
         if remaining is not None and remaining < _NEVER:
             self.deadline = time.monotonic() + remaining
