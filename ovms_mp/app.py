@@ -111,7 +111,8 @@ class App:
             for host in self._settings.rest_bind_addresses:
                 log.info("REST server listening on %s", _address(host, self._http.port))
         self._loader.load(self._config)
-        log.info("serving: %s", ", ".join(self.catalog.names()) or "nothing")
+        ready = [name for name in self.catalog.names() if self._is_ready(name)]
+        log.info("serving: %s", ", ".join(ready) or "nothing")
 
     @property
     def serves_its_purpose(self) -> bool:
@@ -119,10 +120,11 @@ class App:
         ends, as OVMS does. With a config file it serves what there is.
         """
         source = self._settings.source
-        if not isinstance(source, ModelSpec):
-            return True
+        return not isinstance(source, ModelSpec) or self._is_ready(source.name)
+
+    def _is_ready(self, name: str) -> bool:
         try:
-            return self.catalog.is_servable_ready(source.name, "")
+            return self.catalog.is_servable_ready(name, "")
         except ServingError:
             return False
 

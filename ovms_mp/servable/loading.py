@@ -85,10 +85,10 @@ class Loader:
                 version = max(wanted)
                 is_loaded = self._load_version(spec, version, found[version])
                 (loaded if is_loaded else failed).add(version)
+            if not loaded | failed:
+                log.error("model %s: its policy selects no version", spec.name)
         except ServingError as error:
             log.error("model %s: %s", spec.name, error.text)
-        if not loaded | failed:
-            log.error("model %s: its policy selects no version", spec.name)
         self._catalog.model_settled(spec.name)
 
     def _load_version(self, spec: ModelSpec, version: int, directory: Path) -> bool:

@@ -63,6 +63,7 @@ def test_a_handler_imports_its_neighbours_and_takes_nobodys_name(tmp_path: Path)
     (tmp_path / "my_neighbour.py").write_text("VALUE = 41\n")
     (tmp_path / "json.py").write_text("raise RuntimeError('not the json you mean')\n")
     code = """
+    from __future__ import annotations
     from dataclasses import dataclass
     import json, my_neighbour
     from pyovms import Tensor
@@ -91,8 +92,10 @@ def test_pyovms_is_the_module_whose_tensors_the_server_makes(tmp_path: Path):
 def test_a_handler_that_changed_is_loaded_as_it_is_now(tmp_path: Path):
     """Even when neither its size nor the second of its change tells."""
     for addend in (1, 2):
-        runner = node(tmp_path, INCREMENT.replace("+ 1", f"+ {addend}"))
-        os.utime(tmp_path / "handler.py", (1, 1))
+        file = tmp_path / "handler.py"
+        file.write_text(INCREMENT.replace("+ 1", f"+ {addend}"))
+        os.utime(file, (1, 1))
+        runner = node(tmp_path, None)
         runner.feed("in", Tensor("in", np.array([0])), at=0)
         assert np.array(runner.outputs["out"][0].payload).tolist() == [addend]
     assert not (tmp_path / "__pycache__").exists()

@@ -114,7 +114,7 @@ class Later(Calculator):
 class Raises(Calculator):
     """Raises what it is given, in the call that it is given for."""
 
-    value = Input(object)
+    value = Input(BaseException)
     out = Output(object)
 
     def process(self, ctx: Context) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ovms_mp.core.errors import ServingError, Status
@@ -15,6 +17,10 @@ def parse(text):
     return config.parse(
         text if isinstance(text, bytes) else text.encode(), "graph.pbtxt"
     )
+
+
+def options_of(text, full_name) -> Any:
+    return parse(text).nodes[0].options[full_name]
 
 
 def refused(text):
@@ -52,7 +58,7 @@ def test_both_forms_of_options_and_blanks_in_the_type_are_read():
         f'node {{ calculator: "C" node_options {{ [type.googleapis.com/{OPTIONS}] {{ servable_name: "m" }} }} }}',
         f'node {{ calculator: "C" options {{ [{OPTIONS}.ext] {{ servable_name: "m" }} }} }}',
     ):
-        assert parse(text).nodes[0].options[OPTIONS].servable_name == "m"
+        assert options_of(text, OPTIONS).servable_name == "m"
 
 
 def test_map_entries_and_angle_brackets_are_read():
@@ -61,7 +67,7 @@ def test_map_entries_and_angle_brackets_are_read():
         f'node {{ calculator: "C" node_options: {{ [type.googleapis.com / {options}]: '
         '{ tag_to_input_tensor_names { key: "A" value: "a" } tag_to_input_tensor_names < key: "B" value: "b" > } } }'
     )
-    names = parse(text).nodes[0].options[options].tag_to_input_tensor_names
+    names = options_of(text, options).tag_to_input_tensor_names
     assert dict(names) == {"A": "a", "B": "b"}
 
 
