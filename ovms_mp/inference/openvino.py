@@ -29,9 +29,11 @@ from ovms_mp.inference.plugin_config import (
 )
 from ovms_mp.inference.threads import Threads
 
-# Measured through the whole server: below, a copy into OpenVINO's own input costs less
-# than to bind foreign memory to it; above, it costs more.
+# Measured through a whole server: below, a copy between OpenVINO's memory and ours costs
+# less than to bind ours to it; above, it costs more.
 SHARED_FROM: Final = 1_000_000
+
+_NONE: Final[Mapping[int, Array]] = {}
 
 _DATATYPES: Final[Mapping[str, Datatype]] = {
     "boolean": Datatype.BOOL,
@@ -108,59 +110,94 @@ class OpenVINOEngine:
 
 
 class InferSlot:
-    """One infer request of OpenVINO's, and what it takes to hand data to it safely."""
+    """One infer request of OpenVINO's, and what it takes to hand data to it safely.
+
+    Memory that changes hands without a copy (inputs that are large or of any shape,
+    large outputs of one shape) is bound to the request for one inference only: a tensor
+    of OpenVINO's does not keep the memory alive that it was made from.
+    """
 
     def __init__(self, request: ov.InferRequest, inputs: Ports, outputs: Ports) -> None:
         self._request = request
         self._dtypes = [port.datatype and port.datatype.dtype for port in inputs]
-        self._outputs = range(len(outputs))
-        self._own = [request.get_input_tensor(index) for index in range(len(inputs))]
+        own_inputs = [request.get_input_tensor(index) for index in range(len(inputs))]
         self._copied_to = [
-            tensor.data if _is_copied(port, tensor) else None
-            for port, tensor in zip(inputs, self._own, strict=True)
+            tensor.data if _is_static(port) and not _is_large(tensor) else None
+            for port, tensor in zip(inputs, own_inputs, strict=True)
+        ]
+        self._bound_inputs = [
+            (index, own_inputs[index])
+            for index, copied_to in enumerate(self._copied_to)
+            if copied_to is None
+        ]
+        self._bound_outputs = [
+            (index, tensor)
+            for index, port in enumerate(outputs)
+            if _is_static(port)
+            and _is_large(tensor := request.get_output_tensor(index))
+        ]
+        self._large = [
+            (index, tuple(tensor.shape), np.dtype(tensor.element_type.to_dtype()))
+            for index, tensor in self._bound_outputs
         ]
 
     def infer(self, tensors: Sequence[Array]) -> tuple[Array, ...]:
         """See model.Slot. Raises ServingError when OpenVINO fails, and ValueError for
         arrays that do not fit.
         """
-        request = self._request
-        shared: list[tuple[int, Array]] = []
+        if len(tensors) != len(self._dtypes):
+            raise ValueError(f"{len(self._dtypes)} inputs, {len(tensors)} arrays")
+        held: list[Array] = []
         try:
-            for index, array in enumerate(self._fitting(tensors)):
-                own = self._copied_to[index]
-                if own is None:
-                    memory = _sharable(array)
-                    # The tensor made from it does not keep the memory alive.
-                    shared.append((index, memory))
-                    tensor = ov.Tensor(memory, shared_memory=True)
-                    request.set_input_tensor(index, tensor)
-                else:
-                    np.copyto(own, array)
-            request.infer(share_outputs=True)
-            get = request.get_output_tensor
-            return tuple(get(index).data.copy() for index in self._outputs)
+            for index, array in enumerate(tensors):
+                self._bind(index, array, held)
+            large = self._bind_outputs()
+            results = self._request.infer(share_outputs=True)
+            outputs: tuple[Array, ...] = results.to_tuple()  # pyright: ignore[reportUnknownMemberType]  # no types in its stub
+            return tuple(
+                large[index] if index in large else output.copy()
+                for index, output in enumerate(outputs)
+            )
         except RuntimeError as error:
             status = Status.OV_INTERNAL_INFERENCE_ERROR
             raise ServingError(status, _reason(error)) from error
         finally:
-            for index, _ in shared:
-                request.set_input_tensor(index, self._own[index])
+            for index, own in self._bound_inputs:
+                self._request.set_input_tensor(index, own)
+            for index, own in self._bound_outputs:
+                self._request.set_output_tensor(index, own)
 
     def cancel(self) -> None:
         """See model.Slot: OpenVINO stops before the model's next operation."""
         self._request.cancel()
 
-    def _fitting(self, tensors: Sequence[Array]) -> Sequence[Array]:
-        """`tensors`, none of which would be broadcast, converted or left out."""
-        if len(tensors) != len(self._dtypes):
-            raise ValueError(f"{len(self._dtypes)} inputs, {len(tensors)} arrays")
-        for array, dtype, own in zip(
-            tensors, self._dtypes, self._copied_to, strict=True
-        ):
-            if array.dtype != dtype or (own is not None and array.shape != own.shape):
-                raise ValueError(f"{array.dtype}{array.shape} does not fit {dtype}")
-        return tensors
+    def _bind(self, index: int, array: Array, held: list[Array]) -> None:
+        """Hand an input over, whose memory must live until `held` does not."""
+        dtype, copied_to = self._dtypes[index], self._copied_to[index]
+        if array.dtype != dtype:  # would be converted
+            raise ValueError(f"input {index} is {dtype}, the array {array.dtype}")
+        if copied_to is None:
+            memory = _sharable(array)
+            held.append(memory)
+            tensor = ov.Tensor(memory, shared_memory=True)
+            self._request.set_input_tensor(index, tensor)
+        elif array.shape == copied_to.shape:
+            np.copyto(copied_to, array)
+        else:  # would be broadcast
+            expected, actual = list(copied_to.shape), list(array.shape)
+            raise ValueError(f"input {index} has shape {expected}, the array {actual}")
+
+    def _bind_outputs(self) -> Mapping[int, Array]:
+        """New memory for large outputs, where OpenVINO then writes them itself."""
+        if not self._large:
+            return _NONE
+        memories = {
+            index: np.empty(shape, dtype) for index, shape, dtype in self._large
+        }
+        for index, memory in memories.items():
+            tensor = ov.Tensor(memory, shared_memory=True)
+            self._request.set_output_tensor(index, tensor)
+        return memories
 
 
 class _Writable:
@@ -186,9 +223,12 @@ def _sharable(array: Array) -> Array:
     return array if flags.writeable else np.asarray(_Writable(array))
 
 
-def _is_copied(port: Port, own: ov.Tensor) -> bool:
-    small = port.is_static and own.byte_size < SHARED_FROM
-    return small and port.datatype is not None
+def _is_static(port: Port) -> bool:
+    return port.is_static and port.datatype is not None
+
+
+def _is_large(tensor: ov.Tensor) -> bool:
+    return tensor.byte_size >= SHARED_FROM
 
 
 def ports_of(read: Sequence[Any], compiled: Sequence[Any], unnamed: str) -> Ports:

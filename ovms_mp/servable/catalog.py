@@ -193,10 +193,12 @@ class Catalog:
         self._watchers.append(watcher)
 
     def is_servable_ready(
-        self, name: str, version: str, interface: str = "gRPC"
+        self, name: str, version: str, interface: str | None = None
     ) -> bool:
-        """ModelReady: true if requests would be served now; false while it is loaded or
-        when that failed. Raises ServingError for a name or version that is not there.
+        """True if requests would be served now; false while it is loaded or when that
+        failed. Counted as a ModelReady request if it came by an `interface`.
+
+        Raises ServingError for a name or version that is not there.
         """
         with self._lock:
             graph = self._graphs.get(name)
@@ -204,7 +206,8 @@ class Catalog:
                 is_ready = graph.state is GraphState.AVAILABLE
             else:
                 is_ready = self._is_model_ready(name, version)
-        self._metrics.model_request(name, "", interface, "ModelReady", ok=True)
+        if interface is not None:
+            self._metrics.model_request(name, "", interface, "ModelReady", ok=True)
         return is_ready
 
     def _is_model_ready(self, name: str, version: str) -> bool:

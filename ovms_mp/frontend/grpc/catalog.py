@@ -23,8 +23,12 @@ class Catalog(Protocol):
         """What clients can ask for."""
         ...
 
-    def is_servable_ready(self, name: str, version: str) -> bool:
-        """True when requests to `name` will be taken."""
+    def is_servable_ready(
+        self, name: str, version: str, interface: str | None = None
+    ) -> bool:
+        """True when requests to `name` will be taken. `interface` is whose client asks,
+        None if the server asks itself.
+        """
         ...
 
     def metadata(self, name: str, version: str) -> ServableMetadata:

@@ -63,7 +63,7 @@ class InferenceService:
     def model_ready(self, message: bytes, call: Call) -> bytes:
         """Whether a servable takes requests; NOT_FOUND if there is none."""
         request = parse(kserve.ModelReadyRequest, message)
-        ready = self._catalog.is_servable_ready(request.name, request.version)
+        ready = self._catalog.is_servable_ready(request.name, request.version, "gRPC")
         return kserve.ModelReadyResponse(ready=ready).SerializeToString()
 
     def model_metadata(self, message: bytes, call: Call) -> bytes:
