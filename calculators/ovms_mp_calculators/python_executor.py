@@ -62,7 +62,7 @@ class PythonExecutorCalculator(Calculator):
     inputs = Inputs(Tensor)
     outputs = Outputs(Tensor, optional=True)
     resources = SideInput(object, "PYTHON_NODE_RESOURCES")
-    options = Options(_OPTIONS)
+    options = Options(_OPTIONS, optional=True)
     timestamp_offset = 0
 
     @classmethod
@@ -83,9 +83,11 @@ class PythonExecutorCalculator(Calculator):
     @classmethod
     def load(cls, node: NodeInfo) -> PythonModel:
         """Load the handler. Raises ServingError PYTHON_NODE_*."""
-        if not node.name or node.name == node.calculator:
-            raise ServingError(Status.PYTHON_NODE_MISSING_NAME)
         label = f'node "{node.name}"'
+        if not node.is_named:
+            raise ServingError(Status.PYTHON_NODE_MISSING_NAME)
+        if node.is_namesake:
+            raise ServingError(Status.PYTHON_NODE_NAME_ALREADY_EXISTS, label)
         options = node.options.get(_OPTIONS.DESCRIPTOR.full_name)
         if options is None:
             raise ServingError(Status.PYTHON_NODE_MISSING_OPTIONS, label)

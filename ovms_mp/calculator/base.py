@@ -40,8 +40,10 @@ class ContractError(Exception):
 class NodeInfo:
     """A calculator's place in a graph; the same for all runs of the graph.
 
-    `options` maps full message names to the messages that the pbtxt gives.
-    `base_path` is the graph's directory.
+    A node that the pbtxt does not name has its calculator's `name`. `options` maps full
+    message names to the messages that the pbtxt gives. `base_path` is the graph's
+    directory. `is_namesake` tells that an earlier node of the same calculator has the
+    same name.
     """
 
     name: str
@@ -53,6 +55,8 @@ class NodeInfo:
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     base_path: Path = Path()
     services: Services = field(default_factory=Services)
+    is_named: bool = True
+    is_namesake: bool = False
 
 
 class Calculator:

@@ -182,11 +182,13 @@ class Options(Generic[T]):
     """The options message of a calculator: `options = Options(ScaleOptions)`.
 
     The instance attribute is the message that the pbtxt gives, in `node_options` or in
-    `options`, or an empty one. A required field that is missing is an error at load.
+    `options`, or an empty one. A message with required fields must be given, unless the
+    options are `optional` and the calculator judges by itself.
     """
 
-    def __init__(self, message: type[T]) -> None:
+    def __init__(self, message: type[T], *, optional: bool = False) -> None:
         self.message = message
+        self.optional = optional
         self.attribute = ""
 
     def __set_name__(self, owner: type, name: str) -> None:

@@ -123,7 +123,7 @@ def _bind_options(
     name = "" if wanted is None else wanted.message.DESCRIPTOR.full_name
     if wanted is not None:
         message = given.get(name, wanted.message())
-        if not message.IsInitialized():
+        if not wanted.optional and not message.IsInitialized():
             msg = f"{name} are missing, which the calculator requires"
             raise ContractError(msg)
         attributes[wanted.attribute] = message

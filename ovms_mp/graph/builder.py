@@ -82,6 +82,7 @@ class _Builder:
         self._streams: list[StreamDefinition] = []
         self._numbers: dict[str, int] = {}
         self._side_packets: set[str] = set()
+        self._named: set[tuple[str, str]] = set()
 
     def definition(self) -> GraphDefinition:
         config = self._config
@@ -216,7 +217,10 @@ class _Builder:
             options=config.options,
             base_path=self._base_path,
             services=self._services,
+            is_named=bool(config.name),
+            is_namesake=(config.calculator, config.name) in self._named,
         )
+        self._named.add((config.calculator, config.name))
         definition = NodeDefinition(
             index=index,
             line=config.line,

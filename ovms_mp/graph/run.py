@@ -309,8 +309,11 @@ def _label(node: NodeRun) -> str:
 def _reason(error: BaseException) -> str:
     if isinstance(error, ServingError):
         return error.text
-    text = public_text(str(error))
     name = type(error).__name__
+    try:
+        text = public_text(str(error))
+    except BaseException:  # an exception of user code, with a __str__ of its own
+        text = ""
     return f"{name}: {text}" if text else name
 
 

@@ -29,6 +29,8 @@ RECEIVE_BYTES: Final = 4 << 20
 SEND_LIMIT: Final = 64
 """Messages of a stream that may wait: a turn of the loop's worth of small ones."""
 
+_GRPC_LOG: Final = logging.getLogger("grpc._cython.cygrpc")
+
 _Method: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 
 
@@ -77,6 +79,7 @@ class AioServer:
             )
         except BaseException:
             self._loop.end_after(_nothing())
+            self._loop.join(_START_SECONDS)
             raise
 
     @property
@@ -95,6 +98,8 @@ class AioServer:
 
     def stop(self, grace: float = 0.0, patience: float = 10.0) -> bool:
         """See `seam.Server`."""
+        # grpcio's own stop does not wait for the handlers that it cancels, and a loop
+        # that stops with it leaves them untold. This one runs until all is done.
         if self._loop.is_here:
             raise RuntimeError("a callback cannot wait for the end of its own server")
         self._loop.end_after(self._end(grace))
@@ -109,23 +114,22 @@ class AioServer:
         try:
             ports = tuple([_bind(server, address, tls) for address in addresses])
         except OSError:
-            await _abandon(server)
+            # Only a server that has started can stop, and free the other addresses.
+            await server.start()
+            await server.stop(0)
             raise
         return server, ports
 
     async def _start(self) -> None:
-        self._is_started = True
-        logging.getLogger("grpc._cython.cygrpc").addFilter(self._filter)
-        await self._server.start()
+        if not self._is_started:
+            self._is_started = True
+            _GRPC_LOG.addFilter(self._filter)
+            await self._server.start()
 
     async def _end(self, grace: float) -> None:
-        if self._is_started:
-            await self._server.stop(grace)
-        else:
-            await _abandon(self._server)
-        # Handlers that were cancelled are still to be told so: grpcio does not wait for
-        # them, but the loop does.
-        logging.getLogger("grpc._cython.cygrpc").removeFilter(self._filter)
+        await self._start()  # only a server that has started can stop
+        await self._server.stop(grace)
+        _GRPC_LOG.removeFilter(self._filter)
 
     def _method(self, path: str, handler: Handler) -> _Method:
         if isinstance(handler, Stream):
@@ -210,12 +214,6 @@ def _credentials(tls: Tls) -> grpc.ServerCredentials:
         root_certificates=tls.client_roots,
         require_client_auth=tls.client_roots is not None,
     )
-
-
-async def _abandon(server: grpc.aio.Server) -> None:
-    """Free what a server holds that has not started: only one that did can stop."""
-    await server.start()
-    await server.stop(0)
 
 
 async def _nothing() -> None:

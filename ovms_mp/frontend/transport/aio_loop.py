@@ -39,9 +39,15 @@ class LoopThread:
     def call(self, coroutine: Coroutine[object, None, T], limit: float) -> T:
         """Run `coroutine` on the loop and wait for its result, from another thread.
 
-        Raises what it raises, and TimeoutError after `limit` seconds.
+        Raises what it raises, TimeoutError after `limit` seconds, and RuntimeError if
+        the loop has ended.
         """
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(limit)
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        except RuntimeError:
+            coroutine.close()
+            raise
+        return future.result(limit)
 
     def spawn(self, coroutine: Coroutine[object, None, None]) -> None:
         """Run `coroutine` beside the caller, which is on the loop. It must not raise."""
@@ -52,21 +58,22 @@ class LoopThread:
 
     def end_after(self, coroutine: Coroutine[object, None, None]) -> None:
         """End the loop when `coroutine` and everything else on it is done. May be
-        called more than once; then each coroutine runs.
+        called more than once; then all of the coroutines run.
         """
 
-        async def end() -> None:
+        async def last() -> None:
             await coroutine
             while others := asyncio.all_tasks() - self._last:
                 await asyncio.wait(others)
-            self.loop.stop()
 
         def begin() -> None:
-            self._last.add(self.loop.create_task(end()))
+            task = self.loop.create_task(last())
+            self._last.add(task)
+            task.add_done_callback(self._end)
 
         try:
             self.loop.call_soon_threadsafe(begin)
-        except RuntimeError:
+        except RuntimeError:  # it has ended
             coroutine.close()
 
     def join(self, limit: float) -> bool:
@@ -74,12 +81,14 @@ class LoopThread:
         self._thread.join(limit)
         return not self._thread.is_alive()
 
+    def _end(self, _: asyncio.Task[None]) -> None:
+        if all(task.done() for task in self._last):
+            self.loop.stop()
+
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         try:
             self.loop.run_forever()
-            # Two may have asked for the end; the later one has nothing to wait for.
-            self.loop.run_until_complete(asyncio.gather(*self._last))
         finally:
             asyncio.set_event_loop(None)
             self.loop.close()

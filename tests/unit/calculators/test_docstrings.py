@@ -53,7 +53,9 @@ def test_the_docstring_of_a_calculators_module_holds_one_node_that_fits(
 
 def test_the_example_of_the_readme_works():
     readme = Path(__file__).parents[3] / "calculators" / "README.md"
-    code = re.findall(r"^```python\n(.*?)^```$", readme.read_text(), re.MULTILINE | re.DOTALL)
+    code = re.findall(
+        r"^```python\n(.*?)^```$", readme.read_text(), re.MULTILINE | re.DOTALL
+    )
     assert len(code) == 2
     names: dict[str, Any] = {"__name__": "example"}
     for block in code:

@@ -89,8 +89,21 @@ def test_pyovms_is_the_module_whose_tensors_the_server_makes(tmp_path: Path):
     assert sys.modules["pyovms"] is pyovms
 
 
-def test_a_handler_that_changed_is_loaded_as_it_is_now(tmp_path: Path):
+def test_a_neighbour_that_came_later_is_found(tmp_path: Path):
+    """Even when the time of the directory does not tell."""
+    code = "import late_neighbour\n" + INCREMENT
+    refused(tmp_path, code)
+    then = tmp_path.stat().st_mtime_ns
+    (tmp_path / "late_neighbour.py").write_text("")
+    os.utime(tmp_path, ns=(then, then))
+    node(tmp_path, None)
+
+
+def test_a_handler_that_changed_is_loaded_as_it_is_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """Even when neither its size nor the second of its change tells."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     for addend in (1, 2):
         file = tmp_path / "handler.py"
         file.write_text(INCREMENT.replace("+ 1", f"+ {addend}"))

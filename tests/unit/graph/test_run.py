@@ -94,8 +94,19 @@ def test_a_timestamp_that_does_not_increase_ends_the_run():
     assert run.node("s").told[-1] == "close"
 
 
+class Unspeakable(Exception):
+    def __str__(self):
+        raise SystemExit
+
+
 @pytest.mark.parametrize(
-    "error", [ValueError("bad\nthing in /a/b/c.py"), SystemExit(3), KeyboardInterrupt()]
+    "error",
+    [
+        ValueError("bad\nthing in /a/b/c.py"),
+        SystemExit(3),
+        KeyboardInterrupt(),
+        Unspeakable(),
+    ],
 )
 def test_whatever_a_calculator_raises_ends_its_run_with_node_and_reason(error, caplog):
     run = Run(

@@ -1,0 +1,396 @@
+"""A model as many use it at a time: turns, cancelling, closing, measuring."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+
+import numpy as np
+import pytest
+
+from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.pending import Cancelled, Pending
+from ovms_mp.core.tensor import Array, Datatype
+from ovms_mp.inference.engine import Dim, Port, Ports
+from ovms_mp.inference.model import SHORT, PooledModel
+from ovms_mp.inference.openvino import OpenVINOEngine
+from ovms_mp.inference.pool import MAX_WAITING
+from ovms_mp.inference.threads import Threads
+from tests.unit.inference import tiny
+from tests.unit.inference.tiny import EXACT
+
+X = np.zeros((1, 10), np.float32)
+STATIC = (Dim(1, 1), Dim(10, 10))
+DYNAMIC = (Dim(0, -1), Dim(0, -1))
+
+
+def ports(shape: tuple[Dim, ...] = STATIC) -> Ports:
+    return Ports([Port("x", frozenset({"x"}), Datatype.FP32, "f32", shape)])
+
+
+class GatedSlot:
+    """Each inference ends when the test says so, with what the test says."""
+
+    def __init__(self) -> None:
+        self.begun: SimpleQueue[Array] = SimpleQueue()
+        self.outcomes: SimpleQueue[BaseException | None] = SimpleQueue()
+        self.cancelled = threading.Event()
+
+    def infer(self, tensors: Sequence[Array]) -> tuple[Array, ...]:
+        self.begun.put(tensors[0])
+        outcome = self.outcomes.get(timeout=10)
+        if outcome is not None:
+            raise outcome
+        return (tensors[0] + 1,)
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+        self.outcomes.put(RuntimeError("Infer Request was canceled"))
+
+
+class SlowSlot:
+    """Takes the time that the test says."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.thread: threading.Thread | None = None
+
+    def infer(self, tensors: Sequence[Array]) -> tuple[Array, ...]:
+        self.thread = threading.current_thread()
+        end = time.perf_counter() + self.seconds
+        while time.perf_counter() < end:
+            pass
+        return (tensors[0],)
+
+    def cancel(self) -> None: ...
+
+
+class Observed:
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+        self.times: list[float] = []
+        self.now_active = 0
+        self.most_active = 0
+
+    def waited(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+    def active(self, delta: int) -> None:
+        self.now_active += delta
+        self.most_active = max(self.most_active, self.now_active)
+
+    def inferred(self, seconds: float) -> None:
+        self.times.append(seconds)
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    threads = Threads("inference")
+    yield threads
+    threads.close()
+
+
+@pytest.fixture
+def slot() -> GatedSlot:
+    return GatedSlot()
+
+
+@pytest.fixture
+def model(slot: GatedSlot, threads: Threads) -> PooledModel:
+    return PooledModel(ports(), ports(), [slot], threads)
+
+
+def await_(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.0005)
+
+
+def run_until_short(model: PooledModel) -> None:
+    """At once, unless the machine is busy with something else."""
+
+    def is_short() -> bool:
+        model.infer([X]).result(10)
+        return model.is_short
+
+    await_(is_short)
+
+
+def error_of(pending: Pending[tuple[Array, ...]]) -> ServingError:
+    with pytest.raises(ServingError) as caught:
+        pending.result(10)
+    return caught.value
+
+
+# Turns
+
+
+def test_inferences_run_in_the_order_they_were_asked_for(
+    model: PooledModel, slot: GatedSlot
+) -> None:
+    asked = [model.infer([X + number]) for number in range(5)]
+    assert (model.busy, model.waiting) == (1, 4)
+    for number, each in enumerate(asked):
+        assert slot.begun.get(timeout=10)[0, 0] == number
+        slot.outcomes.put(None)
+        assert each.result(10)[0][0, 0] == number + 1
+    assert (model.busy, model.waiting) == (0, 0)
+
+
+def test_a_slot_is_free_when_its_result_is_told(
+    model: PooledModel, slot: GatedSlot
+) -> None:
+    for outcome in (None, ValueError("no"), SystemExit()):
+        busy: SimpleQueue[int] = SimpleQueue()
+        asked = model.infer([X])
+        asked.on_settled(lambda _, busy=busy: busy.put(model.busy))
+        slot.outcomes.put(outcome)
+        assert busy.get(timeout=10) == 0
+
+
+def test_asking_never_blocks_even_from_who_is_told_a_result(
+    model: PooledModel, slot: GatedSlot
+) -> None:
+    followers: SimpleQueue[Pending[tuple[Array, ...]]] = SimpleQueue()
+    first = model.infer([X])
+    first.on_settled(lambda _: followers.put(model.infer([X])))
+    slot.outcomes.put(None)
+    second = followers.get(timeout=10)
+    slot.outcomes.put(None)
+    assert second.result(10)
+
+
+def test_a_queue_too_long_is_refused(model: PooledModel, slot: GatedSlot) -> None:
+    asked = [model.infer([X]) for _ in range(1 + MAX_WAITING)]
+    with pytest.raises(ServingError) as caught:
+        model.infer([X])
+    assert caught.value.status is Status.RESOURCE_EXHAUSTED
+    for each in asked:
+        each.cancel()
+    await_(lambda: model.busy == 0)
+    assert model.waiting == 0
+
+
+# Failures
+
+
+def test_what_goes_wrong_is_told_as_an_internal_inference_error(
+    model: PooledModel, slot: GatedSlot, caplog: pytest.LogCaptureFixture
+) -> None:
+    for outcome in (ValueError("the details"), MemoryError(), SystemExit(1)):
+        asked = model.infer([X])
+        slot.outcomes.put(outcome)
+        error = error_of(asked)
+        assert error.status is Status.OV_INTERNAL_INFERENCE_ERROR
+        assert error.__cause__ is outcome
+        assert model.busy == 0
+    assert "the details" in caplog.text
+
+
+def test_without_threads_an_inference_fails_and_keeps_no_slot(
+    model: PooledModel, threads: Threads
+) -> None:
+    threads.close()
+    error = error_of(model.infer([X]))
+    assert error.status is Status.MODEL_VERSION_NOT_LOADED_ANYMORE
+    assert model.busy == 0
+
+
+# Cancelling
+
+
+def test_cancelling_in_the_queue_leaves_it(model: PooledModel, slot: GatedSlot) -> None:
+    running, queued = model.infer([X]), model.infer([X])
+    assert queued.cancel()
+    assert (model.busy, model.waiting) == (1, 0)
+    assert not slot.cancelled.is_set()
+    slot.outcomes.put(None)
+    assert running.result(10)
+    assert isinstance(queued.error, Cancelled)
+
+
+def test_a_cancelled_slot_comes_back_when_its_inference_has_ended(
+    threads: Threads,
+) -> None:
+    class Stubborn(GatedSlot):
+        def cancel(self) -> None:
+            self.cancelled.set()
+
+    slot = Stubborn()
+    model = PooledModel(ports(), ports(), [slot], threads)
+    asked = model.infer([X])
+    slot.begun.get(timeout=10)
+    asked.cancel()
+    assert slot.cancelled.is_set()
+    assert model.busy == 1
+    slot.outcomes.put(None)
+    await_(lambda: model.busy == 0)
+    assert isinstance(asked.error, Cancelled)
+
+
+def test_a_late_cancel_does_not_touch_the_next_user(
+    model: PooledModel, slot: GatedSlot
+) -> None:
+    first, second = model.infer([X]), model.infer([X])
+    slot.outcomes.put(None)
+    first.result(10)
+    assert not first.cancel()
+    assert not slot.cancelled.is_set()
+    slot.outcomes.put(None)
+    assert second.result(10)
+
+
+def test_a_cancelled_inference_is_no_error_in_the_log(
+    model: PooledModel, slot: GatedSlot, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = model.infer([X])
+    slot.begun.get(timeout=10)
+    asked.cancel()
+    await_(lambda: model.busy == 0)
+    assert caplog.text == ""
+
+
+def test_openvino_stops_soon_when_cancelled_and_works_on(tmp_path: Path) -> None:
+    engine = OpenVINOEngine()
+    model = engine.load(tiny.save(tmp_path, tiny.slow()), EXACT)
+    x = np.zeros((512, 512), np.float32)
+    begun = time.perf_counter()
+    model.infer([x]).result(30)
+    whole = time.perf_counter() - begun
+    for _ in range(3):
+        begun = time.perf_counter()
+        asked = model.infer([x])
+        time.sleep(whole / 10)  # into the middle of it; not to wait for anything
+        asked.cancel()
+        await_(lambda: model.busy == 0)
+        assert time.perf_counter() - begun < whole * 0.6
+    assert model.infer([x]).result(30)[0].shape == x.shape
+    model.close()
+    engine.close()
+
+
+# Closing
+
+
+def test_closing_fails_who_waits_and_lets_the_running_one_finish(
+    model: PooledModel, slot: GatedSlot
+) -> None:
+    running, queued = model.infer([X]), model.infer([X])
+    model.close()
+    model.close()
+    assert error_of(queued).status is Status.MODEL_VERSION_NOT_LOADED_ANYMORE
+    with pytest.raises(ServingError, match="retired"):
+        model.infer([X])
+    slot.outcomes.put(None)
+    assert running.result(10)
+    assert (model.busy, model.waiting) == (0, 0)
+
+
+# Where it runs
+
+
+def test_a_model_that_is_always_short_runs_in_the_thread_that_asks(
+    threads: Threads,
+) -> None:
+    slot = SlowSlot(SHORT / 10)
+    model = PooledModel(ports(), ports(), [slot], threads)
+    assert not model.is_short
+    run_until_short(model)
+    assert model.infer([X]).is_settled
+    assert slot.thread is threading.current_thread()
+
+
+def test_a_model_that_becomes_slow_leaves_the_thread_that_asks(
+    threads: Threads,
+) -> None:
+    slot = SlowSlot(SHORT / 10)
+    model = PooledModel(ports(), ports(), [slot], threads)
+    run_until_short(model)
+    slot.seconds = 10 * SHORT
+    for _ in range(20):
+        model.infer([X]).result(10)
+    assert not model.is_short
+    assert slot.thread is not threading.current_thread()
+
+
+def test_what_may_be_of_any_size_never_runs_in_the_thread_that_asks(
+    threads: Threads,
+) -> None:
+    slot = SlowSlot(0)
+    model = PooledModel(ports(DYNAMIC), ports(DYNAMIC), [slot], threads)
+    for _ in range(100):
+        model.infer([X]).result(10)
+    assert not model.is_short
+    assert slot.thread is not threading.current_thread()
+
+
+# Measuring
+
+
+def test_waiting_and_inferring_are_measured_apart(
+    model: PooledModel, slot: GatedSlot
+) -> None:
+    observed = Observed()
+    asked = [model.infer([X], observed) for _ in range(3)]
+    time.sleep(0.2)
+    for _ in asked:
+        slot.outcomes.put(None)
+    for each in asked:
+        each.result(10)
+    await_(lambda: observed.now_active == 0)
+    assert observed.waits[0] < 0.2 <= min(observed.waits[1:])
+    assert observed.times[0] >= 0.2 > max(observed.times[1:])
+    assert observed.most_active == 1
+
+
+def test_a_failed_inference_has_no_inference_time(
+    model: PooledModel, slot: GatedSlot
+) -> None:
+    observed = Observed()
+    asked = model.infer([X], observed)
+    slot.outcomes.put(ValueError())
+    error_of(asked)
+    await_(lambda: observed.now_active == 0)
+    assert len(observed.waits) == 1
+    assert observed.times == []
+
+
+# All together, on OpenVINO
+
+
+@pytest.mark.parametrize("shape", [(1, 10), (-1, 10), (1, 400_000)])
+@pytest.mark.parametrize("slots", [1, 3])
+def test_many_threads_get_their_own_answers(
+    tmp_path: Path, shape: tuple[int, int], slots: int
+) -> None:
+    config = type(EXACT)(plugin_config=EXACT.plugin_config, nireq=slots)
+    engine = OpenVINOEngine()
+    model = engine.load(tiny.save(tmp_path, tiny.add_one(shape)), config)
+    wrong: list[tuple[float, float]] = []
+
+    def use(first: int) -> None:
+        for value in range(first, first + 30):
+            x = np.full((1, shape[1]), value, np.float32)
+            asked = model.infer([x])
+            del x  # the model keeps it for as long as it needs it
+            if value % 5 == 0:
+                asked.cancel()
+                continue
+            (y,) = asked.result(30)
+            if y.min() != value + 1 or y.max() != value + 1:
+                wrong.append((value, y[0, 0]))
+
+    users = [threading.Thread(target=use, args=(1000 * n,)) for n in range(6)]
+    for user in users:
+        user.start()
+    for user in users:
+        user.join()
+    assert wrong == []
+    await_(lambda: model.busy == 0)
+    assert model.waiting == 0
+    model.close()
+    engine.close()

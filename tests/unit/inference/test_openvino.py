@@ -1,0 +1,346 @@
+"""OpenVINO behind its one door: what loads, what ports are called, whose memory is whose."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+from openvino import opset13 as op
+
+from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.tensor import Array, Datatype
+from ovms_mp.inference.engine import Dim, ModelConfig
+from ovms_mp.inference.model import PooledModel
+from ovms_mp.inference.openvino import (
+    SHARED_FROM,
+    OpenVINOEngine,
+    ports_of,
+    published_name,
+)
+from tests.unit.inference import tiny
+from tests.unit.inference.tiny import EXACT
+
+Load = Callable[..., PooledModel]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[OpenVINOEngine]:
+    engine = OpenVINOEngine()
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def load(engine: OpenVINOEngine, tmp_path: Path) -> Iterator[Load]:
+    loaded: list[PooledModel] = []
+
+    def load(model: ov.Model, config: ModelConfig = EXACT) -> PooledModel:
+        path = tiny.save(tmp_path, model, f"model{len(loaded)}")
+        loaded.append(engine.load(path, config))
+        return loaded[-1]
+
+    yield load
+    for model in loaded:
+        assert (model.busy, model.waiting) == (0, 0)
+        model.close()
+
+
+def infer(model: PooledModel, *tensors: Array) -> tuple[Array, ...]:
+    return model.infer(tensors).result(30)
+
+
+def failure(model: PooledModel, *tensors: Array) -> ServingError:
+    with pytest.raises(ServingError) as caught:
+        infer(model, *tensors)
+    return caught.value
+
+
+# Loading
+
+
+def test_a_model_that_is_not_there_is_file_invalid(
+    engine: OpenVINOEngine, tmp_path: Path
+) -> None:
+    with pytest.raises(ServingError) as caught:
+        engine.load(tmp_path / "absent.xml", EXACT)
+    assert caught.value.status is Status.FILE_INVALID
+    assert caught.value.details == "absent.xml"
+
+
+@pytest.mark.parametrize("name", ["m.xml", "m.onnx", "m.tflite", "m.pdmodel", "m.pb"])
+@pytest.mark.parametrize("content", [b"", b"rubbish" * 9], ids=["empty", "rubbish"])
+def test_a_broken_file_is_told_in_one_line_without_its_path(
+    engine: OpenVINOEngine, tmp_path: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ServingError) as caught:
+        engine.load(tmp_path / name, EXACT)
+    assert caught.value.status is Status.MODEL_NOT_LOADED
+    assert caught.value.details.startswith(f"{name}: ")
+    assert str(tmp_path) not in caught.value.text
+    assert "\n" not in caught.value.text
+    assert "src/" not in caught.value.text
+
+
+def test_weights_that_are_missing_are_told(
+    engine: OpenVINOEngine, tmp_path: Path
+) -> None:
+    path = tiny.save(tmp_path, tiny.add_one())
+    path.with_suffix(".bin").unlink()
+    with pytest.raises(ServingError, match="bin file cannot be found") as caught:
+        engine.load(path, EXACT)
+    assert caught.value.status is Status.MODEL_NOT_LOADED
+
+
+def test_a_device_that_is_not_there_is_told(
+    engine: OpenVINOEngine, tmp_path: Path
+) -> None:
+    path = tiny.save(tmp_path, tiny.add_one())
+    with pytest.raises(ServingError, match='"FPGA" name is not registered') as caught:
+        engine.load(path, ModelConfig(target_device="FPGA"))
+    assert caught.value.status is Status.CANNOT_COMPILE_MODEL_INTO_TARGET_DEVICE
+
+
+def test_an_unknown_property_is_told_by_its_key(
+    engine: OpenVINOEngine, tmp_path: Path
+) -> None:
+    path = tiny.save(tmp_path, tiny.add_one())
+    with pytest.raises(ServingError, match="unknown key COLOUR") as caught:
+        engine.load(path, ModelConfig(plugin_config={"COLOUR": "red"}))
+    assert caught.value.status is Status.MODEL_NOT_LOADED
+
+
+def test_a_property_with_a_wrong_value_is_told(
+    engine: OpenVINOEngine, tmp_path: Path
+) -> None:
+    path = tiny.save(tmp_path, tiny.add_one())
+    with pytest.raises(ServingError, match="number of streams") as caught:
+        engine.load(path, ModelConfig(plugin_config={"NUM_STREAMS": "many"}))
+    assert caught.value.status is Status.CANNOT_COMPILE_MODEL_INTO_TARGET_DEVICE
+
+
+@pytest.mark.parametrize("value", ["NO", "YES", False, True])
+def test_memory_mapping_can_be_chosen(load: Load, value: bool | str) -> None:
+    config = ModelConfig(plugin_config={"ENABLE_MMAP": value})
+    assert infer(load(tiny.add_one(), config), np.zeros((1, 10), np.float32))
+
+
+def test_auto_takes_the_properties_of_its_devices(load: Load) -> None:
+    model = load(
+        tiny.add_one(),
+        ModelConfig("AUTO:CPU", {"PERFORMANCE_HINT": "THROUGHPUT"}, nireq=2),
+    )
+    (y,) = infer(model, np.zeros((1, 10), np.float32))
+    assert np.all(y == 1)
+
+
+def test_slots_are_as_many_as_asked_for_or_as_the_device_finds_optimal(
+    load: Load,
+) -> None:
+    assert load(tiny.add_one(), ModelConfig(nireq=5)).slots == 5
+    two = ModelConfig(plugin_config={"NUM_STREAMS": 2})
+    assert load(tiny.add_one(), two).slots == 2
+    assert load(tiny.add_one(), two).streams == 2
+
+
+# Ports
+
+
+def test_ports_tell_type_and_shape(load: Load) -> None:
+    (port,) = load(tiny.add_one((-1, 3, (2, 7), (4, -1)), np.int64)).inputs
+    assert port.datatype is Datatype.INT64
+    assert port.shape == (Dim(0, -1), Dim(3, 3), Dim(2, 7), Dim(4, -1))
+    assert port.info.shape == (-1, 3, -1, -1)
+    assert not port.is_static
+
+
+def test_a_port_of_unknown_rank_has_no_shape() -> None:
+    """Whether such a model compiles is the device's choice; the CPU refuses it."""
+    model = tiny.add_one(None)
+    (port,) = ports_of(model.inputs, model.inputs, "in")
+    assert port.shape is None
+    assert port.info.shape == ()
+    assert not port.is_static
+
+
+@pytest.mark.parametrize(
+    ("names", "published"),
+    [
+        ({"b", "a"}, "a"),
+        ({"serving/x", "x:0", "x"}, "x"),
+        ({"a/path", "name"}, "name"),
+        ({"z/path", "a/path"}, "a/path"),
+        (set[str](), None),
+    ],
+)
+def test_the_published_name_is_the_first_that_is_no_path(
+    names: set[str], published: str | None
+) -> None:
+    assert published_name(names) == published
+
+
+def test_every_name_of_a_port_finds_it_with_and_without_its_index(load: Load) -> None:
+    x = tiny.parameter({"image", "serving/image:0"}, (1, 4))
+    one = op.constant(np.float32(1))
+    boxes = tiny.named(op.add(x, one), {"boxes:0"})
+    # `boxes` is another port's own name, so `boxes` is not short for `boxes:0`.
+    scores = tiny.named(op.multiply(x, one), {"boxes"})
+    model = load(tiny.model([boxes, scores], [x]))
+    for name in ("image", "image:0", "serving/image:0", "serving/image"):
+        assert model.inputs.find(name) == 0
+    assert model.inputs.find("imag") is None
+    assert [model.outputs.find(name) for name in ("boxes:0", "boxes")] == [0, 1]
+
+
+def test_a_port_without_a_name_of_its_own_gets_one_by_its_number() -> None:
+    """OpenVINO of today names what a file does not; two outputs of one tensor share."""
+    x = tiny.parameter("x", (2,))
+    y = tiny.named(op.relu(x), "y")
+    model = tiny.model([y, y], [x])
+    ports = ports_of(model.outputs, model.outputs, "out")
+    assert [port.name for port in ports] == ["y", "out_1"]
+    assert [ports.find(name) for name in ("y", "out_1")] == [0, 1]
+
+
+def test_two_outputs_of_one_tensor_have_names_of_their_own(load: Load) -> None:
+    x = tiny.parameter("x", (1, 4))
+    y = tiny.named(op.relu(x), "y")
+    model = load(tiny.model([op.result(y), op.result(y)], [x]))
+    names = [port.name for port in model.outputs]
+    assert len(set(names)) == 2
+
+
+# Memory
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [datatype.dtype for datatype in Datatype],
+    ids=[datatype.name for datatype in Datatype],
+)
+def test_every_datatype_goes_in_and_comes_out_unchanged(
+    load: Load, dtype: np.dtype[np.generic]
+) -> None:
+    model = load(tiny.twice((1, 5), dtype))
+    x = np.array([[0, 1, 2, 100, 77]]).astype(dtype)
+    (y,) = infer(model, x)
+    assert y.dtype == dtype
+    assert np.array_equal(y, np.concatenate([x, x]))
+
+
+STATIC, DYNAMIC = (1, SHARED_FROM // 4 + 1), (-1, -1)
+
+
+@pytest.mark.parametrize("shape", [STATIC, DYNAMIC], ids=["static", "dynamic"])
+def test_read_only_memory_is_shared_and_never_written_to(
+    load: Load, shape: tuple[int, ...]
+) -> None:
+    model = load(tiny.add_one(shape))
+    x = np.frombuffer(np.arange(STATIC[1], dtype=np.float32).tobytes(), np.float32)
+    before = x.tobytes()
+    (y,) = infer(model, x.reshape(STATIC))
+    assert np.array_equal(y[0], np.frombuffer(before, np.float32) + 1)
+    assert x.tobytes() == before
+
+
+@pytest.mark.parametrize("shape", [STATIC, DYNAMIC], ids=["static", "dynamic"])
+def test_shared_memory_is_let_go_of_when_the_result_is_there(
+    load: Load, shape: tuple[int, ...]
+) -> None:
+    """The next inference, which reads every input, would crash or differ otherwise."""
+    model = load(tiny.total(shape))
+    x = np.ones(STATIC, np.float32)
+    (y,) = infer(model, x)
+    gone = weakref.ref(x)
+    del x
+    gc.collect()
+    assert gone() is None
+    (y2,) = infer(model, np.full(STATIC, 2, np.float32))
+    assert (y[0], y2[0]) == (STATIC[1], 2 * STATIC[1])
+
+
+@pytest.mark.parametrize("shape", [(1, 10), DYNAMIC, STATIC])
+def test_an_output_survives_the_next_inference(
+    load: Load, shape: tuple[int, ...]
+) -> None:
+    model = load(tiny.add_one(shape))
+    size = STATIC[1] if shape == STATIC else 10
+    kept = [infer(model, np.full((1, size), i, np.float32))[0] for i in range(4)]
+    assert [y.min() for y in kept] == [1, 2, 3, 4]
+    assert [y.max() for y in kept] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("shape", [(2, 10), DYNAMIC, (2, SHARED_FROM)])
+def test_any_layout_of_memory_is_read_right(load: Load, shape: tuple[int, ...]) -> None:
+    model = load(tiny.add_one(shape))
+    size = max(shape[1], 10)
+    plain = np.random.default_rng(1).random((2, size), np.float32)
+    shifted = bytes(1) + plain.tobytes()
+    layouts = {
+        "columns": np.asfortranarray(plain),
+        "reversed": plain[::-1].copy()[::-1],
+        "strided": np.repeat(plain, 2, axis=1)[:, ::2],
+        "unaligned": np.frombuffer(shifted, np.float32, offset=1).reshape(plain.shape),
+    }
+    for x in layouts.values():
+        (y,) = infer(model, x)
+        assert np.array_equal(y, plain + 1)
+
+
+@pytest.mark.parametrize("shape", [(0, 10), DYNAMIC])
+def test_an_empty_tensor_is_an_answer_too(load: Load, shape: tuple[int, ...]) -> None:
+    model = load(tiny.add_one(shape))
+    (y,) = infer(model, np.empty((0, 10), np.float32))
+    assert y.shape == (0, 10)
+
+
+def test_a_scalar_stays_one(load: Load) -> None:
+    (y,) = infer(load(tiny.add_one(())), np.array(41, np.float32))
+    assert (y.shape, y.item()) == ((), 42)
+
+
+# Failures
+
+
+@pytest.mark.parametrize(
+    ("shape", "wrong"),
+    [
+        ((1, 10), np.zeros((1, 1), np.float32)),  # numpy would broadcast it
+        (STATIC, np.zeros((1, 10), np.float32)),
+        ((1, 10), np.zeros((1, 10), np.float64)),  # and convert this
+        (DYNAMIC, np.zeros((1, 10), np.float64)),
+        (DYNAMIC, np.zeros(10, np.float32)),
+    ],
+)
+def test_an_array_that_does_not_fit_fails_and_is_not_made_to_fit(
+    load: Load, shape: tuple[int, ...], wrong: Array
+) -> None:
+    model = load(tiny.add_one(shape))
+    for _ in range(2):
+        error = failure(model, wrong)
+        assert error.status is Status.OV_INTERNAL_INFERENCE_ERROR
+    assert model.busy == 0
+
+
+def test_a_failing_inference_says_why_and_its_slot_works_on(load: Load) -> None:
+    model = load(tiny.into_two_by_three())
+    for length in (5, 7):
+        error = failure(model, np.zeros(length, np.float32))
+        assert error.status is Status.OV_INTERNAL_INFERENCE_ERROR
+        assert "Reshape" in error.details
+        assert "src/" not in error.details
+        assert model.busy == 0
+        (y,) = infer(model, np.arange(6, dtype=np.float32))
+        assert y.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_too_few_arrays_do_not_run_on_what_the_last_user_left(load: Load) -> None:
+    model = load(tiny.two_inputs())
+    b, a = np.ones((1, 3), np.float32), np.ones((1, 2), np.int64)
+    infer(model, b, a)
+    assert failure(model, b).status is Status.OV_INTERNAL_INFERENCE_ERROR
