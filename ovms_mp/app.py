@@ -24,6 +24,7 @@ from ovms_mp.frontend.http.server import HttpServer
 from ovms_mp.frontend.transport.aio import AioServer
 from ovms_mp.graph.registry import Registry
 from ovms_mp.inference.openvino import OpenVINOEngine
+from ovms_mp.inference.probe import Probe
 from ovms_mp.repository import config as repository
 from ovms_mp.repository.config import ModelSpec, RepositoryConfig
 from ovms_mp.servable.catalog import Catalog
@@ -59,7 +60,7 @@ class App:
             Metrics(monitoring.families) if monitoring.is_enabled else Metrics.off()
         )
         self._pool = ThreadPoolExecutor(compute_threads(), "compute")
-        self._engine = OpenVINOEngine()
+        self._engine = OpenVINOEngine(Probe() if settings.probe_models else None)
         self.catalog = Catalog(self.metrics)
         self._loader = Loader(
             self.catalog,

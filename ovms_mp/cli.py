@@ -38,6 +38,9 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
         Flag("config_path", "FILE", "config.json naming models and graphs"),
         Flag("model_name", "NAME", "name of a single model or graph"),
         Flag("model_path", "PATH", "its directory, or a model file"),
+        Flag(
+            "probe_models", "true|false", "read models in a child first, default true"
+        ),
     ),
     "the single model": (
         Flag("model_version_policy", "JSON", 'default {"latest": {"num_versions": 1}}'),

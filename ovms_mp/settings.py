@@ -88,6 +88,7 @@ class Settings:
     log_level: str = "INFO"
     log_path: Path | None = None
     file_system_poll_wait_seconds: int = 1
+    probe_models: bool = True
 
     def monitoring(self, config: MonitoringSpec | None) -> MonitoringSpec:
         """What flags and the config file together say of metrics.
@@ -140,6 +141,7 @@ def settings_from(given: Mapping[str, str]) -> Settings:
         log_level=flags.one_of("log_level", tuple(LEVELS), "INFO"),
         log_path=flags.path("log_path"),
         file_system_poll_wait_seconds=flags.number("file_system_poll_wait_seconds", 1),
+        probe_models=flags.switch("probe_models", default="true"),
     )
 
 
@@ -162,8 +164,8 @@ class _Flags:
             raise UsageError(f"{name} should be a number without sign, not {text!r}")
         return int(text)
 
-    def switch(self, name: str) -> bool:
-        text = self.text(name) or "false"
+    def switch(self, name: str, *, default: str = "false") -> bool:
+        text = self.text(name) or default
         if text.lower() not in _BOOLEANS:
             raise UsageError(f"{name} should be true or false, not {text!r}")
         return _BOOLEANS[text.lower()]

@@ -214,7 +214,7 @@ class _Inference:
     def _leave(self) -> None:
         """From here on `_cancel` does not touch the slot, which is somebody else's."""
         with self._lock:
-            pass
+            self._running_on = None
         self._tensors = ()
 
     def _cancel(self) -> None:

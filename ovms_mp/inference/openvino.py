@@ -27,6 +27,7 @@ from ovms_mp.inference.plugin_config import (
     device_names,
     effective,
 )
+from ovms_mp.inference.probe import Probe
 from ovms_mp.inference.threads import Threads
 
 # Measured through a whole server: below, a copy between OpenVINO's memory and ours costs
@@ -53,24 +54,33 @@ _WHERE_IT_FAILED: Final = re.compile(
     r"(?:Exception from|Check '.*' failed at) \S+:\d+:?(?:\s|$)"
 )
 
+_NO_PROPERTIES: Final[Mapping[str, Property]] = {}
+
 _log = logging.getLogger(__name__)
 
 
 class OpenVINOEngine:
-    """Loads models into one ov.Core. Thread-safe."""
+    """Loads models into one ov.Core, if a `probe` finds that they can be read without
+    harm. Thread-safe.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, probe: Probe | None = None) -> None:
         self._core = ov.Core()
         self._threads = Threads("inference")
+        self._probe = probe
 
     def load(self, path: Path, config: ModelConfig) -> PooledModel:
         """See engine.Engine."""
         if not path.exists():
             raise ServingError(Status.FILE_INVALID, path.name)
         properties = self._properties(path, config)
+        if self._probe is not None:
+            self._probe.check(path)
         status = Status.MODEL_NOT_LOADED
         try:
-            model = self._read(path, properties)
+            # What concerns reading is not for compiling.
+            reading = {key: properties.pop(key) for key in (MMAP,) if key in properties}
+            model = self.read(path, reading)
             status = Status.CANNOT_COMPILE_MODEL_INTO_TARGET_DEVICE
             compiled = self._core.compile_model(model, config.target_device, properties)
             inputs = ports_of(model.inputs, compiled.inputs, "in")
@@ -84,6 +94,8 @@ class OpenVINOEngine:
     def close(self) -> None:
         """See engine.Engine."""
         self._threads.close()
+        if self._probe is not None:
+            self._probe.close()
 
     def _properties(self, path: Path, config: ModelConfig) -> dict[str, Property]:
         supported: set[str] = set()
@@ -99,11 +111,12 @@ class OpenVINOEngine:
         except UnsupportedProperty as error:
             raise _load_error(Status.MODEL_NOT_LOADED, path, error) from error
 
-    def _read(self, path: Path, properties: dict[str, Property]) -> ov.Model:
-        """Takes what concerns reading out of `properties`."""
-        reading = {key: properties.pop(key) for key in (MMAP,) if key in properties}
+    def read(
+        self, path: Path, properties: Mapping[str, Property] = _NO_PROPERTIES
+    ) -> ov.Model:
+        """The model in a file. Raises RuntimeError."""
         # Absolute, so that a path in OpenVINO's messages can be recognised as one.
-        model = self._core.read_model(path.absolute(), config=reading)  # pyright: ignore[reportUnknownMemberType]  # no types in its stub
+        model = self._core.read_model(path.absolute(), config=dict(properties))  # pyright: ignore[reportUnknownMemberType]  # no types in its stub
         if not model.outputs:  # what becomes of an empty PaddlePaddle file
             raise RuntimeError("the model has no outputs")
         return model

@@ -1,0 +1,105 @@
+"""A model file is read by a child process before the server reads it: one that makes
+OpenVINO's reader crash ends the child, and the server tells instead of ending.
+
+`python -m ovms_mp.inference.probe` is the child: a path per line in JSON comes in, a
+line goes out when the file was read or refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from ovms_mp.core.errors import ServingError, Status
+
+_CHILD: Final = (sys.executable, "-m", "ovms_mp.inference.probe")
+
+
+class Probe:
+    """One child, started when it is first needed and again after it died. Thread-safe;
+    models are probed one at a time. `command` starts a child.
+    """
+
+    def __init__(self, command: tuple[str, ...] = _CHILD) -> None:
+        self._command = command
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[str] | None = None
+
+    def check(self, path: Path) -> None:
+        """Raises ServingError if to read `path` ends the process that does. A file that
+        is refused as it should be is no business of the probe.
+        """
+        with self._lock:
+            child = self._child = self._child or self._start()
+            if _ask(child, path):
+                return
+            self._child = None
+            code = child.wait()
+            _close(child)
+        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        raise ServingError(
+            Status.MODEL_NOT_LOADED,
+            f"{path.name}: to read it ends the process that does, by {cause}",
+        )
+
+    def close(self) -> None:
+        """End the child."""
+        with self._lock:
+            child, self._child = self._child, None
+        if child is not None:
+            _close(child)
+            child.wait()
+
+    def _start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(  # noqa: S603  # our own command
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            # Ctrl-C in a terminal is for the server, which then closes the child.
+            start_new_session=True,
+        )
+
+
+def _ask(child: subprocess.Popen[str], path: Path) -> bool:
+    """False if the child did not live to answer."""
+    assert child.stdin is not None
+    assert child.stdout is not None
+    with suppress(BrokenPipeError):
+        child.stdin.write(json.dumps(str(path.absolute())) + "\n")
+        child.stdin.flush()
+        return bool(child.stdout.readline())
+    return False
+
+
+def _close(child: subprocess.Popen[str]) -> None:
+    for pipe in (child.stdin, child.stdout):
+        if pipe is not None:
+            with suppress(BrokenPipeError):
+                pipe.close()
+
+
+def main() -> None:
+    """Read files until there are no more."""
+    from ovms_mp.inference.openvino import OpenVINOEngine
+
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a reader prints is no answer
+    engine = OpenVINOEngine()
+    for line in sys.stdin:
+        with suppress(Exception):  # the server reads it, too, and says why it cannot
+            engine.read(Path(json.loads(line)))
+        answers.write("read\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""A file that ends whoever reads it ends a child, and the server tells."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.inference.engine import ModelConfig
+from ovms_mp.inference.openvino import OpenVINOEngine
+from ovms_mp.inference.probe import Probe
+
+# Answers as the real child, but for files named after what they do to a process.
+CHILD = """
+import json, os, signal, sys
+for line in sys.stdin:
+    name = os.path.basename(json.loads(line))
+    if name == "segv.xml":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if name == "exit.xml":
+        os._exit(7)
+    print("read", flush=True)
+"""
+
+
+@pytest.fixture
+def probe():
+    made = Probe((sys.executable, "-c", CHILD))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"), [("segv.xml", "SIGSEGV"), ("exit.xml", "exit code 7")]
+)
+def test_a_file_that_ends_its_reader_is_refused_and_the_next_is_probed(
+    probe, tmp_path, name, cause
+):
+    with pytest.raises(ServingError) as caught:
+        probe.check(tmp_path / name)
+    assert caught.value.status is Status.MODEL_NOT_LOADED
+    assert caught.value.details == (
+        f"{name}: to read it ends the process that does, by {cause}"
+    )
+    probe.check(tmp_path / "good.xml")
+
+
+def test_the_real_child_reads_what_can_be_read_and_survives_what_cannot(tmp_path):
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(b"not a model")
+    probe = Probe()
+    try:
+        probe.check(bad)
+        probe.check(tmp_path / "missing\n.xml")
+    finally:
+        probe.close()
+
+
+def test_an_engine_loads_nothing_that_its_probe_refuses(tmp_path):
+    crashes = tmp_path / "segv.xml"
+    crashes.write_text("<net/>")
+    engine = OpenVINOEngine(Probe((sys.executable, "-c", CHILD)))
+    try:
+        with pytest.raises(ServingError, match="SIGSEGV"):
+            engine.load(crashes, ModelConfig())
+    finally:
+        engine.close()
+
+
+def test_closing_ends_the_child(tmp_path):
+    probe = Probe((sys.executable, "-c", CHILD))
+    probe.check(tmp_path / "good.xml")
+    child = probe._child
+    assert child is not None
+    probe.close()
+    assert child.returncode == 0
