@@ -133,7 +133,9 @@ class InferSlot:
     def __init__(self, request: ov.InferRequest, inputs: Ports, outputs: Ports) -> None:
         self._request = request
         self._dtypes = [port.datatype and port.datatype.dtype for port in inputs]
-        own_inputs = [request.get_input_tensor(index) for index in range(len(inputs))]
+        own_inputs = [
+            _own_input(request, index, port) for index, port in enumerate(inputs)
+        ]
         self._copied_to = [
             tensor.data if _is_static(port) and not _is_large(tensor) else None
             for port, tensor in zip(inputs, own_inputs, strict=True)
@@ -165,8 +167,8 @@ class InferSlot:
             for index, array in enumerate(tensors):
                 self._bind(index, array, held)
             large = self._bind_outputs()
-            results = self._request.infer(share_outputs=True)
-            outputs: tuple[Array, ...] = results.to_tuple()  # pyright: ignore[reportUnknownMemberType]  # no types in its stub
+            results: Any = self._request.infer(share_outputs=True)
+            outputs: tuple[Array, ...] = results.to_tuple()
             return tuple(
                 large[index] if index in large else output.copy()
                 for index, output in enumerate(outputs)
@@ -190,7 +192,7 @@ class InferSlot:
         if array.dtype != dtype:  # would be converted
             raise ValueError(f"input {index} is {dtype}, the array {array.dtype}")
         if copied_to is None:
-            memory = _sharable(array)
+            memory = sharable(array)
             held.append(memory)
             tensor = ov.Tensor(memory, shared_memory=True)
             self._request.set_input_tensor(index, tensor)
@@ -228,12 +230,23 @@ class _Writable:
         self._array = array
 
 
-def _sharable(array: Array) -> Array:
+def sharable(array: Array) -> Array:
     """`array`, or a copy if its memory is laid out as OpenVINO does not read it."""
     flags = array.flags
     if not (flags.c_contiguous and flags.aligned):
         return array.copy(order="C")
     return array if flags.writeable else np.asarray(_Writable(array))
+
+
+def _own_input(request: ov.InferRequest, index: int, port: Port) -> ov.Tensor:
+    """A tensor that the request can be left with: its own, or one of the smallest shape
+    where shapes vary, because its own has only zeros then, which the port may not take.
+    """
+    own = request.get_input_tensor(index)
+    if port.is_static or port.shape is None:
+        return own
+    smallest = ov.Shape([dim.minimum for dim in port.shape])
+    return ov.Tensor(own.element_type, smallest)
 
 
 def _is_static(port: Port) -> bool:

@@ -1,14 +1,10 @@
 """A model file is read by a child process before the server reads it: one that makes
 OpenVINO's reader crash ends the child, and the server tells instead of ending.
-
-`python -m ovms_mp.inference.probe` is the child: a path per line in JSON comes in, a
-line goes out when the file was read or refused.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,7 +15,7 @@ from typing import Final
 
 from ovms_mp.core.errors import ServingError, Status
 
-_CHILD: Final = (sys.executable, "-m", "ovms_mp.inference.probe")
+_CHILD: Final = (sys.executable, "-m", "ovms_mp.inference.reader")
 
 
 class Probe:
@@ -85,21 +81,3 @@ def _close(child: subprocess.Popen[str]) -> None:
         if pipe is not None:
             with suppress(BrokenPipeError):
                 pipe.close()
-
-
-def main() -> None:
-    """Read files until there are no more."""
-    from ovms_mp.inference.openvino import OpenVINOEngine
-
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a reader prints is no answer
-    engine = OpenVINOEngine()
-    for line in sys.stdin:
-        with suppress(Exception):  # the server reads it, too, and says why it cannot
-            engine.read(Path(json.loads(line)))
-        answers.write("read\n")
-        answers.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,30 @@
+"""The child of probe.py: reads models for no other purpose than to survive it.
+
+A path per line, in JSON, comes in; a line goes out when the file was read or refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from ovms_mp.inference.openvino import OpenVINOEngine
+
+
+def main() -> None:
+    """Read files until there are no more."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a reader prints is no answer
+    engine = OpenVINOEngine()
+    for line in sys.stdin:
+        with suppress(Exception):  # the server reads it, too, and says why it cannot
+            engine.read(Path(json.loads(line)))
+        answers.write("read\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
