@@ -207,6 +207,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (assets.AssetUnavailable, ClientError, ServerFailed) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130  # 128 + SIGINT, as shells say it
     sheet = output / "contact_sheet.webp"
     sheet.write_bytes(encode_webp(contact_sheet(outcome.moments)))
     print(summary(clip, outcome))

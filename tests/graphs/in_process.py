@@ -57,7 +57,9 @@ def serving(repository: Path) -> Iterator[Catalog]:
         )
         wanted = config.read(repository / "config.json")
         loader.announce(wanted)
-        assert loader.load(wanted) == 0
+        loader.load(wanted)
+        for spec in (*wanted.models, *wanted.graphs):
+            assert catalog.is_servable_ready(spec.name, ""), spec.name
         yield catalog
     catalog.close()
     engine.close()

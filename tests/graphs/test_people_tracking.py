@@ -68,8 +68,15 @@ def test_a_hundred_frames_show_few_people_and_nobody_is_counted_often(
     [
         # The light jacket, from the sign out to the left.
         [(170, 294, 204), (180, 215, 201), (195, 129, 193), (205, 70, 186)],
-        # The striped pullover, behind it.
-        [(180, 375, 251), (195, 259, 233), (205, 202, 224), (240, 54, 207)],
+        # The striped pullover, from the right through a crowd to the left.
+        [
+            (152, 584, 288),
+            (155, 560, 276),
+            (180, 375, 251),
+            (195, 259, 233),
+            (205, 202, 224),
+            (240, 54, 207),
+        ],
         # Black jacket and jeans: to the right, round, and back.
         [(180, 515, 269), (195, 599, 306), (205, 662, 344), (245, 428, 291)],
         # All in black, coming in from the right.

@@ -87,9 +87,9 @@ def test_a_side_that_is_not_given_is_the_frames(options: str, shape: tuple[int, 
 
 
 def test_shrinking_averages():
-    pixels = np.zeros((4, 4, 3), np.uint8)
-    pixels[::2, ::2] = 200
-    assert (tensor_of(pixels, "width: 2 height: 2") == 50).all()
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[::4, ::4] = 160
+    assert (tensor_of(pixels, "width: 2 height: 2") == 10).all()
 
 
 def test_an_aspect_ratio_is_kept_with_black_around_the_picture():

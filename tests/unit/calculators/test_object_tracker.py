@@ -138,6 +138,22 @@ def test_without_max_lost_one_empty_frame_ends_a_track():
     assert follow(tracker, clip) == [[1], [1], [], [2]]
 
 
+def test_every_gap_may_be_as_long_as_max_lost():
+    gap = [NOBODY] * 6
+    clip = [objects(person(0.5)), *([*gap, objects(person(0.5))] * 3)]
+    seen = follow(Tracker(max_lost=10), clip)
+    assert [each for each in seen if each] == [[1]] * 4
+
+
+def test_a_step_during_a_gap_is_not_taken_for_speed():
+    gap = [NOBODY] * 9
+    clip = [person(0.5), person(0.55), person(0.55)]
+    tracker = Tracker()
+    for row in clip:
+        assert ids(tracker.update(objects(row))) == [1]
+        follow(tracker, gap)
+
+
 def test_people_who_cross_keep_their_ids():
     tracker = Tracker()
     for step in range(21):

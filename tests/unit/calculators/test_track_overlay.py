@@ -78,6 +78,19 @@ def test_a_label_makes_the_text_longer():
     assert long > short + 30
 
 
+def luma(pixels: NDArray[Any]) -> NDArray[np.float64]:
+    return pixels @ np.array([0.299, 0.587, 0.114])
+
+
+@pytest.mark.parametrize("track_id", range(1, 21))
+def test_the_text_stands_out_from_its_colour(track_id: int):
+    large = np.full((800, 1200, 3), 90, np.uint8)
+    pixels = draw_tracks(large, tracks((0.2, 0.5, 0.8, 0.9, track_id)), Style())
+    label = pixels[375:395, 242:258]
+    contrast = np.abs(luma(label) - luma(np.array(colour_of(track_id))))
+    assert contrast.max() > 110
+
+
 def test_different_ids_are_labelled_differently():
     box = (0.25, 0.5, 0.75, 0.9)
     masks = [changed(drawn(tracks((*box, each)))) for each in (1, 10001)]
