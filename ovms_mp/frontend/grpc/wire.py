@@ -168,13 +168,17 @@ class _Scanner:
                 self._charge()
 
     def _take_packed(self, begin: int, end: int) -> bool:
-        """Keep the contents in message[begin:end] if they are one packed field."""
-        first = next(_fields(self._message, begin, end), None)
-        if first is None or first[3] != end or first[0] not in _PACKED:
+        """Keep the contents in message[begin:end] if they are one packed field, which
+        is not empty: empty ones are as good as none.
+        """
+        tag, _, value, first_end = next(
+            _fields(self._message, begin, end), (0, 0, end, end)
+        )
+        if tag not in _PACKED or first_end != end or value == end:
             return False
-        name, dtype = _PACKED[first[0]]
+        name, dtype = _PACKED[tag]
         try:
-            values = unpack(self._view[first[2] : end], dtype)
+            values = unpack(self._view[value:end], dtype)
         except BrokenNumbers:
             _refuse(f"{name} does not hold numbers")
         self._packed[self._inputs] = PackedContents(name, values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
@@ -70,7 +71,9 @@ class AioServer:
             **dict(options),
         }
         self._in_flight = 0
+        self._lock = threading.Lock()
         self._is_started = False
+        self._is_stopping = False
         self._filter = _Departures()
         self._loop = LoopThread("grpc-aio")
         try:
@@ -98,11 +101,16 @@ class AioServer:
 
     def stop(self, grace: float = 0.0, patience: float = 10.0) -> bool:
         """See `seam.Server`."""
-        # grpcio's own stop does not wait for the handlers that it cancels, and a loop
-        # that stops with it leaves them untold. This one runs until all is done.
         if self._loop.is_here:
             raise RuntimeError("a callback cannot wait for the end of its own server")
-        self._loop.end_after(self._end(grace))
+        with self._lock:
+            is_first, self._is_stopping = not self._is_stopping, True
+        # Once: a second stop of grpcio's server, while the first waits, may use it after
+        # it is freed (a segmentation fault on 1.62.3). And until all that runs is done:
+        # grpcio's stop does not wait for the handlers that it cancels, and those that
+        # the loop did not turn for any more would never be told.
+        if is_first:
+            self._loop.end_after(self._end(grace))
         return self._loop.join(grace + patience)
 
     async def _listen(
@@ -144,10 +152,16 @@ class AioServer:
         self, path: str, handler: UnaryHandler
     ) -> Callable[[object, Context], Awaitable[bytes]]:
         async def serve(_: object, context: Context) -> bytes:
+            call = UnaryCall(path, context, self._loop)
             self._in_flight += 1
             try:
-                call = UnaryCall(path, context, self._loop)
                 return await call.run(handler, self._max_send_bytes)
+            except grpc.aio.AbortError as aborted:
+                # grpcio keeps it with the context. Its traceback would keep the frames,
+                # they the call and the context, and all that only until the next
+                # collection of garbage, which may be long in coming.
+                del call, context
+                raise aborted.with_traceback(None) from None
             finally:
                 self._in_flight -= 1
 
@@ -157,15 +171,15 @@ class AioServer:
         self, path: str, factory: SessionFactory
     ) -> Callable[[object, Context], Awaitable[None]]:
         async def serve(_: object, context: Context) -> None:
+            call = StreamCall(
+                path,
+                context,
+                self._loop,
+                send_limit=self._send_limit,
+                max_send_bytes=self._max_send_bytes,
+            )
             self._in_flight += 1
             try:
-                call = StreamCall(
-                    path,
-                    context,
-                    self._loop,
-                    send_limit=self._send_limit,
-                    max_send_bytes=self._max_send_bytes,
-                )
                 await call.run(factory)
             finally:
                 self._in_flight -= 1

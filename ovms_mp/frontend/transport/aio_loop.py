@@ -18,7 +18,6 @@ class LoopThread:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._background: set[asyncio.Task[None]] = set()
-        self._last: set[asyncio.Task[None]] = set()
         self._thread.start()
 
     @property
@@ -57,33 +56,25 @@ class LoopThread:
         task.add_done_callback(self._background.discard)
 
     def end_after(self, coroutine: Coroutine[object, None, None]) -> None:
-        """End the loop when `coroutine` and everything else on it is done. May be
-        called more than once; then all of the coroutines run.
+        """End the loop when `coroutine` and everything else on it is done. To be called
+        once.
         """
 
-        async def last() -> None:
-            await coroutine
-            while others := asyncio.all_tasks() - self._last:
-                await asyncio.wait(others)
+        async def end() -> None:
+            this = asyncio.current_task()
+            try:
+                await coroutine
+            finally:
+                while others := asyncio.all_tasks() - {this}:
+                    await asyncio.wait(others)
+                self.loop.stop()
 
-        def begin() -> None:
-            task = self.loop.create_task(last())
-            self._last.add(task)
-            task.add_done_callback(self._end)
-
-        try:
-            self.loop.call_soon_threadsafe(begin)
-        except RuntimeError:  # it has ended
-            coroutine.close()
+        self.post(lambda: self.spawn(end()))
 
     def join(self, limit: float) -> bool:
         """Wait until the loop has ended; False if it has not after `limit` seconds."""
         self._thread.join(limit)
         return not self._thread.is_alive()
-
-    def _end(self, _: asyncio.Task[None]) -> None:
-        if all(task.done() for task in self._last):
-            self.loop.stop()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)

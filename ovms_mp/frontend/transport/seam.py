@@ -326,7 +326,7 @@ class Server(Protocol):
         rest, and free the ports.
 
         False if a callback held the transport beyond `patience` more seconds; what it
-        holds is then not freed. Calling again, even while it waits, is harmless, and a
-        shorter grace wins. Not to be called from a callback.
+        holds is then not freed. Calling again, even while it waits, waits for the same
+        end. Not to be called from a callback.
         """
         ...

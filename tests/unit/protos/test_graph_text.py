@@ -136,7 +136,7 @@ def test_options_left_out_have_their_documented_defaults() -> None:
     overlay = graph.TrackOverlayCalculatorOptions()
     assert (frame.width, frame.height, frame.keep_aspect_ratio) == (0, 0, False)
     assert (frame.mean, frame.scale) == (0.0, 1.0)
-    assert frame.element_type == graph.FrameToTensorCalculatorOptions.FP32
+    assert not frame.HasField("element_type")  # the frame's own, or FP32 for fractions
     assert tracker.min_score == pytest.approx(0.4)
     assert tracker.min_iou == pytest.approx(0.2)
     assert tracker.max_lost == 10

@@ -180,6 +180,16 @@ def test_empty_contents_are_none() -> None:
     assert decoded.contents_field == ""
 
 
+@pytest.mark.parametrize("field", sorted({field for field, _, _ in FIELDS.values()}))
+def test_a_packed_field_of_no_elements_is_as_good_as_none(field: str) -> None:
+    number = kserve.InferTensorContents.DESCRIPTOR.fields_by_name[field].number
+    data = bytes([0x2A, 0x04, 0x2A, 0x02, number << 3 | 2, 0x00])
+    for found in (scan(data), Scan(data)):
+        (decoded,) = request_of(found).inputs
+        assert decoded.contents is None
+        assert decoded.contents_field == ""
+
+
 @pytest.mark.parametrize("field", ["raw", "fp32_contents", "fp64_contents"])
 def test_large_data_are_views_on_the_message(field: str) -> None:
     message = kserve.ModelInferRequest()

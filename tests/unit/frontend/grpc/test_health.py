@@ -71,7 +71,9 @@ def test_an_unknown_name_is_not_found(health: HealthService) -> None:
 
 def test_a_name_that_is_known_but_refused_does_not_serve() -> None:
     class Loading(FakeCatalog):
-        def is_servable_ready(self, name: str, version: str) -> bool:
+        def is_servable_ready(
+            self, name: str, version: str, interface: str | None = None
+        ) -> bool:
             raise ServingError(Status.MODEL_VERSION_NOT_LOADED_YET)
 
     health = HealthService(Loading(), ())

@@ -16,7 +16,7 @@ from ovms_mp.frontend.grpc.outlet import (
     Outlet,
 )
 from ovms_mp.frontend.grpc.status import Outcome
-from ovms_mp.frontend.transport.seam import Code
+from ovms_mp.frontend.transport.seam import Code, OnWritten
 from tests.fakes.call import FakeStreamCall
 
 
@@ -68,6 +68,21 @@ def test_messages_leave_in_the_order_in_which_they_came(
     for each in messages:
         outlet.put(each)
     assert call.read_all() == messages
+
+
+def test_a_message_that_comes_while_another_is_handed_over_waits_for_it() -> None:
+    class Interrupted(FakeStreamCall):
+        def write(self, message: bytes, on_written: OnWritten | None = None) -> bool:
+            if message == b"first":
+                other = threading.Thread(target=outlet.put, args=(b"second",))
+                other.start()
+                other.join()
+            return super().write(message, on_written)
+
+    call = Interrupted()
+    outlet = Outlet(call)
+    outlet.put(b"first")
+    assert call.read_all() == [b"first", b"second"]
 
 
 def test_the_transport_gets_few_messages_at_a_time(

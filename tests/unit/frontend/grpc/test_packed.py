@@ -60,3 +60,8 @@ def test_numbers_may_lie_across_the_blocks_of_the_work(shift: int) -> None:
 def test_a_number_without_end_is_broken_however_long_it_is() -> None:
     with pytest.raises(BrokenNumbers):
         unpack(memoryview(b"\x80" * (1 << 20)), np.dtype("<u8"))
+
+
+def test_a_number_of_eleven_bytes_is_broken() -> None:
+    with pytest.raises(BrokenNumbers):
+        unpack(memoryview(b"\x01" + b"\x80" * 10 + b"\x00"), np.dtype("<u8"))
