@@ -26,6 +26,10 @@ test: .venv .venv-native ## the suite on current packages, then its subset besid
 	$(BIN)/python -m pytest
 	.venv-native/bin/python -m pytest $(NATIVE_TESTS)
 
+.PHONY: bench
+bench: .venv ## compare with OpenVINO's own speed, in one run
+	$(BIN)/python -m tests.bench.run
+
 .PHONY: check
 check: .venv ## format, lint, strict types, import contracts, dead dependencies, proto drift
 	$(BIN)/ruff format --check
@@ -34,6 +38,7 @@ check: .venv ## format, lint, strict types, import contracts, dead dependencies,
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 	$(BIN)/codespell
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/python protos/generate.py --check
 
 .PHONY: format
@@ -52,10 +57,34 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 .PHONY: lock
 lock: $(UV) ## resolve locks/ again
 	$(COMPILE) --group uv -o locks/uv.txt
-	$(COMPILE) pyproject.toml --group build -o locks/runtime.txt
+	$(COMPILE) --group build -o locks/build.txt
+	$(COMPILE) pyproject.toml -o locks/runtime.txt
+	$(COMPILE) pyproject.toml --extra native \
+		--overrides locks/native.overrides -o locks/runtime-native.txt
 	$(COMPILE) pyproject.toml --group build --group test --group check -o locks/base.txt
 	$(COMPILE) pyproject.toml --extra native --group build --group test \
 		--overrides locks/native.overrides -o locks/native.txt
+
+VARIANT ?= slim
+IMAGE ?= ovms_mp:$(VARIANT)
+LOCK_OF_slim := runtime
+LOCK_OF_full := runtime-native
+# BASE_IMAGE= replaces the base; IMAGE_FLAGS= is for what this network or machine needs.
+IMAGE_OPTIONS = --tag $(IMAGE) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) \
+	--build-arg LOCK=$(or $(LOCK_OF_$(VARIANT)),$(error VARIANT is slim or full)) $(IMAGE_FLAGS)
+
+.PHONY: image
+image: ## build a container image with docker or buildah; VARIANT=full adds mediapipe
+	@if docker info >/dev/null 2>&1; then set -ex; \
+		docker build $(IMAGE_OPTIONS) .; \
+		docker image ls $(IMAGE); \
+	elif command -v buildah >/dev/null; then set -ex; \
+		buildah build --format docker --layers $(IMAGE_OPTIONS) .; \
+		buildah images $(IMAGE); \
+	else \
+		echo 'no docker engine answers, and the package buildah is not installed' >&2; \
+		exit 1; \
+	fi
 
 .PHONY: clean
 clean: ## remove the environments and every cache
