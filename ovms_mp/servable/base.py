@@ -37,7 +37,9 @@ class StreamSink(Protocol):
 
 
 class StreamSession(Protocol):
-    """One open stream on a servable. Methods return at once, from any thread."""
+    """One open stream on a servable. Methods return at once, from any thread, and do
+    nothing after the session has said that it is `finished`.
+    """
 
     def feed(self, request: InferRequest) -> None:
         """The next request. Only when `StreamSink.room` has allowed it."""

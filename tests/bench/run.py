@@ -24,7 +24,6 @@ import cv2
 import grpc
 import numpy as np
 import openvino as ov
-from openvino import opset13 as ops
 from ovms_mp_clients import Client
 
 from graphs import assets, repository
@@ -33,6 +32,7 @@ from tests.bench import loads, report
 from tests.bench.loads import Frames, Tally
 from tests.graphs.in_process import Viewer
 from tests.graphs.in_process import serving as in_process_serving
+from tests.unit.inference import tiny as tiny_models
 
 IN_FLIGHT: Final = 4
 TINY: Final = "tiny"
@@ -97,14 +97,10 @@ def lay_out(folder: Path) -> Path:
     """Models, a graph around each, and the demo's graph; returns the config."""
     tiny = folder / TINY / "1"
     tiny.mkdir(parents=True)
-    source = ops.parameter([1, 10], np.float32, name="in")
-    source.output(0).set_names({"in"})
-    result = ops.result(ops.add(source, ops.constant(np.float32(1))))
-    result.output(0).set_names({"out"})
-    ov.save_model(ov.Model([result], [source], TINY), tiny / "model.xml")
+    tiny_models.save(tiny, tiny_models.add_one())
     repository.add_graph(folder, DEMO)  # which brings the other model
     graphs = {
-        f"{TINY}_graph": graph_around(TINY, "in", "out"),
+        f"{TINY}_graph": graph_around(TINY, "x", "y"),
         f"{MIDDLE}_graph": graph_around(MIDDLE, "image_tensor", "detection_boxes"),
     }
     for name, text in graphs.items():
@@ -142,7 +138,7 @@ def cases(folder: Path) -> Iterator[list[Case]]:
     config = lay_out(folder)
     frames = clip()
     feeds: dict[str, dict[str, Any]] = {
-        TINY: {"in": np.zeros((1, 10), np.float32)},
+        TINY: {"x": np.zeros((1, 10), np.float32)},
         MIDDLE: {"image_tensor": frames[0][None]},
     }
     with ExitStack() as stack:
