@@ -244,6 +244,43 @@ def test_a_late_cancel_does_not_touch_the_next_user(
     assert second.result(10)
 
 
+def test_a_cancel_before_the_result_is_told_does_not_touch_the_next_user(
+    model: PooledModel, slot: GatedSlot
+) -> None:
+    class CancelsOnceTheSlotIsGone(Observed):
+        def active(self, delta: int) -> None:
+            if delta < 0:
+                first.cancel()
+                cancelled.set()
+
+    cancelled = threading.Event()
+    first = model.infer([X], CancelsOnceTheSlotIsGone())
+    second = model.infer([X])
+    slot.outcomes.put(None)
+    assert cancelled.wait(10)
+    assert isinstance(first.error, Cancelled)
+    assert not slot.cancelled.is_set()
+    slot.outcomes.put(None)
+    assert second.result(10)
+
+
+def test_a_cancel_after_the_slot_came_saves_the_inference(
+    model: PooledModel, slot: GatedSlot
+) -> None:
+    class CancelsWhenTheSlotComes(Observed):
+        def waited(self, seconds: float) -> None:
+            queued.cancel()
+
+    running = model.infer([X])
+    queued = model.infer([X], CancelsWhenTheSlotComes())
+    slot.outcomes.put(None)
+    running.result(10)
+    await_(lambda: model.busy == 0)
+    assert isinstance(queued.error, Cancelled)
+    assert slot.begun.qsize() == 1
+    assert not slot.cancelled.is_set()
+
+
 def test_a_cancelled_inference_is_no_error_in_the_log(
     model: PooledModel, slot: GatedSlot, caplog: pytest.LogCaptureFixture
 ) -> None:

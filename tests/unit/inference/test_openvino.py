@@ -18,9 +18,11 @@ from ovms_mp.inference.engine import Dim, ModelConfig
 from ovms_mp.inference.model import PooledModel
 from ovms_mp.inference.openvino import (
     SHARED_FROM,
+    InferSlot,
     OpenVINOEngine,
     ports_of,
     published_name,
+    sharable,
 )
 from tests.unit.inference import tiny
 from tests.unit.inference.tiny import EXACT
@@ -264,6 +266,38 @@ def test_shared_memory_is_let_go_of_when_the_result_is_there(
     assert (y[0], y2[0]) == (STATIC[1], 2 * STATIC[1])
 
 
+def test_a_request_refers_to_nobodys_memory_after_its_inference() -> None:
+    model = tiny.add_one(STATIC)
+    request = ov.Core().compile_model(model, "CPU").create_infer_request()
+    slot = InferSlot(
+        request,
+        ports_of(model.inputs, model.inputs, "in"),
+        ports_of(model.outputs, model.outputs, "out"),
+    )
+
+    def addresses() -> list[int]:
+        tensors = request.get_input_tensor(0), request.get_output_tensor(0)
+        return [tensor.data.ctypes.data for tensor in tensors]
+
+    before = addresses()
+    for _ in range(2):
+        x = np.ones(STATIC, np.float32)
+        (y,) = slot.infer([x])
+        assert addresses() == before
+        assert y.ctypes.data not in before
+
+
+def test_only_memory_that_openvino_cannot_read_is_copied() -> None:
+    plain = np.zeros((3, 4), np.float32)
+    frozen = np.frombuffer(bytes(48), np.float32).reshape(3, 4)
+    unaligned = np.frombuffer(bytes(49), np.float32, offset=1).reshape(3, 4)
+    for array in (plain, frozen):
+        assert np.shares_memory(sharable(array), array)
+        assert sharable(array).flags.writeable
+    for array in (unaligned, plain.T, plain[:, ::2]):
+        assert not np.shares_memory(sharable(array), array)
+
+
 @pytest.mark.parametrize("shape", [(1, 10), DYNAMIC, STATIC])
 def test_an_output_survives_the_next_inference(
     load: Load, shape: tuple[int, ...]
@@ -290,6 +324,16 @@ def test_any_layout_of_memory_is_read_right(load: Load, shape: tuple[int, ...]) 
     for x in layouts.values():
         (y,) = infer(model, x)
         assert np.array_equal(y, plain + 1)
+
+
+@pytest.mark.parametrize("shape", [((2, 5), 10), ((3, -1), 10), ((1, 9), (5, 20))])
+def test_a_range_of_shapes_is_one_model(
+    load: Load, shape: tuple[int | tuple[int, int], ...]
+) -> None:
+    model = load(tiny.add_one(shape))
+    for rows in (3, 5, 3):
+        (y,) = infer(model, np.full((rows, 10), rows, np.float32))
+        assert y.tolist() == [[rows + 1] * 10] * rows
 
 
 @pytest.mark.parametrize("shape", [(0, 10), DYNAMIC])

@@ -40,6 +40,17 @@ def test_who_gives_up_leaves_the_queue_at_once() -> None:
     assert second.value() == "slot"
 
 
+def test_a_slot_passes_over_who_gives_up_just_now() -> None:
+    pool = SlotPool(["slot"])
+    pool.take()
+    first, second = pool.acquire(), pool.acquire()
+    # Watchers run between giving up and leaving the queue.
+    first.on_settled(lambda _: pool.give("slot"))
+    first.cancel()
+    assert second.value() == "slot"
+    assert (pool.busy, pool.waiting) == (1, 0)
+
+
 def test_a_slot_once_had_cannot_be_cancelled_away() -> None:
     pool = SlotPool(["slot"])
     had = pool.acquire()
