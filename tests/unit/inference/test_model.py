@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -13,118 +12,21 @@ import pytest
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.pending import Cancelled, Pending
-from ovms_mp.core.tensor import Array, Datatype
-from ovms_mp.inference.engine import Dim, Port, Ports
-from ovms_mp.inference.model import SHORT, PooledModel
+from ovms_mp.core.tensor import Array
+from ovms_mp.inference.model import PooledModel
 from ovms_mp.inference.openvino import OpenVINOEngine
 from ovms_mp.inference.pool import MAX_WAITING
 from ovms_mp.inference.threads import Threads
 from tests.unit.inference import tiny
+from tests.unit.inference.slots import (
+    GatedSlot,
+    Observed,
+    X,
+    await_,
+    error_of,
+    ports,
+)
 from tests.unit.inference.tiny import EXACT
-
-X = np.zeros((1, 10), np.float32)
-STATIC = (Dim(1, 1), Dim(10, 10))
-DYNAMIC = (Dim(0, -1), Dim(0, -1))
-
-
-def ports(shape: tuple[Dim, ...] = STATIC) -> Ports:
-    return Ports([Port("x", frozenset({"x"}), Datatype.FP32, "f32", shape)])
-
-
-class GatedSlot:
-    """Each inference ends when the test says so, with what the test says."""
-
-    def __init__(self) -> None:
-        self.begun: SimpleQueue[Array] = SimpleQueue()
-        self.outcomes: SimpleQueue[BaseException | None] = SimpleQueue()
-        self.cancelled = threading.Event()
-
-    def infer(self, tensors: Sequence[Array]) -> tuple[Array, ...]:
-        self.begun.put(tensors[0])
-        outcome = self.outcomes.get(timeout=10)
-        if outcome is not None:
-            raise outcome
-        return (tensors[0] + 1,)
-
-    def cancel(self) -> None:
-        self.cancelled.set()
-        self.outcomes.put(RuntimeError("Infer Request was canceled"))
-
-
-class SlowSlot:
-    """Takes the time that the test says."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.thread: threading.Thread | None = None
-
-    def infer(self, tensors: Sequence[Array]) -> tuple[Array, ...]:
-        self.thread = threading.current_thread()
-        end = time.perf_counter() + self.seconds
-        while time.perf_counter() < end:
-            pass
-        return (tensors[0],)
-
-    def cancel(self) -> None: ...
-
-
-class Observed:
-    def __init__(self) -> None:
-        self.waits: list[float] = []
-        self.times: list[float] = []
-        self.now_active = 0
-        self.most_active = 0
-
-    def waited(self, seconds: float) -> None:
-        self.waits.append(seconds)
-
-    def active(self, delta: int) -> None:
-        self.now_active += delta
-        self.most_active = max(self.most_active, self.now_active)
-
-    def inferred(self, seconds: float) -> None:
-        self.times.append(seconds)
-
-
-@pytest.fixture
-def threads() -> Iterator[Threads]:
-    threads = Threads("inference")
-    yield threads
-    threads.close()
-
-
-@pytest.fixture
-def slot() -> GatedSlot:
-    return GatedSlot()
-
-
-@pytest.fixture
-def model(slot: GatedSlot, threads: Threads) -> PooledModel:
-    return PooledModel(ports(), ports(), [slot], threads)
-
-
-def await_(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.0005)
-
-
-def run_until_short(model: PooledModel) -> None:
-    """At once, unless the machine is busy with something else."""
-
-    def is_short() -> bool:
-        model.infer([X]).result(10)
-        return model.is_short
-
-    await_(is_short)
-
-
-def error_of(pending: Pending[tuple[Array, ...]]) -> ServingError:
-    with pytest.raises(ServingError) as caught:
-        pending.result(10)
-    return caught.value
-
 
 # Turns
 
@@ -325,75 +227,6 @@ def test_closing_fails_who_waits_and_lets_the_running_one_finish(
     slot.outcomes.put(None)
     assert running.result(10)
     assert (model.busy, model.waiting) == (0, 0)
-
-
-# Where it runs
-
-
-def test_a_model_that_is_always_short_runs_in_the_thread_that_asks(
-    threads: Threads,
-) -> None:
-    slot = SlowSlot(SHORT / 10)
-    model = PooledModel(ports(), ports(), [slot], threads)
-    assert not model.is_short
-    run_until_short(model)
-    assert model.infer([X]).is_settled
-    assert slot.thread is threading.current_thread()
-
-
-def test_a_model_that_becomes_slow_leaves_the_thread_that_asks(
-    threads: Threads,
-) -> None:
-    slot = SlowSlot(SHORT / 10)
-    model = PooledModel(ports(), ports(), [slot], threads)
-    run_until_short(model)
-    slot.seconds = 10 * SHORT
-    for _ in range(20):
-        model.infer([X]).result(10)
-    assert not model.is_short
-    assert slot.thread is not threading.current_thread()
-
-
-def test_what_may_be_of_any_size_never_runs_in_the_thread_that_asks(
-    threads: Threads,
-) -> None:
-    slot = SlowSlot(0)
-    model = PooledModel(ports(DYNAMIC), ports(DYNAMIC), [slot], threads)
-    for _ in range(100):
-        model.infer([X]).result(10)
-    assert not model.is_short
-    assert slot.thread is not threading.current_thread()
-
-
-# Measuring
-
-
-def test_waiting_and_inferring_are_measured_apart(
-    model: PooledModel, slot: GatedSlot
-) -> None:
-    observed = Observed()
-    asked = [model.infer([X], observed) for _ in range(3)]
-    time.sleep(0.2)
-    for _ in asked:
-        slot.outcomes.put(None)
-    for each in asked:
-        each.result(10)
-    await_(lambda: observed.now_active == 0)
-    assert observed.waits[0] < 0.2 <= min(observed.waits[1:])
-    assert observed.times[0] >= 0.2 > max(observed.times[1:])
-    assert observed.most_active == 1
-
-
-def test_a_failed_inference_has_no_inference_time(
-    model: PooledModel, slot: GatedSlot
-) -> None:
-    observed = Observed()
-    asked = model.infer([X], observed)
-    slot.outcomes.put(ValueError())
-    error_of(asked)
-    await_(lambda: observed.now_active == 0)
-    assert len(observed.waits) == 1
-    assert observed.times == []
 
 
 # All together, on OpenVINO

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,22 +12,7 @@ from ovms_mp.core.messages import InferRequest, InputTensor
 from ovms_mp.core.tensor import Array, Datatype
 from ovms_mp.inference.engine import Dim, Port, Ports
 from ovms_mp.servable.validation import check_outputs, order_inputs, read_inputs
-
-
-def port(
-    name: str,
-    shape: Sequence[int | tuple[int, int]] | None,
-    datatype: Datatype | None = Datatype.FP32,
-    element_type: str = "f32",
-) -> Port:
-    dims = None if shape is None else tuple(dim(length) for length in shape)
-    return Port(name, frozenset({name}), datatype, element_type, dims)
-
-
-def dim(length: int | tuple[int, int]) -> Dim:
-    if isinstance(length, tuple):
-        return Dim(*length)
-    return Dim(0, -1) if length == -1 else Dim(length, length)
+from tests.unit.servable.ports import port
 
 
 def raw(
@@ -374,56 +357,3 @@ def test_any_request_is_either_arrays_that_fit_or_a_serving_error(
         if each.shape is not None:
             assert len(array.shape) == len(each.shape)
             assert all(map(Dim.admits, each.shape, array.shape))
-
-
-# Arrays of a graph
-
-
-ORDERED = {
-    "count": (
-        {"a": TEN.reshape(1, 10)},
-        Status.INVALID_NO_OF_INPUTS,
-        "Expected: 2; Actual: 1",
-    ),
-    "unknown": (
-        {"a": TEN.reshape(1, 10), "c": TEN.reshape(1, 10)},
-        Status.INVALID_UNEXPECTED_INPUT,
-        "input name: c",
-    ),
-    "missing": (
-        {"b": TEN.reshape(1, 10), "b:0": TEN.reshape(1, 10)},
-        Status.INVALID_MISSING_INPUT,
-        "Required input: a",
-    ),
-    "dtype": (
-        {"a": TEN.reshape(1, 10), "b": np.zeros((1, 10), np.int64)},
-        Status.INVALID_PRECISION,
-        "Expected: FP32; Actual: INT64; input name: b",
-    ),
-    "dtype without a name on the wire": (
-        {"a": TEN.reshape(1, 10), "b": np.zeros((1, 10), np.complex64)},
-        Status.INVALID_PRECISION,
-        "Expected: FP32; Actual: complex64; input name: b",
-    ),
-    "shape": (
-        {"a": TEN.reshape(1, 10), "b": TEN.reshape(10, 1)},
-        Status.INVALID_BATCH_SIZE,
-        "Expected: 1; Actual: 10; input name: b",
-    ),
-}
-
-
-@pytest.mark.parametrize(
-    ("arrays", "status", "details"), ORDERED.values(), ids=ORDERED.keys()
-)
-def test_arrays_of_a_graph_are_judged_in_the_same_words(
-    arrays: dict[str, Array], status: Status, details: str
-) -> None:
-    with pytest.raises(ServingError) as caught:
-        order_inputs(arrays, TWO)
-    assert (caught.value.status, caught.value.details) == (status, details)
-
-
-def test_arrays_come_in_the_models_order() -> None:
-    a, b = TEN.reshape(1, 10), TEN.reshape(1, 10) + 1
-    assert [array[0, 0] for array in order_inputs({"a": a, "b": b}, TWO)] == [1, 0]
