@@ -1,0 +1,33 @@
+"""What tests of several kinds need: one server of small models and graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.wire import calculators, zoo
+from tests.wire.servers import Server, serving
+from tests.wire.waiting import until
+
+
+@pytest.fixture(scope="session")
+def zoo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Everything in `tests.wire.zoo`, served."""
+    site = tmp_path_factory.mktemp("site")
+    calculators.publish(site)
+    config = zoo.build(tmp_path_factory.mktemp("zoo"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(site)
+        with serving(config) as server:
+            wanted = {*zoo.models(), *zoo.GRAPHS}
+            assert set(server.app.catalog.names()) == wanted
+            yield server
+
+
+@pytest.fixture
+def server(zoo_server: Server) -> Iterator[Server]:
+    """The same, for one test, which has to leave it as it was."""
+    yield zoo_server
+    assert until(zoo_server.is_idle, within=5), "something is left in the server"
+    assert zoo_server.app.catalog.is_servable_ready("echo", "")
