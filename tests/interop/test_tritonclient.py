@@ -194,6 +194,54 @@ def test_what_is_not_there_is_refused_with_its_code(
     )
 
 
+@pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
+def test_requests_may_be_compressed(
+    client: triton.InferenceServerClient, algorithm: str
+) -> None:
+    result: Any = client.infer(
+        "add", number(1), compression_algorithm=algorithm, client_timeout=20
+    )
+    assert result.as_numpy("out")[0, 0] == 2
+
+
+def test_triton_s_own_parameters_do_not_disturb(
+    client: triton.InferenceServerClient,
+) -> None:
+    result: Any = client.infer(
+        "add_one",
+        [given("x", ONE_TO_TEN)],
+        priority=1,
+        timeout=10**6,
+        sequence_id=5,
+        sequence_start=True,
+    )
+    np.testing.assert_array_equal(result.as_numpy("y"), ONE_TO_TEN + 1)
+    result = client.infer("add", number(1), sequence_id=5, sequence_end=True)
+    assert result.as_numpy("out")[0, 0] == 2
+
+
+def test_a_request_that_takes_too_long_ends_with_its_deadline(
+    client: triton.InferenceServerClient,
+) -> None:
+    square = given("x", np.zeros((512, 512), np.float32))
+    with pytest.raises(InferenceServerException) as caught:
+        client.infer("sluggish", [square], client_timeout=0.1)
+    assert caught.value.status() == "StatusCode.DEADLINE_EXCEEDED"
+
+
+def test_asynchronous_requests_answer_by_callback(
+    client: triton.InferenceServerClient,
+) -> None:
+    said: queue.Queue[Any] = queue.Queue()
+    for value in range(10):
+        client.async_infer(
+            "add", number(value), lambda result, error: said.put(error or result)
+        )
+    results = [said.get(timeout=ANSWERS_WITHIN) for _ in range(10)]
+    values = sorted(each.as_numpy("out")[0, 0] for each in results)
+    assert values == list(range(1, 11))
+
+
 def test_a_stream_counts_its_requests(client: triton.InferenceServerClient) -> None:
     with Talk(client, "add") as talk:
         for value in range(5):

@@ -97,18 +97,20 @@ def listening() -> Iterator[list[str]]:
     """The lines that the product logs, tracebacks included, as they come."""
     lines: list[str] = []
     handler = _Lines(lines)
-    logger = logging.getLogger("ovms_mp")
-    foreign = logging.getLogger("ovms_mp_calculators")
-    before = logger.level, foreign.level
-    for each in (logger, foreign):
+    # The level is the root's, as in a real server: a test that logs by itself, while a
+    # server of longer life is listened to, chooses its own for a while.
+    root = logging.getLogger()
+    loggers = logging.getLogger("ovms_mp"), logging.getLogger("ovms_mp_calculators")
+    before = root.level
+    root.setLevel(logging.INFO)
+    for each in loggers:
         each.addHandler(handler)
-        each.setLevel(logging.INFO)
     try:
         yield lines
     finally:
-        for each, level in zip((logger, foreign), before, strict=True):
+        for each in loggers:
             each.removeHandler(handler)
-            each.setLevel(level)
+        root.setLevel(before)
 
 
 class _Lines(logging.Handler):

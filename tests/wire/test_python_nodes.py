@@ -31,8 +31,8 @@ REASONS: Final = {
 }
 
 
-def say(word: str, **more: int) -> Request:
-    return ask("words", {"word": text(word)}, **more)
+def say(word: str, *, at: int | None = None) -> Request:
+    return ask("words", {"word": text(word)}, at=at)
 
 
 def heard(stream: Stream) -> str:
@@ -69,6 +69,28 @@ def test_a_failing_handler_ends_its_own_stream_with_the_reason(
         assert heard(neighbour) == "STILL HERE"
         neighbour.half_close()
         assert neighbour.end() == ("OK", "")
+
+
+def test_a_reason_of_any_length_and_shape_arrives_in_a_line(
+    channel: grpc.Channel,
+) -> None:
+    with Stream(channel, say("shout")) as stream:
+        code, said = stream.end()
+    assert code == "INVALID_ARGUMENT"
+    assert said.startswith(FAILED + "ValueError: zwei Zeilen für dich")
+    assert "\n" not in said and len(said) < 1000
+
+
+@pytest.mark.parametrize("word", ["wicked", "odd", "huge"])
+def test_what_cannot_even_be_told_ends_the_stream_too(
+    channel: grpc.Channel, word: str
+) -> None:
+    with Stream(channel, say("good")) as neighbour, Stream(channel, say(word)) as one:
+        assert heard(neighbour) == "GOOD"
+        assert one.end()[0] in {"INVALID_ARGUMENT", "INTERNAL"}
+        neighbour.send(say("still here"))
+        assert heard(neighbour) == "STILL HERE"
+    assert refusal(channel, say(word))[0] in {"INVALID_ARGUMENT", "INTERNAL"}
 
 
 @pytest.mark.parametrize("word", ["raise", "exit", "none"])

@@ -26,6 +26,11 @@ import numpy as np
 from pyovms import Tensor
 
 
+class Wicked(Exception):
+    def __str__(self):
+        raise RuntimeError("no text for you")
+
+
 def wait_for(path):
     end = time.monotonic() + 20
     while not path.exists():
@@ -42,6 +47,10 @@ class OvmsPythonModel:
         word = bytes(given).decode()
         if word == "raise":
             raise ValueError("this word is not nice")
+        if word == "shout":
+            raise ValueError("zwei\\nZeilen für dich\\0" + "!" * 100_000)
+        if word == "wicked":
+            raise Wicked
         if word == "exit":
             sys.exit("enough")
         if word == "interrupt":
@@ -60,6 +69,10 @@ class OvmsPythonModel:
             return (each for each in [Tensor(self.output, b"x")])
         if word == "nothing":
             return []
+        if word == "odd":
+            return [Tensor(self.output, b"x", datatype="\\ud800")]
+        if word == "huge":
+            return [Tensor(self.output, b"x", shape=[2**70])]
         if word.startswith("sleep"):
             time.sleep(float(word.removeprefix("sleep ")))
         if word.startswith("until"):

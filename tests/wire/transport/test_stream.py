@@ -158,22 +158,25 @@ def test_a_session_that_raises_when_it_is_cancelled_harms_nobody(
 ) -> None:
     told = threading.Event()
 
-    class Bad(Echo):
+    class Bad(Open):
         def on_cancel(self) -> None:
             told.set()
             raise KeyboardInterrupt
 
-    world.serve({"s": Bad, "u": echo})
-    channel = world.dial()
-    refusal(stream_of(channel, "s"), never(), timeout=0.2)
+    made = Made(Bad)
+    world.serve({"s": made, "u": echo})
+    channel, over = world.dial(), threading.Event()
+
+    def feed() -> Iterator[bytes]:
+        yield b"1"
+        over.wait(20)
+
+    answers = stream_of(channel, "s")(feed())
+    assert until(lambda: made.sessions and made.last.messages)
+    answers.cancel()
     assert told.wait(10)
     assert unary_of(channel, "u")(b"1") == b"1"
-
-
-def never() -> Iterator[bytes]:
-    threading.Event().wait(2)
-    return
-    yield
+    over.set()
 
 
 @pytest.mark.parametrize("where", ["made", "on_open", "on_message", "on_half_close"])

@@ -1,0 +1,98 @@
+"""A client that does not read costs the server a bounded memory and nobody else's time."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import grpc
+import numpy as np
+import pytest
+from ovms_mp_protos import kserve
+
+from tests.wire import calls, zoo
+from tests.wire.calls import Stream, ask, floats, infer
+from tests.wire.servers import Process
+
+FRAMES: Final = 200
+FRAME: Final = np.random.default_rng(1).integers(0, 256, (512, 512, 3), np.uint8)
+MIB: Final = 1 << 20
+
+
+class Deaf:
+    """Sends frames and does not read what comes back until it is asked to."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._said: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self.sent = 0
+        method: Any = channel.stream_stream(
+            kserve.MODEL_STREAM_INFER, None, kserve.ModelStreamInferResponse.FromString
+        )
+        self.answers = method(self._frames(), timeout=50)
+
+    def _frames(self) -> Iterator[bytes]:
+        message = ask("image", {"in": FRAME}).SerializeToString()
+        for _ in range(FRAMES):
+            yield message
+            self.sent += 1
+
+    def is_stuck(self, seconds: float = 0.5) -> bool:
+        """Whether nothing more is sent; that is known after a while only."""
+        sent, since = self.sent, time.monotonic()
+        while time.monotonic() < since + 20:
+            if self.sent != sent:
+                sent, since = self.sent, time.monotonic()
+            elif time.monotonic() > since + seconds:
+                return True
+            time.sleep(0.01)
+        return False
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """In a process of its own, whose memory is nobody else's."""
+    folder = tmp_path_factory.mktemp("slow")
+    for name in ("image", "echo"):
+        zoo.add_graph(folder, name, zoo.GRAPHS[name])
+    config = zoo.write_config(folder, [], [{"name": "image"}, {"name": "echo"}])
+    with Process(folder, "--config_path", str(config)) as server:
+        server.ready()
+        yield server
+
+
+def test_a_client_that_does_not_read_is_not_read(server: Process) -> None:
+    address = server.ready()
+    with calls.connect(address) as channel, calls.connect(address) as other:
+        assert infer(channel, ask("image", {"in": FRAME}))
+        before = server.memory()
+        deaf = Deaf(channel)
+        assert deaf.is_stuck()
+        # What gRPC keeps on both sides is a matter of a few frames.
+        assert deaf.sent < FRAMES / 4
+        assert server.memory() - before < 64 * MIB
+        # A neighbour has the server for itself.
+        with Stream(other) as neighbour:
+            for number in range(50):
+                neighbour.send(ask("echo", {"in": floats(number)}))
+                assert calls.timestamp(neighbour.answer()) == number
+        # Who reads at last gets everything, in order, still in bounded memory.
+        for number, answer in enumerate(deaf.answers):
+            assert calls.timestamp(answer.infer_response) == number
+            if number == FRAMES // 2:
+                assert server.memory() - before < 64 * MIB
+        assert deaf.sent == FRAMES
+
+
+def test_many_clients_that_do_not_read_are_held_each(server: Process) -> None:
+    address = server.ready()
+    before = server.memory()
+    channels = [calls.connect(address) for _ in range(4)]
+    clients = [Deaf(channel) for channel in channels]
+    assert all(each.is_stuck() for each in clients)
+    assert server.memory() - before < 4 * 32 * MIB
+    for channel in channels:
+        channel.close()
+    with calls.connect(address) as channel:
+        assert infer(channel, ask("image", {"in": FRAME}))

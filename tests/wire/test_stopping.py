@@ -1,0 +1,84 @@
+"""What a server leaves behind that has stopped."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Final
+
+from tests.unit.inference import tiny
+from tests.wire import zoo
+from tests.wire.calls import Stream, ask, floats, infer, refusal, text
+from tests.wire.servers import serving
+
+FIVE: Final = floats(1, 2, 3, 4, 5)
+HANDLER: Final = """
+import pathlib
+
+from pyovms import Tensor
+
+
+class OvmsPythonModel:
+    def initialize(self, kwargs):
+        self.home = pathlib.Path(kwargs["base_path"])
+
+    def execute(self, inputs):
+        return [Tensor("said", b"x")]
+
+    def finalize(self):
+        (self.home / "finalized").touch()
+"""
+
+
+OURS: Final = {"compute", "inference", "grpc-aio", "http"}
+
+
+def kind(thread: threading.Thread) -> str:
+    """The name without a number."""
+    return thread.name.rstrip("_-0123456789")
+
+
+def test_threads_end_and_handlers_are_told(tmp_path: Path) -> None:
+    home = zoo.add_graph(tmp_path, "words", zoo.words(), speaker=HANDLER)
+    zoo.add_model(tmp_path, "add_one", tiny.add_one((1, 5)))
+    config = zoo.write_config(tmp_path, [zoo.entry("add_one")], [{"name": "words"}])
+    before = set(threading.enumerate())
+    with serving(config) as server:
+        with server.connect() as channel:
+            assert infer(channel, ask("words", {"word": text("x")}))
+            assert infer(channel, ask("add_one", {"x": FIVE}))
+        started = {
+            each
+            for each in set(threading.enumerate()) - before
+            if kind(each) in OURS  # grpcio has some of its own, which stay
+        }
+        assert {kind(each) for each in started} == OURS
+        assert not (home / "finalized").exists()
+        server.app.stop()
+        assert (home / "finalized").exists()
+        assert [each.name for each in started if each.is_alive()] == []
+
+
+def test_a_stream_that_does_not_end_is_cancelled_after_the_grace(
+    tmp_path: Path,
+) -> None:
+    zoo.add_graph(tmp_path, "echo", zoo.ECHO)
+    config = zoo.write_config(tmp_path, [], [{"name": "echo"}])
+    with serving(config) as server, server.connect() as channel:
+        with Stream(channel, ask("echo", {"in": FIVE})) as stream:
+            stream.answer()
+            server.app.stop(grace=0.1)
+            assert stream.end()[0] == "UNAVAILABLE"
+        assert server.is_idle()
+        assert refusal(channel, ask("echo", {"in": FIVE}))[0] == "UNAVAILABLE"
+
+
+def test_the_port_is_free_again(tmp_path: Path) -> None:
+    zoo.add_graph(tmp_path, "echo", zoo.ECHO)
+    config = zoo.write_config(tmp_path, [], [{"name": "echo"}])
+    with serving(config) as server:
+        port, rest_port = server.app.port, server.app.rest_port
+    with serving(config, port=port, rest_port=rest_port) as server:
+        assert (server.app.port, server.app.rest_port) == (port, rest_port)
+        with server.connect() as channel:
+            assert infer(channel, ask("echo", {"in": FIVE}))
