@@ -122,9 +122,11 @@ def check_boundary(config: GraphConfig) -> None:
             message = f"a served graph has at least one {what} stream"
             raise config.error(Status.INTERNAL_ERROR, 1, message)
         for stream in streams:
-            if stream.tag.startswith("TFLITE_TENSOR"):
-                message = f"{what} stream {stream.name}: TFLITE_TENSOR is not supported"
-                raise config.error(Status.NOT_IMPLEMENTED, stream.line, message)
+            try:
+                boundary.kind_of(stream.tag)
+            except ServingError as error:
+                message = f"{what} stream {stream.name}: {error.details}"
+                raise config.error(error.status, stream.line, message) from error
     requests = _of_kind(config.inputs, Kind.REQUEST)
     responses = _of_kind(config.outputs, Kind.RESPONSE)
     if not requests and not responses:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ovms_mp.core.messages import InferRequest
     from ovms_mp.core.packet import Packet
+    from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.graph.run import GraphRun
     from ovms_mp.servable.base import StreamSink
     from ovms_mp.servable.interface import GraphInterface
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 METHOD: Final = "ModelInferStream"
 """OVMS's label for ModelStreamInfer in metrics, spelt unlike the RPC."""
+
+# Requests whose answers are timed at a time: more than any graph has in it, and few
+# enough to cost nothing where a graph answers only some.
+_MAX_ARRIVALS: Final = 1024
 
 _FIRST: Final = "partial deserialization of first request"
 _SUBSEQUENT: Final = "partial deserialization of subsequent requests"
@@ -46,6 +51,7 @@ class GraphSession:
         self._sink = sink
         self._metrics = metrics
         self._started = time.perf_counter()
+        self._latency = _Latency(name, metrics)
         self._next_timestamp = 0
         self._owes_room = False
         self._is_cancelled = False
@@ -58,11 +64,12 @@ class GraphSession:
         self._label = request.interface
         self._metrics.graph_opened(self._name)
         run.post(lambda: run.start(side_packets))
-        run.post(lambda: self._accept(request, _FIRST))
+        run.post(lambda: self._accept(request, _FIRST, self._started))
 
     def feed(self, request: InferRequest) -> None:
         """See StreamSession."""
-        self._run.post(lambda: self._accept_subsequent(request))
+        arrival = time.perf_counter()
+        self._run.post(lambda: self._accept_subsequent(request, arrival))
 
     def half_close(self) -> None:
         """See StreamSession."""
@@ -85,7 +92,7 @@ class GraphSession:
         self._owes_room = False
         self._run.close_inputs()
 
-    def _accept_subsequent(self, request: InferRequest) -> None:
+    def _accept_subsequent(self, request: InferRequest, arrival: float) -> None:
         if request.model_name != self._name:
             status = Status.MEDIAPIPE_INCORRECT_SERVABLE_NAME
             self._refuse(request, ServingError(status, note=_VALIDATE))
@@ -93,19 +100,23 @@ class GraphSession:
             status = Status.MEDIAPIPE_INCORRECT_SERVABLE_VERSION
             self._refuse(request, ServingError(status, note=_VALIDATE))
         else:
-            self._accept(request, _SUBSEQUENT)
+            self._accept(request, _SUBSEQUENT, arrival)
 
-    def _accept(self, request: InferRequest, note: str) -> None:
+    def _accept(self, request: InferRequest, note: str, arrival: float) -> None:
         self._owes_room = True
         try:
             timestamp = self._timestamp(request)
             for stream, packet in self._interface.packets(request, timestamp):
+                # Once a part is in the graph the timestamp is used up, even if the rest
+                # is refused: the next request would be out of order.
+                self._next_timestamp = timestamp + 1
                 self._run.feed(stream, packet)
         except ServingError as error:
             refusal = ServingError(error.status, error.details, note=note)
             self._refuse(request, refusal)
             return
         self._next_timestamp = timestamp + 1
+        self._latency.arrived(timestamp, arrival)
         self._metrics.graph_requests_accepted(self._name, self._label, METHOD)
 
     def _timestamp(self, request: InferRequest) -> int:
@@ -133,6 +144,7 @@ class GraphSession:
             self._run.fail(error)
             return
         self._metrics.graph_responses(self._name, self._label, METHOD)
+        self._latency.left(packet.timestamp)
         self._sink.response(response)
 
     def settled(self, *, has_room: bool) -> None:
@@ -152,3 +164,25 @@ class GraphSession:
         else:
             self._metrics.graph_error(self._name, self._label, METHOD)
         self._sink.finished(error)
+
+
+class _Latency:
+    """From a request's arrival to each of its answers, if anybody wants to know."""
+
+    def __init__(self, name: str, metrics: Metrics) -> None:
+        self._name = name
+        self._metrics = metrics
+        self._arrivals: dict[Timestamp, float] = {}
+
+    def arrived(self, timestamp: Timestamp, arrival: float) -> None:
+        if not self._metrics.measures_latency:
+            return
+        self._arrivals[timestamp] = arrival
+        if len(self._arrivals) > _MAX_ARRIVALS:
+            del self._arrivals[next(iter(self._arrivals))]
+
+    def left(self, timestamp: Timestamp) -> None:
+        arrival = self._arrivals.get(timestamp)
+        if arrival is not None:
+            seconds = time.perf_counter() - arrival
+            self._metrics.graph_request_latency(self._name, METHOD, seconds)

@@ -98,6 +98,11 @@ class Metrics:
         """True if there is any family to show."""
         return bool(self._enabled)
 
+    @property
+    def measures_latency(self) -> bool:
+        """True if someone wants `graph_request_latency`."""
+        return families.GRAPH_LATENCY.name in self._enabled
+
     def render(self) -> bytes:
         """The page, in Prometheus's text format 0.0.4 (CONTENT_TYPE)."""
         return "".join(

@@ -38,12 +38,13 @@ def test_a_message_in_which_any_byte_is_wrong_never_harms_the_server(
     channel: grpc.Channel, server: Server
 ) -> None:
     message = ask("pair", {"a": A, "b": B}, at=1, id="7").SerializeToString()
+    before = len(server.log)
     for position in range(len(message)):
         wrong = bytearray(message)
         wrong[position] ^= 0xFF
         code, text = refusal(channel, bytes(wrong))
         assert code in {"OK", INVALID, "NOT_FOUND"}, (position, code, text)
-    assert [line for line in server.log if "incident" in line] == []
+    assert [line for line in server.log[before:] if "incident" in line] == []
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from tests.wire import zoo
 from tests.wire.calls import Stream, ask, infer, refusal, timestamp
 from tests.wire.servers import Server, serving
+from tests.wire.waiting import until
 
 MIB: Final = 1 << 20
 
@@ -62,4 +63,4 @@ def test_a_message_that_is_too_large_ends_its_own_stream(small: Server) -> None:
         assert stream.end()[0] == "RESOURCE_EXHAUSTED"
         neighbour.send(fits)
         assert [timestamp(neighbour.answer()) for _ in range(2)] == [0, 1]
-    assert small.is_idle()
+    assert until(small.is_idle)

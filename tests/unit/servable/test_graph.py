@@ -139,6 +139,10 @@ def test_counts_of_open_graphs_accepted_rejected_and_answered():
             Status.NOT_IMPLEMENTED,
         ),
         (
+            'input_stream: "HTTP_REQUEST_PAYLOAD:in" output_stream: "out"',
+            Status.NOT_IMPLEMENTED,
+        ),
+        (
             'input_stream: "REQUEST:in" output_stream: "out"',
             Status.MEDIAPIPE_KFS_PASSTHROUGH_MISSING_OUTPUT_RESPONSE_TAG,
         ),

@@ -7,7 +7,10 @@ import pytest
 from ovms_mp.core.errors import Status
 from ovms_mp.core.messages import InputTensor
 from ovms_mp.core.pending import Cancelled
-from tests.unit.graph.support import Later
+from ovms_mp.graph.strand import inline
+from ovms_mp.servable.graph import GraphServable
+from ovms_mp.telemetry.metrics import Metrics
+from tests.unit.graph.support import Later, define
 from tests.unit.servable.support import Client, request, serve, tensor
 
 PASS = 'input_stream: "in" output_stream: "out" node { calculator: "PassThrough" input_stream: "in" output_stream: "out" }'
@@ -108,6 +111,27 @@ def test_a_refused_request_is_told_and_the_stream_and_its_count_go_on(refused, t
     session.feed(request(tensor("in", [1])))
     assert client.told == [(0, {"out": [0.0]}), (1, {"out": [1.0]})]
     assert client.ends == []
+
+
+def test_a_request_refused_in_part_uses_its_timestamp_up():
+    client, session = opened(TWO, tensor("a", [0]), tensor("b", [0]))
+    session.feed(request(tensor("a", [1]), tensor("nope", [1])))
+    session.feed(request(tensor("a", [2]), tensor("b", [2])))
+    assert client.errors and client.ends == []
+    assert client.told[-1] == (2, {"y": [2.0]})
+
+
+def test_latency_is_measured_from_arrival_where_it_is_wanted():
+    for families, expected in ((["ovms_graph_request_latency_us"], 2), (None, 0)):
+        metrics = Metrics(families)
+        servable = GraphServable("g", define(PASS), inline, metrics)
+        session = servable.open_stream(request(tensor("in", [0])), Client())
+        session.feed(request(tensor("in", [1])))
+        page = metrics.render().decode()
+        count = (
+            'ovms_graph_request_latency_us_count{method="ModelInferStream",name="g"} 2'
+        )
+        assert (count in page) is bool(expected)
 
 
 @pytest.mark.parametrize("version", ["", "0", "1"])
