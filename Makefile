@@ -55,15 +55,17 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--custom-compile-command 'make lock' $(UPGRADE)
 
 .PHONY: lock
-lock: $(UV) ## resolve locks/ again
+lock: $(UV) ## resolve locks/ again; images get the versions that were tested
 	$(COMPILE) --group uv -o locks/uv.txt
 	$(COMPILE) --group build -o locks/build.txt
-	$(COMPILE) pyproject.toml -o locks/runtime.txt
-	$(COMPILE) pyproject.toml --extra native \
-		--overrides locks/native.overrides -o locks/runtime-native.txt
-	$(COMPILE) pyproject.toml --group build --group test --group check -o locks/base.txt
+	$(COMPILE) pyproject.toml --group build --group test --group check \
+		--overrides locks/runtime.overrides -o locks/base.txt
 	$(COMPILE) pyproject.toml --extra native --group build --group test \
-		--overrides locks/native.overrides -o locks/native.txt
+		--overrides locks/runtime.overrides --overrides locks/native.overrides -o locks/native.txt
+	$(COMPILE) pyproject.toml --overrides locks/runtime.overrides \
+		--constraint locks/base.txt -o locks/runtime.txt
+	$(COMPILE) pyproject.toml --extra native --overrides locks/runtime.overrides \
+		--overrides locks/native.overrides --constraint locks/native.txt -o locks/runtime-native.txt
 
 VARIANT ?= slim
 IMAGE ?= ovms_mp:$(VARIANT)
