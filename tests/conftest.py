@@ -11,7 +11,6 @@ from tests.wire import calculators, zoo
 from tests.wire.servers import Server, serving
 from tests.wire.waiting import until
 
-
 # A machine that is busy with something else makes no law untrue.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
