@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 # What OVMS gives its calls when it stops; then they are cancelled.
 GRACE_SECONDS: Final = 5.0
 
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
 # A message limit counts bytes before they are inflated: 0.9 MB of gzip became 3 GB.
 _NO_COMPRESSION: Final = (("grpc.compression_enabled_algorithms_bitset", 1),)
 
@@ -141,16 +143,8 @@ class App:
 
 
 def run(settings: Settings) -> int:
-    """Serve until SIGINT or SIGTERM; returns the exit code."""
-    stop = threading.Event()
-
-    def ask_to_stop(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            os._exit(1)  # asked twice: whoever asks does not want to wait
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ask_to_stop)
+    """Serve until SIGINT or SIGTERM; returns the exit code. In the main thread."""
+    stop = _stop_requested()
     try:
         app = App(settings)
         app.start()
@@ -164,6 +158,38 @@ def run(settings: Settings) -> int:
     log.info("stopping")
     app.stop()
     return 0
+
+
+def _stop_requested() -> threading.Event:
+    """Will be set by the first of STOP_SIGNALS. The second ends the process: whoever
+    asks twice does not want to wait.
+
+    A Python handler is called when the main thread comes back to Python. One that
+    blocks just after the signal came does not come back; so a thread reads what the
+    interpreter's own handler writes at once.
+    """
+    requested = threading.Event()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+
+    def watch() -> None:
+        while True:
+            for number in os.read(reader, 1):
+                if number not in STOP_SIGNALS:
+                    continue
+                if requested.is_set():
+                    os._exit(1)
+                requested.set()
+
+    for number in STOP_SIGNALS:
+        signal.signal(number, _leave_it_to_the_thread)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=watch, name="signals", daemon=True).start()
+    return requested
+
+
+def _leave_it_to_the_thread(number: int, frame: FrameType | None) -> None:
+    """Without a handler in Python the interpreter has none either."""
 
 
 def _address(host: str, port: int) -> str:
