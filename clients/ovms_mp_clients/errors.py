@@ -14,13 +14,29 @@ class ClientError(Exception):
 
 
 class RequestRefused(ClientError):
-    """The server refused one request of a stream; the stream lives on."""
+    """The server refused one request of a stream; the stream lives on.
+
+    `timestamp` says which request, where the server tells.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        code: grpc.StatusCode | None = None,
+        timestamp: int | None = None,
+    ) -> None:
+        super().__init__(message, code)
+        self.timestamp = timestamp
 
 
 class CallFailed(ClientError):
     """The server ended the call with this status: the request was wrong, or its work
     failed. Sending the same again would fail again.
     """
+
+
+class TimedOut(ClientError, TimeoutError):
+    """What was waited for did not come in the time that the caller gave it."""
 
 
 class ConnectionLost(ClientError):
@@ -41,8 +57,19 @@ _LOST = frozenset(
 
 def from_rpc(error: grpc.RpcError) -> ClientError:
     """The error that says what a caller can do."""
-    if not isinstance(error, grpc.Call):
-        return ConnectionLost(str(error))
-    code, details = error.code(), error.details() or ""
-    message = f"{code.name}: {details}"
-    return (ConnectionLost if code in _LOST else CallFailed)(message, code)
+    return from_status(error.code(), error.details())
+
+
+def from_status(code: grpc.StatusCode, details: str | None) -> ClientError:
+    """The error that says what a caller can do, for the end of a call."""
+    message = f"{code.name}: {details or ''}"
+    if code in _LOST:
+        return ConnectionLost(message, code)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return TimedOut(message, code)
+    return CallFailed(message, code)
+
+
+def code_named(name: str) -> grpc.StatusCode | None:
+    """The status of this name, such as INVALID_ARGUMENT; None for another text."""
+    return grpc.StatusCode.__members__.get(name)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
+from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 from ovms_mp_protos import kserve
+
+from ovms_mp_clients.errors import ClientError
 
 Array: TypeAlias = NDArray[Any]
 TensorLike: TypeAlias = Array | Sequence[bytes] | Sequence[str]
 Parameter: TypeAlias = bool | int | float | str
+
+M = TypeVar("M", bound=Message)
 
 TIMESTAMP: Final = "OVMS_MP_TIMESTAMP"
 
@@ -32,7 +37,24 @@ _DATATYPES: Final[Mapping[np.dtype[Any], str]] = {
     np.dtype(np.float64): "FP64",
 }
 _DTYPES: Final = {name: dtype for dtype, name in _DATATYPES.items()}
+_BYTES: Final = "BYTES"
 _LENGTH: Final = struct.Struct("<I")
+
+# Where a server that does not answer raw puts the elements, by kind and size of dtype.
+_CONTENTS: Final[Mapping[str, str]] = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    _BYTES: "bytes_contents",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +95,37 @@ def encode(
     return request
 
 
+def parsed(kind: type[M], message: bytes) -> M:
+    """The message of this kind. Raises ClientError if it is none."""
+    try:
+        return kind.FromString(message)
+    except DecodeError:
+        name = kind.DESCRIPTOR.name
+        raise ClientError(f"the server's answer is no {name}") from None
+
+
 def decode(response: kserve.ModelInferResponse) -> Result:
-    """The answer in a response. Arrays are read-only views on it."""
-    outputs: dict[str, Array | list[bytes]] = {}
-    for tensor, data in zip(
-        response.outputs, response.raw_output_contents, strict=True
-    ):
-        dtype = _DTYPES.get(tensor.datatype)
-        outputs[tensor.name] = (
-            _strings(data)
-            if dtype is None
-            else np.frombuffer(data, dtype).reshape(tuple(tensor.shape))
+    """The answer in a response. Arrays are read-only views on it.
+
+    Raises ClientError for an output that does not hold what it says it does.
+    """
+    raw = response.raw_output_contents
+    if raw and len(raw) != len(response.outputs):
+        raise ClientError(
+            f"the server's answer has {len(response.outputs)} outputs and contents "
+            f"for {len(raw)}"
         )
+    outputs: dict[str, Array | list[bytes]] = {}
+    for index, tensor in enumerate(response.outputs):
+        try:
+            outputs[tensor.name] = (
+                _from_raw(tensor, raw[index]) if raw else _from_contents(tensor)
+            )
+        except (KeyError, ValueError, struct.error):
+            raise ClientError(
+                f"output {tensor.name!r} does not hold {tensor.datatype} "
+                f"{list(tensor.shape)}"
+            ) from None
     parameters = {key: _parameter(value) for key, value in response.parameters.items()}
     timestamp = parameters.get(TIMESTAMP)
     return Result(
@@ -93,6 +134,26 @@ def decode(response: kserve.ModelInferResponse) -> Result:
         id=response.id,
         parameters=parameters,
     )
+
+
+def _from_raw(
+    tensor: kserve.ModelInferResponse.InferOutputTensor, data: bytes
+) -> Array | list[bytes]:
+    if tensor.datatype == _BYTES:
+        return _strings(data)
+    dtype = _DTYPES[tensor.datatype]
+    return np.frombuffer(data, dtype).reshape(tuple(tensor.shape))
+
+
+def _from_contents(
+    tensor: kserve.ModelInferResponse.InferOutputTensor,
+) -> Array | list[bytes]:
+    elements = getattr(tensor.contents, _CONTENTS[tensor.datatype])
+    if tensor.datatype == _BYTES:
+        return list(elements)
+    array = np.array(elements, _DTYPES[tensor.datatype]).reshape(tuple(tensor.shape))
+    array.flags.writeable = False
+    return array
 
 
 def _raw(name: str, value: TensorLike) -> tuple[str, tuple[int, ...], bytes]:
@@ -104,7 +165,7 @@ def _raw(name: str, value: TensorLike) -> tuple[str, tuple[int, ...], bytes]:
         return datatype, value.shape, value.tobytes()
     encoded = [each.encode() if isinstance(each, str) else each for each in value]
     data = b"".join(_LENGTH.pack(len(each)) + each for each in encoded)
-    return "BYTES", (len(encoded),), data
+    return _BYTES, (len(encoded),), data
 
 
 def _strings(data: bytes) -> list[bytes]:
@@ -115,6 +176,8 @@ def _strings(data: bytes) -> list[bytes]:
         position += _LENGTH.size
         found.append(data[position : position + length])
         position += length
+    if position > len(data):
+        raise ValueError("the last string is cut short")
     return found
 
 

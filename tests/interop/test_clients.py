@@ -132,7 +132,7 @@ async def test_parts_of_a_request_meet_at_their_timestamp(server: Server, kind: 
         opened(kind(server.address)) as client,
         opened(client.stream("join", window=1)) as stream,
     ):
-        parts = {"a": ONE_TO_TEN[:, :4], "b": ONE_TO_TEN[:, 4:8]}
+        parts = {"a": np.array([[1, 2]], np.int64), "b": ONE_TO_TEN[:, :3]}
         for name, part in parts.items():
             await done(stream.send({name: part}, timestamp=7))
         stream.half_close()

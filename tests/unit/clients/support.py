@@ -32,14 +32,14 @@ async def opened(what: Any) -> AsyncIterator[Any]:
 
 
 async def following(stream: Any) -> Any:
-    """The next answer; None at the end."""
-    if isinstance(stream, AsyncStream):
+    """The next answer, or stream; None at the end."""
+    if hasattr(stream, "__anext__"):
         return await anext(stream, None)
     return next(stream, None)
 
 
 async def everything(stream: Any) -> list[Any]:
-    """All answers until the end."""
+    """All answers, or streams, until the end."""
     found: list[Any] = []
     while (answer := await following(stream)) is not None:
         found.append(answer)
@@ -48,12 +48,8 @@ async def everything(stream: Any) -> list[Any]:
 
 async def each(streams: Any) -> AsyncIterator[Any]:
     """`for`, or `async for`."""
-    if hasattr(streams, "__anext__"):
-        async for stream in streams:
-            yield stream
-    else:
-        for stream in streams:
-            yield stream
+    while (stream := await following(streams)) is not None:
+        yield stream
 
 
 class Wire:
