@@ -39,8 +39,14 @@ GRACE_SECONDS: Final = 5.0
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
-# A message limit counts bytes before they are inflated: 0.9 MB of gzip became 3 GB.
-_NO_COMPRESSION: Final = (("grpc.compression_enabled_algorithms_bitset", 1),)
+_CHANNEL_ARGUMENTS: Final = (
+    # No compression: a message limit counts bytes before they are inflated, and 0.9 MB
+    # of gzip became 3 GB.
+    ("grpc.compression_enabled_algorithms_bitset", 1),
+    # gRPC's default takes a client that asks more often than every five minutes, on a
+    # stream that is silent, for an attacker; it only wants to know if we are alive.
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+)
 
 
 def compute_threads() -> int:
@@ -77,7 +83,7 @@ class App:
             routes(self.catalog, self._health, __version__),
             [_address(host, settings.port) for host in settings.bind_addresses],
             max_receive_bytes=settings.grpc_max_message_size,
-            options=(*_NO_COMPRESSION, *settings.grpc_channel_arguments),
+            options=(*_CHANNEL_ARGUMENTS, *settings.grpc_channel_arguments),
         )
         self._http: HttpServer | None = None
         if settings.rest_port is not None:

@@ -133,7 +133,11 @@ class AsyncStream:
             if self._exchange.is_cancelled:
                 raise StopAsyncIteration from None
             raise self._end(closed_meanwhile()) from None
-        answer = read(message)
+        try:
+            answer = read(message)
+        except ClientError:
+            self.cancel()
+            raise
         self._exchange.received(answer)
         self._changed.set()
         if isinstance(answer, RequestRefused):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -60,10 +61,7 @@ class Patience:
         seconds = min(self._pause, self._backoff.longest)
         self._pause = seconds * _GROWTH
         limit = self._backoff.give_up_after
-        if limit is None:
-            left = seconds * 2
-        else:
-            left = self._since + limit - now
-            if left <= 0:
-                raise loss
+        left = math.inf if limit is None else self._since + limit - now
+        if left <= 0:
+            raise loss
         return min(left, seconds * self._spread(1 - _SPREAD, 1 + _SPREAD))

@@ -17,10 +17,10 @@ class Keepalive:
     it, or anything else that was sent, is not acknowledged within `timeout` seconds,
     the connection and its streams are lost.
 
-    A gRPC server as it comes, OVMS among them, takes more than one ping in five minutes
-    without an answer of its own in between for an attack: the third ends the connection
-    and every stream on it, however healthy. Hence the default `time`, which is also
-    below the 350 seconds after which some load balancers forget a silent connection.
+    A gRPC server as it comes takes more than one ping in five minutes without an answer
+    of its own in between for an attack: the third ends the connection and every stream
+    on it, however healthy. Hence the default `time`, which is also below the 350 seconds
+    after which some load balancers forget a silent connection.
     Take less where the server allows it (`grpc.http2.min_ping_interval_without_data_ms`)
     or where answers never pause for long.
 

@@ -91,18 +91,20 @@ class Exchange:
 
     def received(self, answer: Result | RequestRefused) -> None:
         """An answer makes room for its request and for earlier ones: a graph may drop
-        some.
+        some. A refusal makes room for its request only.
 
-        A refusal makes room for its request only. Where the server does not tell which
-        one that is, it is the oldest.
+        Where the server does not tell which request is meant, it is the oldest.
         """
         flying, timestamp = self.unanswered, answer.timestamp
         if isinstance(answer, Result):
             self.has_answered = True
-            if timestamp is not None:
-                self.unanswered = tuple(each for each in flying if each > timestamp)
-        elif timestamp is None:
+            if timestamp is None:
+                # Servers that know no timestamps give the id back, or keep the order.
+                timestamp = _number(answer.id)
+        if timestamp is None:
             self.unanswered = flying[1:]
+        elif isinstance(answer, Result):
+            self.unanswered = tuple(each for each in flying if each > timestamp)
         else:
             self.unanswered = tuple(each for each in flying if each != timestamp)
 
@@ -124,5 +126,9 @@ def read(message: bytes) -> Result | RequestRefused:
     if not response.error_message:
         return decode(about)
     code = code_named(about.parameters["error_code"].string_param)
-    timestamp = int(about.id) if about.id.removeprefix("-").isdecimal() else None
-    return RequestRefused(response.error_message, code, timestamp)
+    return RequestRefused(response.error_message, code, _number(about.id))
+
+
+def _number(request_id: str) -> int | None:
+    """The timestamp in an id that is one of `Exchange.encode`."""
+    return int(request_id) if request_id.removeprefix("-").isdecimal() else None

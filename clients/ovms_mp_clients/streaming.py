@@ -35,6 +35,10 @@ class Stream:
             for result in stream:
                 show(result["annotated"])
 
+    `send` waits while the window is full, and an answer makes room for its timestamp
+    and those before it: a graph that does not answer each needs a window larger than
+    what it passes over.
+
     Iteration raises RequestRefused for a request that did not fit and can go on after
     it; any other ClientError is the stream's end. After ConnectionLost the state that
     the graph had for this stream is gone, with the answers to `unanswered`. Leaving the
@@ -147,7 +151,11 @@ class Stream:
             end = from_rpc(error)
             self._end(end)
             raise end from None
-        answer = read(message)
+        try:
+            answer = read(message)
+        except ClientError:
+            self.cancel()
+            raise
         with self._changed:
             self._exchange.received(answer)
             self._changed.notify_all()

@@ -31,3 +31,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ClientError, VideoError) as error:
         sys.stderr.write(f"ovms-mp-video: {error}\n")
         return 1
+    except KeyboardInterrupt:  # before there was anything to finish
+        return 130

@@ -12,6 +12,7 @@ import numpy as np
 
 # A day of a camera would be millions; these are the last minutes.
 _LATENCIES: Final = 100_000
+_TICK: Final = 1e-6
 
 
 class Flow:
@@ -88,7 +89,7 @@ class Flow:
         also = "".join(f", {count} {what}" for count, what in counts if count)
         if not self._latencies or self._first_sent is None:
             return f"no frames{also}"
-        seconds = self._last_answered - self._first_sent
+        seconds = max(self._last_answered - self._first_sent, _TICK)
         # The fewest frames have no 99th percentile of their own: it is the slowest.
         in_ms = 1000 * np.array(self._latencies)
         median, worst = np.percentile(in_ms, (50, 99)).tolist()

@@ -44,9 +44,16 @@ def play(options: Options) -> int:
     threads = [threading.Thread(target=each.run) for each in relays]
     for thread in threads:
         thread.start()
-    is_interrupted = not _watch(threads, relays, notes, screen)
-    if screen is not None:
-        screen.close()
+    try:
+        is_interrupted = not _watch(threads, relays, notes, screen)
+    finally:
+        for relay in relays:
+            relay.abort()
+        for thread in threads:
+            thread.join()
+        if screen is not None:
+            screen.close()
+    notes.clear()
     # Standard output is taken where the frames go there.
     report = sys.stderr if options.output_stream == PIPE else sys.stdout
     for index, relay in enumerate(relays, 1):
@@ -75,12 +82,14 @@ class Notes:
             self._to.write(f"{self._erased()}{text}\n")
             self._to.flush()
 
-    def progress(self, relays: list[Relay], *, is_last: bool = False) -> None:
+    def clear(self) -> None:
+        """Leave no progress on the terminal."""
+        self._replace("")
+
+    def progress(self, relays: list[Relay]) -> None:
         """Say how far it is, if it is time to: in place on a terminal, else seldom."""
         now = time.monotonic()
-        if is_last and self._is_terminal:
-            self._replace("")
-        if is_last or now < self._next:
+        if now < self._next:
             return
         self._next = now + (_ON_TERMINAL if self._is_terminal else _IN_LOG)
         answered = sum(each.flow.answered_count for each in relays)
@@ -149,6 +158,8 @@ def _relays(
     except VideoError:
         for source in sources:
             source.close()
+        for relay in relays:
+            relay.abort()
         raise
     return relays
 
@@ -181,8 +192,8 @@ def _watch(
     try:
         while any(thread.is_alive() for thread in threads):
             notes.progress(relays)
-            if screen is not None:
-                screen.show()
+            if screen is not None and not screen.show():
+                break
             time.sleep(_TURN)
     except KeyboardInterrupt:
         is_done = False
@@ -196,11 +207,6 @@ def _watch(
             thread.join(max(0.0, deadline - time.monotonic()))
     except KeyboardInterrupt:
         notes.line("aborted")
-    for relay in relays:
-        relay.abort()
-    for thread in threads:
-        thread.join()
-    notes.progress(relays, is_last=True)
     return is_done
 
 

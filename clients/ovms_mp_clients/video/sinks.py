@@ -136,7 +136,7 @@ class Screen:
             raise VideoError("there is no display for a window")
         self._lock = threading.Lock()
         self._latest: dict[str, Pixels] = {}
-        self.is_closed = False
+        self._is_closed = False
         try:
             cv2.namedWindow("probe")
             cv2.destroyWindow("probe")
@@ -146,18 +146,19 @@ class Screen:
                 "opencv-python-headless"
             ) from None
 
-    def show(self) -> None:
-        """Draw the latest frames; Escape or q closes the screen."""
+    def show(self) -> bool:
+        """Draw the latest frames; False once Escape or q has closed the screen."""
         with self._lock:
             latest, self._latest = self._latest, {}
         for title, pixels in latest.items():
             cv2.imshow(title, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
         if cv2.waitKey(1) & 0xFF in (_ESCAPE, ord("q")):
-            self.is_closed = True
+            self._is_closed = True
+        return not self._is_closed
 
     def put(self, title: str, pixels: Pixels) -> None:
         """Show this at the next turn. Raises ReaderGone when the screen is closed."""
-        if self.is_closed:
+        if self._is_closed:
             raise ReaderGone
         with self._lock:
             self._latest[title] = pixels

@@ -61,6 +61,14 @@ def test_an_answer_makes_room_for_the_requests_before_it():
     assert exchange.unanswered == (3,)
 
 
+def test_a_server_that_knows_no_timestamps_answers_by_id_or_in_order():
+    exchange = sending(4, 1, 2, 3, 4)
+    exchange.received(Result({}, id="2"))
+    assert exchange.unanswered == (3, 4)
+    exchange.received(Result({}, id="of another client"))
+    assert exchange.unanswered == (4,)
+
+
 def test_a_timestamp_that_is_sent_in_parts_takes_one_place():
     exchange = sending(1, 1, 1)
     assert exchange.unanswered == (1,)
