@@ -17,6 +17,14 @@ Property: TypeAlias = "str | int | float | bool | Mapping[str, Property]"
 
 UNBOUNDED: Final = -1
 _FIRST_TENSOR: Final = ":0"  # how TensorFlow names the first output of an operation
+_SAVED_MODEL: Final = "saved_model.pb"
+
+
+def file_name(path: Path) -> str:
+    """What messages call the model at `path`: a SavedModel is read as a folder, whose
+    name is just a version's number.
+    """
+    return _SAVED_MODEL if path.is_dir() else path.name
 
 
 @dataclass(frozen=True, slots=True)

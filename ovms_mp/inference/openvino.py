@@ -18,7 +18,15 @@ import openvino as ov
 
 from ovms_mp.core.errors import ServingError, Status, public_text
 from ovms_mp.core.tensor import Array, Datatype
-from ovms_mp.inference.engine import UNBOUNDED, Dim, ModelConfig, Port, Ports, Property
+from ovms_mp.inference.engine import (
+    UNBOUNDED,
+    Dim,
+    ModelConfig,
+    Port,
+    Ports,
+    Property,
+    file_name,
+)
 from ovms_mp.inference.model import PooledModel
 from ovms_mp.inference.plugin_config import (
     MMAP,
@@ -71,8 +79,7 @@ class OpenVINOEngine:
 
     def load(self, path: Path, config: ModelConfig) -> PooledModel:
         """See engine.Engine."""
-        if not path.exists():
-            raise ServingError(Status.FILE_INVALID, path.name)
+        _check_file(path)
         properties = self._properties(path, config)
         if self._probe is not None:
             self._probe.check(path)
@@ -86,7 +93,7 @@ class OpenVINOEngine:
             inputs = ports_of(model.inputs, compiled.inputs, "in")
             outputs = ports_of(model.outputs, compiled.outputs, "out")
             slots = _slots(compiled, inputs, outputs, config.nireq)
-        except RuntimeError as error:
+        except Exception as error:  # whatever a foreign file made a reader do
             raise _load_error(status, path, error) from error
         streams = _streams(compiled)
         return PooledModel(inputs, outputs, slots, self._threads, streams)
@@ -114,7 +121,9 @@ class OpenVINOEngine:
     def read(
         self, path: Path, properties: Mapping[str, Property] = _NO_PROPERTIES
     ) -> ov.Model:
-        """The model in a file. Raises RuntimeError."""
+        """The model in a file. Raises RuntimeError, and what the binding makes of other
+        errors: UnicodeDecodeError where OpenVINO's text quotes a file's bytes.
+        """
         # Absolute, so that a path in OpenVINO's messages can be recognised as one.
         model = self._core.read_model(path.absolute(), config=dict(properties))  # pyright: ignore[reportUnknownMemberType]  # no types in its stub
         if not model.outputs:  # what becomes of an empty PaddlePaddle file
@@ -173,7 +182,7 @@ class InferSlot:
                 large[index] if index in large else output.copy()
                 for index, output in enumerate(outputs)
             )
-        except RuntimeError as error:
+        except (RuntimeError, UnicodeDecodeError) as error:
             status = Status.OV_INTERNAL_INFERENCE_ERROR
             raise ServingError(status, _reason(error)) from error
         finally:
@@ -314,12 +323,37 @@ def _streams(compiled: ov.CompiledModel) -> int:
         return 0  # a device that has none, or one made of several
 
 
+def _check_file(path: Path) -> None:
+    """Say what OpenVINO has no word for: to it, such a file is of an unknown format."""
+    content = path / file_name(path) if path.is_dir() else path
+    try:
+        with content.open("rb") as file:
+            is_empty = not file.read(1)
+    except FileNotFoundError:
+        raise ServingError(Status.FILE_INVALID, content.name) from None
+    except OSError as error:
+        details = f"{content.name}: {error.strerror}"
+        raise ServingError(Status.FILE_INVALID, details) from error
+    if is_empty:
+        details = f"{content.name}: the file is empty"
+        raise ServingError(Status.MODEL_NOT_LOADED, details)
+
+
 def _load_error(status: Status, path: Path, error: Exception) -> ServingError:
-    _log.error("loading %s failed: %s", path, error)
-    return ServingError(status, public_text(f"{path.name}: {_reason(error)}"))
+    _log.error("loading %s failed: %s", path, _text(error))
+    return ServingError(status, public_text(f"{file_name(path)}: {_reason(error)}"))
 
 
 def _reason(error: Exception) -> str:
     """What OpenVINO says, without where in its sources it says so; one line."""
-    text = str(error)
+    text = _text(error)
     return public_text(_WHERE_IT_FAILED.sub("", text)) or public_text(text)
+
+
+def _text(error: Exception) -> str:
+    """What OpenVINO says, also where it quotes a file's bytes that are no text, over
+    which its binding stumbles.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return error.object.decode(errors="replace")
+    return str(error)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.inference.engine import file_name
 
 _CHILD: Final = (sys.executable, "-m", "ovms_mp.inference.reader")
 
@@ -29,20 +30,22 @@ class Probe:
         self._child: subprocess.Popen[str] | None = None
 
     def check(self, path: Path) -> None:
-        """Raises ServingError if to read `path` ends the process that does. A file that
-        is refused as it should be is no business of the probe.
+        """Raises ServingError if to read `path` ends the process that does, or no
+        process can be had. A file that is refused as it should be is no business of the
+        probe.
         """
         with self._lock:
-            child = self._child = self._child or self._start()
-            if _ask(child, path):
-                return
-            self._child = None
-            code = child.wait()
-            _close(child)
+            is_new = self._child is None
+            code = self._read(path)
+            if code is not None and not is_new:
+                # A file before this one may have left harm behind.
+                code = self._read(path)
+        if code is None:
+            return
         cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         raise ServingError(
             Status.MODEL_NOT_LOADED,
-            f"{path.name}: to read it ends the process that does, by {cause}",
+            f"{file_name(path)}: to read it ends the process that does, by {cause}",
         )
 
     def close(self) -> None:
@@ -52,6 +55,22 @@ class Probe:
         if child is not None:
             _close(child)
             child.wait()
+
+    def _read(self, path: Path) -> int | None:
+        """With what code the child ended, None if it lives. Raises ServingError."""
+        try:
+            child = self._child = self._child or self._start()
+        except OSError as error:
+            raise ServingError(
+                Status.MODEL_NOT_LOADED,
+                f"{file_name(path)}: no process to probe it: {error.strerror}",
+            ) from error
+        if _ask(child, path):
+            return None
+        self._child = None
+        code = child.wait()
+        _close(child)
+        return code
 
     def _start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(  # noqa: S603  # our own command

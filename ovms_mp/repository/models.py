@@ -56,7 +56,8 @@ def model_file(version_path: Path) -> Path:
     """What OpenVINO is to read for a version: a file, or the directory of a TensorFlow
     SavedModel. `version_path` is a version's directory or a model file itself.
 
-    Raises ServingError: FILE_INVALID if no file of a known format is complete here,
+    Raises ServingError: FILE_INVALID if no file of a known format is complete here
+    (details then name the file that another is missing to, if there is one),
     PATH_INVALID if the directory cannot be read, NOT_IMPLEMENTED if a
     mapping_config.json beside the files renames inputs or outputs.
     """
@@ -74,6 +75,11 @@ def model_file(version_path: Path) -> Path:
         for file in files:
             if file.suffix == suffix and _is_complete(file, companion):
                 return directory if file.name == _SAVED_MODEL else file
+    for file in files:
+        if (companion := _FORMATS.get(file.suffix)) and is_file(file):
+            other = file.with_suffix(companion).name
+            details = f"{file}: there is no {other} beside it"
+            raise ServingError(Status.FILE_INVALID, details)
     known = ", ".join(f"{s} with {c}" if c else s for s, c in _FORMATS.items())
     details = f"{version_path}: expected a model file ({known})"
     raise ServingError(Status.FILE_INVALID, details)

@@ -22,6 +22,8 @@ OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.use_local_subchannel_pool", 1),
+    # Read no further ahead than has to be, however slow a busy machine is.
+    ("grpc.http2.bdp_probe", 0),
 )
 
 Request = kserve.ModelInferRequest

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final, NoReturn, TypeAlias, TypeVar, cast
 
 import grpc
@@ -135,8 +136,8 @@ class UnaryCall(AioCall):
 
     async def run(self, handler: UnaryHandler, max_send_bytes: int | None) -> bytes:
         """The answer. Raises what ends the RPC otherwise."""
-        message = await self._context.read()
-        if message is grpc.aio.EOF:
+        message = await self._message()
+        if message is None:
             await self._abort(_NO_MESSAGE)
         answer = self._attempt(handler, message, self)
         if isinstance(answer, Pending):
@@ -150,6 +151,20 @@ class UnaryCall(AioCall):
             leave()
         self._context.set_trailing_metadata(self._trailing_metadata)
         return answer
+
+    async def _message(self) -> bytes | None:
+        # In a task of its own: see `aio_stream` for what a cancelled read leaves behind.
+        message: asyncio.Future[bytes | None] = self._loop.loop.create_future()
+
+        async def read() -> None:
+            received = None
+            with suppress(grpc.aio.BaseError):
+                received = await self._context.read()
+            if not message.done():
+                message.set_result(received if isinstance(received, bytes) else None)
+
+        self._loop.spawn(read())
+        return await message
 
     async def _settled(self, pending: Pending[bytes]) -> bytes | Ending:
         if not pending.is_settled:

@@ -21,6 +21,8 @@ for line in sys.stdin:
     if name == "exit.xml":
         os._exit(7)
     print("read", flush=True)
+    if name == "late.xml":
+        os.kill(os.getpid(), signal.SIGSEGV)
 """
 
 
@@ -44,6 +46,20 @@ def test_a_file_that_ends_its_reader_is_refused_and_the_next_is_probed(
         f"{name}: to read it ends the process that does, by {cause}"
     )
     probe.check(tmp_path / "good.xml")
+
+
+def test_a_child_that_dies_of_an_earlier_file_is_not_this_ones_fault(probe, tmp_path):
+    probe.check(tmp_path / "late.xml")
+    probe.check(tmp_path / "good.xml")
+
+
+def test_without_a_child_to_be_had_a_model_is_refused(tmp_path):
+    probe = Probe((str(tmp_path / "no_such_python"),))
+    with pytest.raises(ServingError) as caught:
+        probe.check(tmp_path / "good.xml")
+    assert caught.value.details == (
+        "good.xml: no process to probe it: No such file or directory"
+    )
 
 
 def test_the_real_child_reads_what_can_be_read_and_survives_what_cannot(tmp_path):

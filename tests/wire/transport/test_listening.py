@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import grpc
 import pytest
+import trustme
 
 from ovms_mp.frontend.transport.seam import Tls
 from tests.wire.transport.world import (
@@ -80,11 +81,10 @@ def test_a_method_that_is_not_there_is_unimplemented(world: World) -> None:
 @pytest.fixture(scope="module")
 def identities() -> SimpleNamespace:
     """A server's and a client's key and certificate, and who signed them."""
-    trustme = pytest.importorskip("trustme", reason="makes the certificates")
     authority = trustme.CA()
     server, client = authority.issue_cert("localhost"), authority.issue_cert("me")
 
-    def pair(cert) -> tuple[bytes, bytes]:
+    def pair(cert: trustme.LeafCert) -> tuple[bytes, bytes]:
         chain = b"".join(blob.bytes() for blob in cert.cert_chain_pems)
         return cert.private_key_pem.bytes(), chain
 

@@ -22,7 +22,6 @@ from ovms_mp.frontend.transport.seam import Call, StreamCall
 from tests.wire.transport.world import (
     Echo,
     Later,
-    Made,
     Open,
     World,
     echo,
@@ -209,16 +208,15 @@ def test_a_call_is_freed_when_it_ends_and_not_when_garbage_is_collected(
 
 
 def test_a_read_that_nobody_waits_for_any_more_leaves_no_bytes(world: World) -> None:
-    """The server finishes while a large message is on its way."""
+    """The server finishes while a message is on its way."""
 
-    class Hasty(Echo):
+    class Hasty(Open):
         def on_open(self, call: StreamCall) -> None:
-            call.request_next()
-            self.call = call
-            threading.Thread(target=call.finish).start()
+            super().on_open(call)
+            call.write(b"", lambda _: call.finish())
 
     server = world.serve({"s": Hasty})
-    rpc, body = world.stream("s"), bytes(1 << 20)
+    rpc, body = world.stream("s"), bytes(100_000)
 
     def run(count: int) -> int:
         for _ in range(count):
@@ -227,8 +225,9 @@ def test_a_read_that_nobody_waits_for_any_more_leaves_no_bytes(world: World) -> 
         gc.collect()
         return resident_bytes()
 
-    before = run(50)
-    assert run(200) - before < 20e6
+    before = run(100)
+    # 0.7 MB at most were seen; 6 MB at least if the read is cancelled instead.
+    assert run(500) - before < 3e6
 
 
 def test_what_a_handler_keeps_does_not_keep_the_call(world: World) -> None:
@@ -251,11 +250,34 @@ def test_what_a_handler_keeps_does_not_keep_the_call(world: World) -> None:
     assert until(lambda: not calls)
 
 
-def test_a_session_that_is_kept_has_let_go_of_nothing_that_runs(world: World) -> None:
-    made = Made(Echo)
-    server = world.serve({"s": made})
-    before = threading.active_count()
-    assert list(world.stream("s")(iter([b"1"]))) == [b"1"]
-    assert until(lambda: server.calls_in_flight == 0)
-    assert made.last.call.queued == 0
-    assert until(lambda: threading.active_count() <= before + 2)
+@pytest.mark.parametrize("way", ["cancel", "hang up"])
+@pytest.mark.parametrize("name", ["u", "s"])
+def test_a_client_that_goes_while_it_is_answered_is_no_error(
+    world: World, caplog: pytest.LogCaptureFixture, name: str, way: str
+) -> None:
+    answer, chance = bytes(32 << 20), random.Random(5)
+    calls = weakref.WeakSet[Call]()
+
+    def handler(message: bytes, call: Call) -> bytes:
+        calls.add(call)
+        return answer
+
+    class Answering(Open):
+        def on_message(self, message: bytes) -> None:
+            calls.add(self.call)
+            self.call.write(answer)
+
+    server = world.serve({"u": handler, "s": Answering})
+    for _ in range(20):
+        channel = world.dial()
+        if name == "s":
+            call = stream_of(channel, name)(iter([b"1"]))
+        else:
+            call = unary_of(channel, name).future(b"1")
+        time.sleep(chance.uniform(0.002, 0.03))
+        if way == "cancel":
+            call.cancel()
+        world.hang_up(channel)
+        assert until(lambda: server.calls_in_flight == 0)
+    assert [record.getMessage() for record in caplog.records] == []
+    assert until(lambda: gc.collect() >= 0 and not calls)
