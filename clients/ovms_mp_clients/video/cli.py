@@ -25,7 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1
     # A video that is being written has to be finished, or nobody can read it.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Both: a shell that starts a program in the background has it ignore SIGINT.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         return player.play(wanted)
     except (ClientError, VideoError) as error:
