@@ -144,6 +144,7 @@ class App:
 
     def stop(self, grace: float = GRACE_SECONDS) -> None:
         """Refuse new calls, give those in flight `grace` seconds, release everything."""
+        self._health.close()
         self._grpc.stop(grace)
         if self._http is not None:
             self._http.stop()

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import grpc
+import pytest
+from ovms_mp_protos import kserve
 
 from tests.unit.inference import tiny
 from tests.wire import zoo
@@ -82,3 +87,19 @@ def test_the_port_is_free_again(tmp_path: Path) -> None:
         assert (server.app.port, server.app.rest_port) == (port, rest_port)
         with server.connect() as channel:
             assert infer(channel, ask("echo", {"in": FIVE}))
+
+
+def test_who_watches_its_health_does_not_keep_a_server(tmp_path: Path) -> None:
+    zoo.add_graph(tmp_path, "echo", zoo.ECHO)
+    config = zoo.write_config(tmp_path, [], [{"name": "echo"}])
+    with serving(config) as server, server.connect() as channel:
+        watch: Any = channel.unary_stream(kserve.HEALTH_WATCH)
+        states = watch(kserve.HealthCheckRequest().SerializeToString(), timeout=20)
+        assert next(states)
+        begun = time.monotonic()
+        server.app.stop(grace=15)
+        assert time.monotonic() - begun < 10
+        last = kserve.HealthCheckResponse.FromString(next(states))
+        assert last.status == kserve.HealthCheckResponse.NOT_SERVING
+        with pytest.raises(grpc.RpcError):
+            next(states)

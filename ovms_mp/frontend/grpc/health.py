@@ -40,6 +40,7 @@ class HealthService:
         self._names_of_server = frozenset(("", *services))
         self._lock = threading.Lock()
         self._watches: set[HealthWatch] = set()
+        self._is_closed = False
 
     def handlers(self) -> Mapping[str, UnaryHandler]:
         """The unary methods by their paths."""
@@ -79,8 +80,21 @@ class HealthService:
         for each in watches:
             each.look()
 
+    def close(self) -> None:
+        """The server stops: from now on nothing is SERVING, and every Watch ends. One
+        that went on would keep the server for as long as it gives its calls.
+        """
+        self._is_closed = True
+        self.notify()
+        with self._lock:
+            watches = tuple(self._watches)
+        for each in watches:
+            each.end()
+
     def status_of(self, name: str) -> int | None:
         """SERVING or NOT_SERVING, or None for a name that nothing has."""
+        if self._is_closed:
+            return _NOT_SERVING
         if name in self._names_of_server:
             return _SERVING if self._catalog.is_ready else _NOT_SERVING
         try:
@@ -139,6 +153,10 @@ class HealthWatch(Session):
     def on_cancel(self) -> None:
         """Nobody listens any more."""
         self._service.discard(self)
+
+    def end(self) -> None:
+        """End the call once the last status is told."""
+        self._call.finish(Code.UNAVAILABLE, "the server stops")
 
     def look(self) -> None:
         """Tell the status if it is another one than before."""

@@ -152,3 +152,15 @@ def test_a_watch_of_nothing_is_an_invalid_argument(
     session.on_half_close()
     assert call.status is not None
     assert call.status[0] is Code.INVALID_ARGUMENT
+
+
+def test_a_watcher_is_told_that_the_server_stops_and_its_call_ends(
+    health: HealthService,
+) -> None:
+    _, call = watch(health, "model")
+    assert told(call.read()) == SERVING
+    health.close()
+    assert told(call.read()) == NOT_SERVING
+    assert call.status is not None
+    assert call.status[0] is Code.UNAVAILABLE
+    assert told(health.check(asked(""), FakeCall())) == NOT_SERVING
