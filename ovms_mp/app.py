@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 # What OVMS gives its calls when it stops; then they are cancelled.
 GRACE_SECONDS: Final = 5.0
 
+# For calculators to come to an end whose calls are cancelled.
+PATIENCE_SECONDS: Final = 3.0
+
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 _CHANNEL_ARGUMENTS: Final = (
@@ -109,24 +112,27 @@ class App:
     def start(self) -> None:
         """Listen, then load. What cannot be loaded is in the log and not in the catalog.
 
-        Raises OSError when an address is taken; the app is then stopped.
+        Raises OSError when an address is taken. Whatever it raises, the app is stopped.
         """
         self._loader.announce(self._config)
         try:
-            self._grpc.start()
-            if self._http is not None:
-                self._http.start()
-        except OSError:
+            self._listen()
+            self._loader.load(self._config)
+        except BaseException:
             self.stop(0)
             raise
-        for host in self._settings.bind_addresses:
-            log.info("gRPC server listening on %s", _address(host, self.port))
-        if self._http is not None:
-            for host in self._settings.rest_bind_addresses:
-                log.info("REST server listening on %s", _address(host, self._http.port))
-        self._loader.load(self._config)
         ready = [name for name in self.catalog.names() if self._is_ready(name)]
         log.info("serving: %s", ", ".join(ready) or "nothing")
+
+    def _listen(self) -> None:
+        self._grpc.start()
+        for host in self._settings.bind_addresses:
+            log.info("gRPC server listening on %s", _address(host, self.port))
+        if self._http is None:
+            return
+        self._http.start()
+        for host in self._settings.rest_bind_addresses:
+            log.info("REST server listening on %s", _address(host, self._http.port))
 
     @property
     def serves_its_purpose(self) -> bool:
@@ -142,16 +148,26 @@ class App:
         except ServingError:
             return False
 
-    def stop(self, grace: float = GRACE_SECONDS) -> None:
-        """Refuse new calls, give those in flight `grace` seconds, release everything."""
+    def stop(self, grace: float = GRACE_SECONDS) -> bool:
+        """Refuse new calls, give those in flight `grace` seconds, release everything.
+
+        False if user code that does not return keeps a thread; then what it may still
+        use is not released.
+        """
         self._health.close()
         self._grpc.stop(grace)
         if self._http is not None:
             self._http.stop()
         # Calls are over; what their graphs still have to close is on the pool.
-        self._pool.shutdown()
+        ending = threading.Thread(target=self._pool.shutdown, daemon=True)
+        ending.start()
+        ending.join(PATIENCE_SECONDS)
+        if ending.is_alive():
+            log.error("a calculator or handler does not return: it is left behind")
+            return False
         self.catalog.close()
         self._engine.close()
+        return True
 
 
 def run(settings: Settings) -> int:
@@ -168,7 +184,10 @@ def run(settings: Settings) -> int:
         return 1
     stop.wait()
     log.info("stopping")
-    app.stop()
+    if not app.stop():
+        # The interpreter would wait for the thread, and nobody knows how long.
+        logging.shutdown()
+        os._exit(0)
     return 0
 
 

@@ -172,3 +172,27 @@ def test_who_asks_twice_does_not_wait(running: Process) -> None:
         running.ask_to_stop()
         assert running.code() == 1
         assert stream.end()[0] == "UNAVAILABLE"
+
+
+def test_a_handler_that_does_not_return_does_not_keep_a_server(tmp_path: Path) -> None:
+    handler = """
+import pathlib
+import time
+
+
+class OvmsPythonModel:
+    def execute(self, inputs):
+        pathlib.Path(__file__).with_name("running").touch()
+        time.sleep(600)
+"""
+    home = zoo.add_graph(tmp_path, "words", zoo.words(), speaker=handler)
+    flags = ("--model_name", "words", "--model_path", str(home))
+    with Process(tmp_path, *flags) as server:
+        with calls.connect(server.ready()) as channel:
+            message = ask("words", {"word": calls.text("x")}).SerializeToString()
+            asked: Any = channel.unary_unary(kserve.MODEL_INFER).future(message)
+            assert until((home / "running").exists, within=30)
+            server.ask_to_stop()
+            assert server.code() == 0
+            assert asked.exception() is not None
+        assert "does not return: it is left behind" in server.log

@@ -128,6 +128,7 @@ class HealthWatch(Session):
         self._lock = threading.Lock()
         self._must_look = False
         self._is_busy = False
+        self._is_ending = False
         self._told: int | None = None
 
     def on_open(self, call: StreamCall) -> None:
@@ -156,7 +157,11 @@ class HealthWatch(Session):
 
     def end(self) -> None:
         """End the call once the last status is told."""
-        self._call.finish(Code.UNAVAILABLE, "the server stops")
+        with self._lock:
+            self._is_ending = True
+            if self._is_busy:
+                return  # who tells it ends the call
+        self._finish()
 
     def look(self) -> None:
         """Tell the status if it is another one than before."""
@@ -172,7 +177,8 @@ class HealthWatch(Session):
             with self._lock:
                 if not self._must_look:
                     self._is_busy = False
-                    return
+                    is_ending = self._is_ending
+                    break
                 self._must_look = False
             status = self._service.status_of(self._name or "")
             if status is None:
@@ -182,6 +188,11 @@ class HealthWatch(Session):
                 response = kserve.HealthCheckResponse(status=status)
                 self._call.write(response.SerializeToString(), self._written)
                 return  # busy until it is written, or for ever if it cannot be
+        if is_ending:
+            self._finish()
+
+    def _finish(self) -> None:
+        self._call.finish(Code.UNAVAILABLE, "the server stops")
 
     def _written(self, is_sent: bool) -> None:
         if is_sent:

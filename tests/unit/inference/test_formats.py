@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from graphs import assets
+from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.tensor import Array, Datatype
 from ovms_mp.inference.model import PooledModel
 from ovms_mp.inference.openvino import OpenVINOEngine
+from tests.unit.inference import tiny
 from tests.unit.inference.tiny import EXACT
 
 
@@ -75,4 +78,19 @@ def test_intermediate_representation(engine: OpenVINOEngine, astronaut: Array) -
         if answer.shape[-1] == 1
     )
     assert 1 / (1 + np.exp(-best)) > 0.8
+    model.close()
+
+
+def test_an_operation_whose_name_is_no_text_fails_as_any_other(
+    engine: OpenVINOEngine, tmp_path: Path
+) -> None:
+    path = tiny.save(tmp_path, tiny.into_two_by_three())
+    content = path.read_bytes()
+    assert b'name="Reshape_' in content
+    path.write_bytes(content.replace(b'name="Reshape_', b'name="Resh\xffpe_'))
+    model = engine.load(path, EXACT)
+    with pytest.raises(ServingError) as caught:
+        model.infer([np.zeros(5, np.float32)]).result(30)
+    assert caught.value.status is Status.OV_INTERNAL_INFERENCE_ERROR
+    assert "Resh\N{REPLACEMENT CHARACTER}pe_" in caught.value.details
     model.close()

@@ -164,3 +164,13 @@ def test_a_watcher_is_told_that_the_server_stops_and_its_call_ends(
     assert call.status is not None
     assert call.status[0] is Code.UNAVAILABLE
     assert told(health.check(asked(""), FakeCall())) == NOT_SERVING
+
+
+def test_a_watcher_to_whom_a_status_is_under_way_is_told_the_end_before_it_comes(
+    health: HealthService,
+) -> None:
+    _, call = watch(health, "model")
+    health.close()
+    assert call.status is None
+    assert [told(each) for each in call.read_all()] == [SERVING, NOT_SERVING]
+    assert call.status == (Code.UNAVAILABLE, "the server stops")
