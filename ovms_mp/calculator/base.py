@@ -104,10 +104,10 @@ class Calculator:
 class Contract:
     """The declarations of a calculator class, checked for sense."""
 
-    inputs: tuple[Declaration, ...]
-    outputs: tuple[Declaration, ...]
-    side_inputs: tuple[Declaration, ...]
-    side_outputs: tuple[Declaration, ...]
+    inputs: tuple[Declaration[Any], ...]
+    outputs: tuple[Declaration[Any], ...]
+    side_inputs: tuple[Declaration[Any], ...]
+    side_outputs: tuple[Declaration[Any], ...]
     options: Options[Any] | None
 
     @classmethod
@@ -133,9 +133,9 @@ class Contract:
         )
 
 
-def _ports(kind: str, declared: Any, *types: type[Any]) -> tuple[Declaration, ...]:
+def _ports(kind: str, declared: Any, *types: type[Any]) -> tuple[Declaration[Any], ...]:
     ports = tuple(each for each in declared if isinstance(each, types))
-    by_tag: dict[str, Declaration] = {}
+    by_tag: dict[str, Declaration[Any]] = {}
     for port in ports:
         other = by_tag.setdefault(port.tag, port)
         if other is not port:

@@ -5,7 +5,7 @@ calculator needs, bound ports say where a graph put it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Self, TypeVar, overload
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -54,14 +54,17 @@ class SidePort(BoundPort[T]):
     __slots__ = ()
 
 
-class Declaration:
+class Declaration(Generic[T]):
     """What all declarations share: payload type, tag, and how many streams fit."""
 
-    repeated = False
+    repeated: ClassVar[bool] = False
+    default_tag: ClassVar[str] = ""
 
-    def __init__(self, payload: Any, tag: str = "", *, optional: bool = False) -> None:
+    def __init__(
+        self, payload: type[T], tag: str | None = None, *, optional: bool = False
+    ) -> None:
         self.payload = payload
-        self.tag = tag
+        self.tag = self.default_tag if tag is None else tag
         self.optional = optional
         self.attribute = ""
 
@@ -72,13 +75,8 @@ class Declaration:
         return f"{type(self).__name__}({self.payload!r}, {self.tag!r})"
 
 
-class Input(Declaration, Generic[T]):
+class Input(Declaration[T]):
     """One input stream: `value = Input(float, "VALUE")`."""
-
-    def __init__(
-        self, payload: type[T], tag: str = "", *, optional: bool = False
-    ) -> None:
-        super().__init__(payload, tag, optional=optional)
 
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
@@ -88,13 +86,8 @@ class Input(Declaration, Generic[T]):
         return _declaration_of(self, instance)
 
 
-class Output(Declaration, Generic[T]):
+class Output(Declaration[T]):
     """One output stream: `scaled = Output(float, "SCALED")`."""
-
-    def __init__(
-        self, payload: type[T], tag: str = "", *, optional: bool = False
-    ) -> None:
-        super().__init__(payload, tag, optional=optional)
 
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
@@ -104,14 +97,9 @@ class Output(Declaration, Generic[T]):
         return _declaration_of(self, instance)
 
 
-class SideInput(Declaration, Generic[T]):
+class SideInput(Declaration[T]):
     """One input side packet: `session = SideInput(InferenceSession, "SESSION")`."""
 
-    def __init__(
-        self, payload: type[T], tag: str = "", *, optional: bool = False
-    ) -> None:
-        super().__init__(payload, tag, optional=optional)
-
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
     @overload
@@ -120,14 +108,9 @@ class SideInput(Declaration, Generic[T]):
         return _declaration_of(self, instance)
 
 
-class SideOutput(Declaration, Generic[T]):
+class SideOutput(Declaration[T]):
     """One output side packet, set once per run."""
 
-    def __init__(
-        self, payload: type[T], tag: str = "", *, optional: bool = False
-    ) -> None:
-        super().__init__(payload, tag, optional=optional)
-
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
     @overload
@@ -136,17 +119,13 @@ class SideOutput(Declaration, Generic[T]):
         return _declaration_of(self, instance)
 
 
-class Inputs(Declaration, Generic[T]):
+class Inputs(Declaration[T]):
     """All input streams of a tag, by index; of every unclaimed tag with `ANY_TAG`, in
     the order of the pbtxt.
     """
 
     repeated = True
-
-    def __init__(
-        self, payload: type[T], tag: str = ANY_TAG, *, optional: bool = False
-    ) -> None:
-        super().__init__(payload, tag, optional=optional)
+    default_tag = ANY_TAG
 
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
@@ -158,15 +137,11 @@ class Inputs(Declaration, Generic[T]):
         return _declaration_of(self, instance)
 
 
-class Outputs(Declaration, Generic[T]):
+class Outputs(Declaration[T]):
     """All output streams of a tag, as `Inputs`."""
 
     repeated = True
-
-    def __init__(
-        self, payload: type[T], tag: str = ANY_TAG, *, optional: bool = False
-    ) -> None:
-        super().__init__(payload, tag, optional=optional)
+    default_tag = ANY_TAG
 
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...

@@ -59,7 +59,10 @@ class _Side:
     """One kind of streams of a node, against the declarations of that kind."""
 
     def __init__(
-        self, kind: str, names: Sequence[StreamName], declared: Sequence[Declaration]
+        self,
+        kind: str,
+        names: Sequence[StreamName],
+        declared: Sequence[Declaration[Any]],
     ) -> None:
         self._kind = kind
         self._names = names
@@ -84,7 +87,9 @@ class _Side:
             attributes[declaration.attribute] = self._of(declaration, ports)
         return ports
 
-    def _of(self, declaration: Declaration, ports: Sequence[BoundPort[Any]]) -> Any:
+    def _of(
+        self, declaration: Declaration[Any], ports: Sequence[BoundPort[Any]]
+    ) -> Any:
         mine = [
             port
             for port, claimed in zip(ports, self._claimed, strict=True)

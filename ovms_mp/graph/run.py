@@ -139,11 +139,6 @@ class GraphRun:
             for _, stream in self._definition.inputs
         )
 
-    @property
-    def is_over(self) -> bool:
-        """True once nothing more will happen."""
-        return self._is_over
-
     def fail(self, error: ServingError) -> None:
         """End the run with this error unless it has one. On the strand only."""
         if self._error is None:
