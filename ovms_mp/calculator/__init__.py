@@ -1,7 +1,7 @@
 """The SDK: all that the author of a calculator ever imports."""
 
 from ovms_mp.calculator.base import Calculator, ContractError, NodeInfo
-from ovms_mp.calculator.context import Context
+from ovms_mp.calculator.context import EMPTY, Context
 from ovms_mp.calculator.ports import (
     ANY_TAG,
     Input,
@@ -12,13 +12,16 @@ from ovms_mp.calculator.ports import (
     OutputPort,
     Outputs,
     SideInput,
+    SideInputs,
     SideOutput,
+    SideOutputs,
     SidePort,
 )
 from ovms_mp.calculator.services import InferenceSession, Models, Services
 
 __all__ = (
     "ANY_TAG",
+    "EMPTY",
     "Calculator",
     "Context",
     "ContractError",
@@ -34,6 +37,8 @@ __all__ = (
     "Outputs",
     "Services",
     "SideInput",
+    "SideInputs",
     "SideOutput",
+    "SideOutputs",
     "SidePort",
 )

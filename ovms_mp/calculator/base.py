@@ -7,11 +7,14 @@ of MediaPipe's CalculatorBase.
 
 from __future__ import annotations
 
+import inspect
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, get_origin
 
 from ovms_mp.calculator.ports import (
+    ANY_TAG,
     Declaration,
     Input,
     InputPort,
@@ -21,7 +24,9 @@ from ovms_mp.calculator.ports import (
     OutputPort,
     Outputs,
     SideInput,
+    SideInputs,
     SideOutput,
+    SideOutputs,
     SidePort,
 )
 from ovms_mp.calculator.services import Services
@@ -60,11 +65,24 @@ class NodeInfo:
 
 
 class Calculator:
-    """Base of all calculators; subclass, declare ports, write `process`."""
+    """Base of all calculators; subclass, declare ports, write `process`.
 
-    timestamp_offset: ClassVar[int | None] = None
+    One with outputs and no inputs is a source: process is called, at timestamp 0, until
+    it stops.
+    """
+
+    timestamp_offset: int | None = None
     """Outputs carry the input timestamp plus this (SetOffset). 0 lets a consumer know
-    at once that no packet comes for an input; None promises nothing."""
+    at once that no packet comes for an input; None promises nothing. An instance may
+    decide in `open`."""
+
+    process_timestamp_bounds: ClassVar[bool] = False
+    """Call process for timestamps that are settled without a packet, too
+    (SetProcessTimestampBounds)."""
+
+    input_policy: ClassVar[str] = ""
+    """The input stream handler where the pbtxt names none, by MediaPipe's name; empty
+    for DefaultInputStreamHandler (SetInputStreamHandler)."""
 
     max_in_flight: ClassVar[int] = 1
     """How many process calls may wait for their `Context.wait` at a time, unless the
@@ -112,25 +130,99 @@ class Contract:
 
     @classmethod
     def of(cls, calculator: type[Calculator]) -> Contract:
-        """Read the class. Raises ContractError when two ports claim one tag."""
+        """Read the class. Raises ContractError, in one line, for what no graph could
+        make work.
+        """
         found: dict[str, Any] = {}
         for base in reversed(calculator.__mro__):
             found.update(vars(base))
-        declared = found.values()
+        declared: dict[str, Declaration[Any] | Options[Any]] = {
+            name: each
+            for name, each in found.items()
+            if isinstance(each, Declaration | Options)
+        }
+        for name, each in declared.items():
+            _check_declaration(name, each)
         options: list[Options[Any]] = [
-            each for each in declared if isinstance(each, Options)
+            each for each in declared.values() if isinstance(each, Options)
         ]
         if len(options) > 1:
             names = ", ".join(f"'{each.attribute}'" for each in options)
             msg = f"options are declared more than once: {names}"
             raise ContractError(msg)
-        return cls(
-            inputs=_ports("input", declared, Input, Inputs),
-            outputs=_ports("output", declared, Output, Outputs),
-            side_inputs=_ports("input side packet", declared, SideInput),
-            side_outputs=_ports("output side packet", declared, SideOutput),
+        ports = declared.values()
+        contract = cls(
+            inputs=_ports("input", ports, Input, Inputs),
+            outputs=_ports("output", ports, Output, Outputs),
+            side_inputs=_ports("input side packet", ports, SideInput, SideInputs),
+            side_outputs=_ports("output side packet", ports, SideOutput, SideOutputs),
             options=options[0] if options else None,
         )
+        _check_class(calculator, contract)
+        return contract
+
+
+# As in a pbtxt.
+_TAG: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
+
+
+def _check_declaration(name: str, declared: Declaration[Any] | Options[Any]) -> None:
+    if hasattr(Calculator, name) or name in Calculator.__annotations__:
+        msg = f"'{name}' is a name of Calculator's own: no port may have it"
+        raise ContractError(msg)
+    if declared.attribute != name:
+        other = declared.attribute or "no class"
+        msg = f"'{name}' and '{other}' share a declaration: each port needs its own"
+        raise ContractError(msg)
+    if isinstance(declared, Options):
+        if not hasattr(declared.message, "DESCRIPTOR"):
+            msg = f"options '{name}' are no protobuf message: {declared.message!r}"
+            raise ContractError(msg)
+        return
+    # isinstance(list[int], type) is true in Python 3.11.
+    is_class = isinstance(declared.payload, type) and not get_origin(declared.payload)
+    if declared.payload is not Any and not is_class:
+        msg = (
+            f"port '{name}' has the payload {declared.payload!r}: name a class, or Any"
+        )
+        raise ContractError(msg)
+    is_any = declared.tag == ANY_TAG
+    if declared.tag and not (declared.repeated if is_any else _is_tag(declared.tag)):
+        msg = f"port '{name}' has the tag {declared.tag!r}: no pbtxt can give that"
+        raise ContractError(msg)
+
+
+def _is_tag(tag: object) -> bool:
+    return isinstance(tag, str) and _TAG.fullmatch(tag) is not None
+
+
+def _check_class(calculator: type[Calculator], contract: Contract) -> None:
+    offset: object = calculator.timestamp_offset
+    if offset is not None and type(offset) is not int:
+        msg = f"timestamp_offset should be an int or None, not {offset!r}"
+        raise ContractError(msg)
+    limit: object = calculator.max_in_flight
+    if type(limit) is not int or limit < 1:
+        msg = f"max_in_flight should be an int of at least 1, not {limit!r}"
+        raise ContractError(msg)
+    bounds: object = calculator.process_timestamp_bounds
+    if bounds not in (True, False):
+        msg = f"process_timestamp_bounds should be True or False, not {bounds!r}"
+        raise ContractError(msg)
+    has_streams = contract.inputs or contract.outputs
+    if has_streams and calculator.process is Calculator.process:
+        raise ContractError("process is not written")
+    for method in ("open", "process", "close"):
+        if inspect.iscoroutinefunction(getattr(calculator, method)):
+            msg = f"{method} is a coroutine: for what comes later there is Context.wait"
+            raise ContractError(msg)
+    try:
+        inspect.signature(calculator).bind()
+    except TypeError as error:
+        msg = f"a run makes instances without arguments: {error}"
+        raise ContractError(msg) from error
+    if inspect.isabstract(calculator):
+        raise ContractError("the class is abstract")
 
 
 def _ports(kind: str, declared: Any, *types: type[Any]) -> tuple[Declaration[Any], ...]:

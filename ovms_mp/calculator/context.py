@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from ovms_mp.core.timestamp import DONE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableSequence, Sequence
+    from collections.abc import Callable, Sequence
 
     from ovms_mp.calculator.ports import InputPort, OutputPort, SidePort
+    from ovms_mp.core.errors import ServingError
     from ovms_mp.core.pending import Pending
     from ovms_mp.core.timestamp import Timestamp
 
@@ -32,54 +33,68 @@ EMPTY: Final[Any] = _Empty()
 """No packet: an input that has none at this timestamp, a side packet not yet set."""
 
 
-class Emission(NamedTuple):
-    """Something a calculator did to an output stream: a packet, or with payload EMPTY a
-    promise that nothing before `timestamp` follows.
-    """
+class Host(Protocol):
+    """The node of a run, as its contexts see it."""
 
-    slot: int
-    timestamp: Timestamp
-    payload: Any
+    side_inputs: Sequence[Any]
+
+    def settled(self, slot: int) -> Timestamp:
+        """The timestamp up to which an input without a packet is settled."""
+        ...
+
+    def is_done(self, slot: int) -> bool:
+        """True if an input has nothing and gets nothing more."""
+        ...
+
+    def next_bound(self, slot: int) -> Timestamp:
+        """The earliest timestamp that an output may still send."""
+        ...
+
+    def set_side(self, slot: int, value: Any) -> None:
+        """Set an output side packet. Raises ValueError when it is set already."""
+        ...
 
 
 class Context:
     """One call of open, process or close.
 
-    Valid during the call, and after `wait` until its continuation has returned. Used by
-    one thread at a time: the one that runs the graph.
+    Valid during the call, and after `wait` until its continuation has returned: a node
+    that takes one call at a time has one context for all of them. Used by one thread at
+    a time: the one that runs the graph.
     """
 
     __slots__ = (
-        "_inputs",
-        "_side_inputs",
-        "_side_outputs",
         "continuation",
         "emissions",
+        "error",
+        "inputs",
+        "is_finished",
         "is_stopped",
+        "node",
         "pending",
         "timestamp",
     )
 
-    def __init__(
-        self,
-        timestamp: Timestamp,
-        inputs: Sequence[Any],
-        side_inputs: Sequence[Any],
-        side_outputs: MutableSequence[Any],
-    ) -> None:
+    def __init__(self, node: Host, timestamp: Timestamp, inputs: Sequence[Any]) -> None:
+        self.node = node
         self.timestamp = timestamp
-        """Of the input packets; UNSTARTED in open, DONE in close."""
-        self.emissions: list[Emission] = []
+        """Of the input packets; UNSTARTED in open, DONE in close, 0 in the process of a
+        source."""
+        self.inputs = inputs
+        """The payload of each input, EMPTY where there is none."""
+        self.emissions: list[tuple[int, Timestamp, Any]] = []
+        """What the call sent: (slot of the output, timestamp, payload), or with payload
+        EMPTY a promise that nothing before the timestamp follows."""
+        self.error: ServingError | None = None
+        """In close: why the run ends; None when it ends well (GraphStatus)."""
         self.is_stopped = False
+        self.is_finished = False
         self.pending: Pending[Any] | None = None
         self.continuation: Callable[[Any], object] | None = None
-        self._inputs = inputs
-        self._side_inputs = side_inputs
-        self._side_outputs = side_outputs
 
     def __getitem__(self, port: InputPort[T]) -> T:
         """The payload at this timestamp. Raises LookupError when there is none."""
-        payload = self._inputs[port.slot]
+        payload = self.inputs[port.slot]
         if payload is EMPTY:
             msg = f'input stream "{port.label}" has no packet at this timestamp'
             raise LookupError(msg)
@@ -87,12 +102,12 @@ class Context:
 
     def get(self, port: InputPort[T], default: T | None = None) -> T | None:
         """The payload at this timestamp, or `default` when there is none."""
-        payload = self._inputs[port.slot]
+        payload = self.inputs[port.slot]
         return default if payload is EMPTY else payload
 
     def has(self, port: InputPort[Any]) -> bool:
         """True if the stream has a packet at this timestamp."""
-        return self._inputs[port.slot] is not EMPTY
+        return self.inputs[port.slot] is not EMPTY
 
     def send(
         self, port: OutputPort[T], payload: T, at: Timestamp | None = None
@@ -102,31 +117,58 @@ class Context:
         It leaves when the call returns; a timestamp that does not increase on its
         stream fails the node then.
         """
-        timestamp = self.timestamp if at is None else at
-        self.emissions.append(Emission(port.slot, timestamp, payload))
+        self.emissions.append(
+            (port.slot, self.timestamp if at is None else at, payload)
+        )
 
     def set_next_bound(self, port: OutputPort[Any], timestamp: Timestamp) -> None:
-        """Promise that no packet before `timestamp` follows (SetNextTimestampBound)."""
-        self.emissions.append(Emission(port.slot, timestamp, EMPTY))
+        """Promise that no packet before `timestamp` follows (SetNextTimestampBound).
+
+        A promise that takes an earlier one back fails the node.
+        """
+        self.emissions.append((port.slot, timestamp, EMPTY))
 
     def close(self, port: OutputPort[Any]) -> None:
         """End an output stream before the node ends."""
-        self.emissions.append(Emission(port.slot, DONE, EMPTY))
+        self.emissions.append((port.slot, DONE, EMPTY))
+
+    def settled(self, port: InputPort[Any]) -> Timestamp:
+        """The timestamp of the input's packet; without one, the timestamp up to which
+        no packet will come any more, which is that of MediaPipe's empty packet.
+        """
+        if self.inputs[port.slot] is not EMPTY:
+            return self.timestamp
+        return self.node.settled(port.slot)
+
+    def is_done(self, port: InputPort[Any]) -> bool:
+        """True if nothing waits on the input and nothing will come (IsDone)."""
+        return self.node.is_done(port.slot)
+
+    def next_bound(self, port: OutputPort[Any]) -> Timestamp:
+        """The earliest timestamp that may still be sent (NextTimestampBound), by what
+        was sent before this call.
+        """
+        return self.node.next_bound(port.slot)
 
     def side(self, port: SidePort[T]) -> T:
         """The value of an input side packet. Raises LookupError if it has none."""
-        value = self._side_inputs[port.slot]
+        value = self.node.side_inputs[port.slot]
         if value is EMPTY:
             msg = f'input side packet "{port.label}" is not set'
             raise LookupError(msg)
         return value
 
+    def has_side(self, port: SidePort[Any]) -> bool:
+        """True if the input side packet has a value; an optional one may have none."""
+        return self.node.side_inputs[port.slot] is not EMPTY
+
     def set_side(self, port: SidePort[T], value: T) -> None:
         """Set an output side packet; once per run. Raises ValueError the second time."""
-        if self._side_outputs[port.slot] is not EMPTY:
-            msg = f'output side packet "{port.label}" is already set'
-            raise ValueError(msg)
-        self._side_outputs[port.slot] = value
+        try:
+            self.node.set_side(port.slot, value)
+        except ValueError as error:
+            msg = f'output side packet "{port.label}" {error}'
+            raise ValueError(msg) from None
 
     def wait(self, pending: Pending[T], then: Callable[[T], object]) -> None:
         """Go on with `then(value)` when `pending` is there; once per process call.
@@ -141,5 +183,7 @@ class Context:
         self.pending, self.continuation = pending, then
 
     def stop(self) -> None:
-        """End this node without an error after this call (MediaPipe's StatusStop)."""
+        """End without an error after this call (StatusStop): a source ends itself; any
+        other node ends the sources of the graph and goes on with what is in it.
+        """
         self.is_stopped = True

@@ -5,9 +5,16 @@ calculator needs, bound ports say where a graph put it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, overload
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    T = TypeVar("T", default=Any)  # what Input(Any) is, which says no type
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 ANY_TAG: Final = "*"
 """Tag of a repeated port that takes every stream no other port of the class claims."""
@@ -55,13 +62,30 @@ class SidePort(BoundPort[T]):
 
 
 class Declaration(Generic[T]):
-    """What all declarations share: payload type, tag, and how many streams fit."""
+    """What all declarations share: payload type, tag, and how many streams fit.
+
+    `payload` is a class, or Any for what nobody can say before it comes. Without
+    `optional` a node must have the stream; of a repeated declaration, at least one.
+    """
 
     repeated: ClassVar[bool] = False
     default_tag: ClassVar[str] = ""
 
+    # Any is no class for type checkers.
+    @overload
     def __init__(
         self, payload: type[T], tag: str | None = None, *, optional: bool = False
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        payload: object,
+        tag: str | None = None,
+        *,
+        optional: bool = False,
+    ) -> None: ...
+    def __init__(
+        self, payload: Any, tag: str | None = None, *, optional: bool = False
     ) -> None:
         self.payload = payload
         self.tag = self.default_tag if tag is None else tag
@@ -150,6 +174,38 @@ class Outputs(Declaration[T]):
     def __get__(
         self, instance: object | None, owner: type
     ) -> Self | tuple[OutputPort[T], ...]:
+        return _declaration_of(self, instance)
+
+
+class SideInputs(Declaration[T]):
+    """All input side packets of a tag, as `Inputs`."""
+
+    repeated = True
+    default_tag = ANY_TAG
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> tuple[SidePort[T], ...]: ...
+    def __get__(
+        self, instance: object | None, owner: type
+    ) -> Self | tuple[SidePort[T], ...]:
+        return _declaration_of(self, instance)
+
+
+class SideOutputs(Declaration[T]):
+    """All output side packets of a tag, as `Inputs`; each is set once per run."""
+
+    repeated = True
+    default_tag = ANY_TAG
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> tuple[SidePort[T], ...]: ...
+    def __get__(
+        self, instance: object | None, owner: type
+    ) -> Self | tuple[SidePort[T], ...]:
         return _declaration_of(self, instance)
 
 

@@ -52,6 +52,16 @@ def next_allowed(timestamp: Timestamp) -> Timestamp:
     return timestamp + 1
 
 
+def previous_allowed(timestamp: Timestamp) -> Timestamp:
+    """The latest timestamp a packet may have had before `timestamp`; UNSTARTED if none.
+
+    No packet can come before one at POSTSTREAM, which is the only one of its stream.
+    """
+    if timestamp <= MIN or timestamp == POSTSTREAM:
+        return UNSTARTED
+    return timestamp - 1 if timestamp <= MAX else MAX
+
+
 def describe(timestamp: Timestamp) -> str:
     """The text that MediaPipe's messages use: a number, or a special value's name."""
     return _NAMES.get(timestamp) or str(timestamp)

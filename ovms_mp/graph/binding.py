@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Binding:
-    """The ports of one node. `attributes` is what its instances carry: a port, or a
-    tuple of ports, by the name of the declaration; and the options.
+    """The ports of one node, and what each of them carries: a class, or Any.
+    `attributes` is what its instances carry: a port, or a tuple of ports, by the name of
+    the declaration; and the options.
     """
 
     inputs: tuple[InputPort[Any], ...] = ()
@@ -35,6 +36,9 @@ class Binding:
     side_outputs: tuple[SidePort[Any], ...] = ()
     input_payloads: tuple[Any, ...] = ()
     output_payloads: tuple[Any, ...] = ()
+    side_input_payloads: tuple[Any, ...] = ()
+    side_inputs_optional: tuple[bool, ...] = ()
+    side_output_payloads: tuple[Any, ...] = ()
     attributes: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -49,8 +53,11 @@ def bind(node: NodeConfig, contract: Contract) -> Binding:
     bound.output_payloads = outputs.payloads
     side = _Side("input side packet", node.side_inputs, contract.side_inputs)
     bound.side_inputs = side.ports(SidePort, bound.attributes)
+    bound.side_input_payloads = side.payloads
+    bound.side_inputs_optional = side.optionals
     side = _Side("output side packet", node.side_outputs, contract.side_outputs)
     bound.side_outputs = side.ports(SidePort, bound.attributes)
+    bound.side_output_payloads = side.payloads
     _bind_options(node.options, contract, bound.attributes)
     return bound
 
@@ -70,7 +77,11 @@ class _Side:
         by_tag = {each.tag: each for each in declared}
         self._claimed = [by_tag.get(name.tag, by_tag.get(ANY_TAG)) for name in names]
         self.payloads = tuple(
-            each.payload if each is not None else Any for each in self._claimed
+            _checked(each.payload) if each is not None else Any
+            for each in self._claimed
+        )
+        self.optionals = tuple(
+            each is not None and each.optional for each in self._claimed
         )
 
     def ports(self, kind: Any, attributes: dict[str, Any]) -> tuple[Any, ...]:
@@ -117,6 +128,11 @@ class _Side:
         return f"the calculator has {tags}"
 
 
+def _checked(payload: Any) -> Any:
+    """A class that isinstance and issubclass know; a protocol says too little."""
+    return Any if getattr(payload, "_is_protocol", False) else payload
+
+
 def _tag(tag: str) -> str:
     return "without a tag" if not tag else "of any tag" if tag == ANY_TAG else tag
 
@@ -127,7 +143,12 @@ def _bind_options(
     wanted = contract.options
     name = "" if wanted is None else wanted.message.DESCRIPTOR.full_name
     if wanted is not None:
-        message = given.get(name, wanted.message())
+        message = given.get(name)
+        if message is None:
+            message = wanted.message()
+        elif not isinstance(message, wanted.message):
+            # The same message of another descriptor pool.
+            message = wanted.message.FromString(message.SerializePartialToString())
         if not wanted.optional and not message.IsInitialized():
             msg = f"{name} are missing, which the calculator requires"
             raise ContractError(msg)

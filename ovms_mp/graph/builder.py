@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ovms_mp.calculator.base import ContractError, NodeInfo
 from ovms_mp.core.errors import ServingError, Status, public_text
+from ovms_mp.graph import handlers
 from ovms_mp.graph.binding import Binding, bind
 from ovms_mp.graph.definition import (
     PROVIDED_SIDE_PACKETS,
@@ -15,7 +16,7 @@ from ovms_mp.graph.definition import (
     NodeDefinition,
     StreamDefinition,
 )
-from ovms_mp.graph.policy import KNOWN_HANDLERS, POLICIES
+from ovms_mp.graph.policies import POLICIES, MakePolicy, make_policy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +41,7 @@ def load(
     loaded: list[NodeDefinition] = []
     try:
         for node in definition.nodes:
-            _load_shared(config, node)
+            _load_shared(node)
             loaded.append(node)
     except BaseException:
         for node in reversed(loaded):
@@ -49,14 +50,15 @@ def load(
     return definition
 
 
-def _load_shared(config: GraphConfig, node: NodeDefinition) -> None:
+def _load_shared(node: NodeDefinition) -> None:
+    config = node.config
     try:
         node.attributes["shared"] = node.calculator.load(node.info)
     except ContractError as error:
         message = f'node "{node.info.name}": {error}'
-        raise config.error(_INVALID, node.line, message) from error
+        raise config.error(_INVALID, config.line, message) from error
     except ServingError as error:
-        raise config.error(error.status, node.line, error.details) from error
+        raise config.error(error.status, config.line, error.details) from error
 
 
 class _Node(NamedTuple):
@@ -83,27 +85,31 @@ class _Builder:
         self._numbers: dict[str, int] = {}
         self._side_packets: set[str] = set()
         self._named: set[tuple[str, str]] = set()
+        self._makers: dict[str, int] = {}
+        self._ancestors: dict[int, set[int]] = {}
 
     def definition(self) -> GraphDefinition:
         config = self._config
         self._check_boundary()
         nodes = [self._bind(node) for node in config.nodes]
         for stream in config.inputs:
-            self._produce(stream, Any)
+            self._produce(config, stream, Any)
         self._side_packets.update(each.name for each in config.side_inputs)
         for node in nodes:
             outputs = zip(
                 node.config.outputs, node.binding.output_payloads, strict=True
             )
             for stream, payload in outputs:
-                self._produce(stream, payload)
+                self._produce(node.config, stream, payload)
             self._produce_side_packets(node)
         ordered = [nodes[number] for number in self._order()]
+        self._trace(ordered)
         return GraphDefinition(
             nodes=tuple(self._node(*each) for each in enumerate(ordered)),
             inputs=tuple((each, self._numbers[each.name]) for each in config.inputs),
-            outputs=tuple(self._output(*each) for each in enumerate(config.outputs)),
-            side_inputs=tuple(each.name for each in config.side_inputs),
+            outputs=tuple(self._output(each) for each in config.outputs),
+            side_inputs=self._required(ordered),
+            side_outputs=tuple(each.name for each in config.side_outputs),
             streams=tuple(self._streams),
             max_queue_size=config.max_queue_size,
             report_deadlock=config.report_deadlock,
@@ -120,9 +126,6 @@ class _Builder:
         self._check_unique(config.inputs, wrong_input, "input stream")
         self._check_unique(config.outputs, wrong_output, "output stream")
         self._check_unique(config.side_inputs, wrong_side, "input side packet")
-        if config.side_outputs:
-            line = config.side_outputs[0].line
-            raise self._error(line, "output side packets are not supported yet")
 
     def _check_unique(
         self, names: Sequence[StreamName], status: Status, kind: str
@@ -138,24 +141,24 @@ class _Builder:
         try:
             registered = self._registry.find(node.calculator)
         except ContractError as error:
-            raise self._error(node.line, public_text(str(error))) from error
+            raise node.error(_INVALID, node.line, public_text(str(error))) from error
         if registered is None:
-            message = (
-                f'node "{_label(node)}": there is no calculator named '
-                f'"{node.calculator}"'
-            )
-            raise self._error(node.line, message)
+            missing = self._registry.missing(node.calculator)
+            message = f'node "{_label(node)}": {missing}'
+            raise node.error(_INVALID, node.line, message)
         try:
             binding = bind(node, registered.contract)
         except ContractError as error:
             message = f'node "{_label(node)}": {error}'
-            raise self._error(node.line, message) from error
+            raise node.error(_INVALID, node.line, message) from error
         return _Node(node, registered, binding)
 
-    def _produce(self, stream: StreamName, payload: Any) -> None:
+    def _produce(
+        self, owner: GraphConfig | NodeConfig, stream: StreamName, payload: Any
+    ) -> None:
         if stream.name in self._numbers:
             message = f'stream "{stream.name}" has two producers'
-            raise self._error(stream.line, message)
+            raise owner.error(_INVALID, stream.line, message)
         self._numbers[stream.name] = len(self._streams)
         self._streams.append(StreamDefinition(stream.name, payload))
 
@@ -163,7 +166,7 @@ class _Builder:
         for side_packet in node.config.side_outputs:
             if side_packet.name in self._side_packets:
                 message = f'side packet "{side_packet.name}" has two producers'
-                raise self._error(side_packet.line, message)
+                raise node.config.error(_INVALID, side_packet.line, message)
             self._side_packets.add(side_packet.name)
 
     def _order(self) -> list[int]:
@@ -177,7 +180,11 @@ class _Builder:
             producers.update(((True, each.name), number) for each in node.side_outputs)
         needs: list[set[int]] = []
         for node in nodes:
-            keys = [(False, each.name) for each in node.inputs]
+            keys = [
+                (False, each.name)
+                for each in node.inputs
+                if (each.tag, each.index) not in node.back_edges
+            ]
             keys += [(True, each.name) for each in node.side_inputs]
             needs.append({producers[key] for key in keys if key in producers})
         order: list[int] = []
@@ -202,7 +209,7 @@ class _Builder:
         cycle = [*path[path.index(number) :], number]
         names = " <- ".join(f'"{_label(nodes[each])}"' for each in cycle)
         message = f"nodes form a cycle, which needs a back edge: {names}"
-        return self._error(nodes[number].line, message)
+        return nodes[number].error(_INVALID, nodes[number].line, message)
 
     def _node(self, index: int, node: _Node) -> NodeDefinition:
         config, registered, binding = node
@@ -223,26 +230,38 @@ class _Builder:
         self._named.add((config.calculator, config.name))
         definition = NodeDefinition(
             index=index,
-            line=config.line,
+            config=config,
             info=info,
             calculator=calculator,
             attributes={**binding.attributes, "node": info, "shared": None},
-            input_streams=self._consume(index, node),
+            input_streams=self._consume(node),
             output_streams=tuple(self._numbers[each.name] for each in config.outputs),
             side_inputs=self._side_inputs(node),
             side_outputs=tuple(each.name for each in config.side_outputs),
-            input_policy=self._input_policy(node),
+            side_output_payloads=binding.side_output_payloads,
+            make_policy=self._policy(node),
             max_in_flight=config.max_in_flight or calculator.max_in_flight,
-            timestamp_offset=calculator.timestamp_offset,
+            source_layer=config.source_layer,
+            producers=tuple(
+                sorted(
+                    {
+                        self._makers[each.name]
+                        for each in config.inputs
+                        if each.name in self._makers
+                        and (each.tag, each.index) not in config.back_edges
+                    }
+                )
+            ),
+            sources=tuple(self._sources(each.name) for each in config.inputs),
         )
         try:
             calculator.check(info)
         except ContractError as error:
             message = f'node "{info.name}": {error}'
-            raise self._error(config.line, message) from error
+            raise config.error(_INVALID, config.line, message) from error
         return definition
 
-    def _consume(self, index: int, node: _Node) -> tuple[int, ...]:
+    def _consume(self, node: _Node) -> tuple[int, ...]:
         numbers: list[int] = []
         for slot, stream in enumerate(node.config.inputs):
             number = self._numbers.get(stream.name)
@@ -251,11 +270,12 @@ class _Builder:
                     f'node "{_label(node.config)}": input stream "{stream.name}" has '
                     "no producer"
                 )
-                raise self._error(stream.line, message)
+                raise node.config.error(_INVALID, stream.line, message)
             expected = node.binding.input_payloads[slot]
             given = self._streams[number].payload
             self._check_payload(node.config, stream, expected, given)
-            self._streams[number].consumers.append((index, slot))
+            if expected is not Any:
+                self._streams[number].expected.append(expected)
             numbers.append(number)
         return tuple(numbers)
 
@@ -268,38 +288,92 @@ class _Builder:
             f'node "{_label(node)}": "{name.name}" carries {given.__name__}, '
             f"the calculator takes {expected.__name__}"
         )
-        raise self._error(name.line, message)
+        raise node.error(_INVALID, name.line, message)
 
-    def _side_inputs(self, node: _Node) -> tuple[str, ...]:
-        for side_packet in node.config.side_inputs:
-            name = side_packet.name
-            if name not in self._side_packets | PROVIDED_SIDE_PACKETS:
-                message = (
-                    f'node "{_label(node.config)}": input side packet "{name}" has no '
-                    "producer"
-                )
-                raise self._error(side_packet.line, message)
-        return tuple(each.name for each in node.config.side_inputs)
+    def _side_inputs(self, node: _Node) -> tuple[tuple[str, bool], ...]:
+        pairs = zip(
+            node.config.side_inputs, node.binding.side_inputs_optional, strict=True
+        )
+        return tuple(
+            (each.name, is_optional or each.name in PROVIDED_SIDE_PACKETS)
+            for each, is_optional in pairs
+        )
 
-    def _input_policy(self, node: _Node) -> str:
-        config = node.config
-        if not config.inputs and config.outputs:
-            message = f'node "{_label(config)}": source nodes are not supported yet'
-            raise self._error(config.line, message)
-        name = config.input_policy
-        if name in POLICIES:
-            return name
-        known = name in KNOWN_HANDLERS
-        problem = "is not supported yet" if known else "does not exist"
-        message = f'node "{_label(config)}": input stream handler "{name}" {problem}'
-        raise self._error(config.input_policy_line, message)
+    def _required(self, nodes: Sequence[_Node]) -> dict[str, Any]:
+        """Side packets that a run must be given. The pbtxt need not declare them."""
+        made = {
+            each.name: payload
+            for node in nodes
+            for each, payload in zip(
+                node.config.side_outputs,
+                node.binding.side_output_payloads,
+                strict=True,
+            )
+        }
+        required: dict[str, Any] = {}
+        for node in nodes:
+            sides = zip(
+                node.config.side_inputs,
+                node.binding.side_input_payloads,
+                self._side_inputs(node),
+                strict=True,
+            )
+            for each, expected, (name, is_optional) in sides:
+                if name in made:
+                    self._check_payload(node.config, each, expected, made[name])
+                elif not is_optional:
+                    required[name] = expected
+        return required
 
-    def _output(self, number: int, name: StreamName) -> tuple[StreamName, int]:
+    def _trace(self, nodes: Sequence[_Node]) -> None:
+        """Who makes each stream, and what fills it in the end."""
+        for index, node in enumerate(nodes):
+            self._makers.update((each.name, index) for each in node.config.outputs)
+        for index, node in enumerate(nodes):
+            found: set[int] = set()
+            for each in node.config.inputs:
+                if (each.tag, each.index) not in node.config.back_edges:
+                    found.update(self._sources(each.name))
+            is_source = node.config.outputs and not node.config.inputs
+            self._ancestors[index] = {-1 - index} if is_source else found
+
+    def _sources(self, stream: str) -> tuple[int, ...]:
+        maker = self._makers.get(stream)
+        if maker is None:
+            number = self._numbers.get(stream)
+            return () if number is None else (number,)
+        return tuple(sorted(self._ancestors.get(maker, ())))
+
+    def _policy(self, node: _Node) -> MakePolicy:
+        config, calculator = node.config, node.registered.calculator
+        name, options = config.input_policy, config.input_policy_options
+        line = config.input_policy_line
+        slots = {(each.tag, each.index): n for n, each in enumerate(config.inputs)}
+        if not name and calculator.input_policy:
+            name, options, line = calculator.input_policy, None, config.line
+            limit = config.max_in_flight or calculator.max_in_flight
+            try:
+                handlers.check(name, options, frozenset(slots), limit)
+            except handlers.BadHandler as error:
+                message = f'node "{_label(config)}": {error}'
+                raise config.error(_INVALID, line, message) from error
+        if name not in POLICIES:
+            message = (
+                f'node "{_label(config)}": input stream handler "{name}" does not exist'
+            )
+            raise config.error(_INVALID, line, message)
+        return make_policy(
+            name,
+            options,
+            slots,
+            processes_bounds=calculator.process_timestamp_bounds,
+        )
+
+    def _output(self, name: StreamName) -> tuple[StreamName, int]:
         stream = self._numbers.get(name.name)
         if stream is None:
             message = f'graph output stream "{name.name}" has no producer'
             raise self._error(name.line, message)
-        self._streams[stream].outputs.append(number)
         return name, stream
 
 

@@ -1,79 +1,72 @@
-"""A pbtxt becomes a GraphConfig, or an error with file and line; nothing is looked up
-and nothing is loaded here.
+"""A pbtxt becomes a GraphConfig with nothing but calculators' nodes, or an error with
+file and line; no calculator is looked up and nothing is loaded here.
 
-The language is MediaPipe's CalculatorGraphConfig (framework/calculator.proto). What of
-it this runtime does not do yet is refused here, never ignored.
+The language is MediaPipe's CalculatorGraphConfig (framework/calculator.proto), and so
+is what a graph may say (framework/validated_graph_config.cc).
 """
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from google.protobuf import text_format
 from google.protobuf.message import DecodeError, EncodeError, Message
-from ovms_mp_protos import graph as protos
 
-from ovms_mp.core.errors import ServingError, Status
-from ovms_mp.graph import positions
-from ovms_mp.graph.positions import Position
+from ovms_mp.core.errors import Status
+from ovms_mp.graph import executors, expansion, handlers, names, pbtxt
+from ovms_mp.graph.expansion import Node
+from ovms_mp.graph.handlers import BadHandler
+from ovms_mp.graph.names import BadName, StreamName
+from ovms_mp.graph.pbtxt import (
+    MAX_FILE_BYTES,
+    GraphConfigError,
+    GraphText,
+    OptionsOf,
+    invalid,
+    refused,
+)
+from ovms_mp.graph.subgraphs import Folders, Subgraphs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-# A graph is written by people; the largest of MediaPipe's own has 20 KB.
-MAX_FILE_BYTES: Final = 4 << 20
+    from ovms_mp.graph.positions import Position
+
+__all__ = [
+    "DEFAULT_MAX_QUEUE_SIZE",
+    "MAX_FILE_BYTES",
+    "GraphConfig",
+    "GraphConfigError",
+    "NodeConfig",
+    "StreamName",
+    "parse",
+    "read",
+]
 
 DEFAULT_MAX_QUEUE_SIZE: Final = 100
 """MediaPipe's, for max_queue_size unset or 0. -1 is unlimited."""
 
-_TAG: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
-_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*")
+OUTPUT_HANDLERS: Final = frozenset({"", "InOrderOutputStreamHandler"})
+
 _POOL_DIRECTIVE: Final = re.compile(r"OVMS_GRAPH_QUEUE_MAX_SIZE\s*:\s*(.*)")
 
-_NOT_YET_IN_GRAPH: Final = (
-    "packet_factory",
-    "packet_generator",
-    "status_handler",
-    "input_stream_handler",
-    "output_stream_handler",
-    "graph_options",
-    "options",
-)
-_NOT_YET_IN_NODE: Final = (
-    "input_stream_info",
-    "output_stream_handler",
-    "buffer_size_hint",
-    "source_layer",
-    "option_value",
-    "external_input",
-)
-
-
-class GraphConfigError(ServingError):
-    """A graph cannot be served; the text begins with `file:line:`."""
-
-    def __init__(self, status: Status, file: str, line: int, message: str) -> None:
-        super().__init__(status, f"{file}:{line}: {message}")
-        self.line = line
-
-
-@dataclass(frozen=True, slots=True)
-class StreamName:
-    """`TAG:index:name` as a pbtxt writes it, and the line where it stands."""
-
-    tag: str
-    index: int
-    name: str
-    line: int
+REFUSED_IN_GRAPH: Final = frozenset({"status_handler"})
+REFUSED_IN_NODE: Final = frozenset({"external_input"})
+"""Fields that are an error, each with its reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
-    """One `node { … }`. `options` maps full message names to messages."""
+    """One calculator's node, wherever it was written: `file` and `line` say where, and
+    `used_by` which node brought it if that was in a subgraph.
+
+    `options` maps full message names to messages. `input_policy` is the name of
+    MediaPipe's input stream handler, empty for the calculator's own choice, and
+    `input_policy_options` that handler's message if one is given. `back_edges` are
+    (tag, index) of inputs.
+    """
 
     calculator: str
     name: str
@@ -85,12 +78,24 @@ class NodeConfig:
     options: Mapping[str, Message] = field(default_factory=dict[str, Message])
     input_policy: str = ""
     input_policy_line: int = 0
+    input_policy_options: Message | None = None
     max_in_flight: int = 0
+    back_edges: frozenset[tuple[str, int]] = frozenset()
+    source_layer: int = 0
+    executor: str = ""
+    file: str = ""
+    used_by: str = ""
+
+    def error(self, status: Status, line: int, message: str) -> GraphConfigError:
+        """An error at a line of the node's file, for the caller to raise."""
+        return GraphConfigError(status, self.file, line, message + self.used_by)
 
 
 @dataclass(frozen=True, slots=True)
 class GraphConfig:
-    """A pbtxt as written. `file` is its name without directories, for messages."""
+    """A graph with its subgraphs, packet generators and factories expanded. `file` is
+    its name without directories, for messages.
+    """
 
     file: str
     inputs: tuple[StreamName, ...]
@@ -102,225 +107,237 @@ class GraphConfig:
     report_deadlock: bool
 
     def error(self, status: Status, line: int, message: str) -> GraphConfigError:
-        """An error at a line of this file, for the caller to raise."""
+        """An error at a line of this file, for the caller to raise. What is wrong in a
+        node is an error of the node, which may come from another file.
+        """
         return GraphConfigError(status, self.file, line, message)
 
 
-def read(path: Path) -> GraphConfig:
-    """Read a pbtxt file. Raises ServingError: FILE_INVALID when it cannot be read, else
-    GraphConfigError.
+def read(
+    path: Path,
+    *,
+    options: OptionsOf | None = None,
+    subgraphs: Subgraphs | None = None,
+) -> GraphConfig:
+    """Read a pbtxt file. `options` tells the options messages of calculators that our
+    own descriptor pool does not know; `subgraphs` where subgraphs are found, otherwise
+    beside the file and in the packages that ship some.
+
+    Raises ServingError: FILE_INVALID when it cannot be read, else GraphConfigError.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        details = f"{path.name}: {os.strerror(error.errno or 0)}"
-        raise ServingError(Status.FILE_INVALID, details) from error
-    if len(data) > MAX_FILE_BYTES:
-        details = f"{path.name} is larger than {MAX_FILE_BYTES} bytes"
-        raise ServingError(Status.FILE_INVALID, details)
-    return parse(data, path.name)
+    data = pbtxt.contents(path)
+    found = Folders.beside(path) if subgraphs is None else subgraphs
+    return parse(data, path.name, options=options, subgraphs=found)
 
 
-def parse(data: bytes, file: str) -> GraphConfig:
-    """Parse a pbtxt. Raises GraphConfigError."""
-    return _Parser(data, file).config()
+def parse(
+    data: bytes,
+    file: str,
+    *,
+    options: OptionsOf | None = None,
+    subgraphs: Subgraphs | None = None,
+) -> GraphConfig:
+    """Parse a pbtxt; without `subgraphs` every node but a SwitchContainer is a
+    calculator's. Raises GraphConfigError.
+    """
+    text = pbtxt.parse(data, file, options)
+    _check_directives(text)
+    nodes = expansion.expand(text, subgraphs, options)
+    return _graph_config(text, nodes)
 
 
-class _Parser:
-    def __init__(self, data: bytes, file: str) -> None:
-        self._file = file
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            raise self._invalid(line, "not UTF-8 text") from error
-        try:
-            self._position, self._comments = positions.read(text)
-        except positions.PbtxtTooDeep as error:
-            raise self._invalid(error.line, str(error)) from error
-        self._message: Any = self._parse(text)
+def _graph_config(text: GraphText, nodes: Sequence[Node]) -> GraphConfig:
+    message, position, file = text.message, text.position, text.file
+    sides = [
+        _names(message, position, which, file=file)
+        for which in (
+            "input_stream",
+            "output_stream",
+            "input_side_packet",
+            "output_side_packet",
+        )
+    ]
+    for number, problem in executors.problems(message):
+        raise refused(file, position.at("executor", number), problem)
+    _check_output_handler(message, position, file, "")
+    declared = {each.name for each in message.executor}
+    configs = tuple(_Node(node, text, declared).config() for node in nodes)
+    inputs, outputs, side_inputs, side_outputs = sides
+    return GraphConfig(
+        file=file,
+        inputs=inputs,
+        outputs=outputs,
+        side_inputs=side_inputs,
+        side_outputs=side_outputs,
+        nodes=configs,
+        max_queue_size=_max_queue_size(message, nodes),
+        report_deadlock=message.report_deadlock,
+    )
 
-    def _invalid(self, line: int, message: str) -> GraphConfigError:
-        status = Status.MEDIAPIPE_GRAPH_CONFIG_FILE_INVALID
-        return GraphConfigError(status, self._file, line, message)
 
-    def _parse(self, text: str) -> Message:
-        config = protos.CalculatorGraphConfig()
-        try:
-            text_format.Parse(text, config, descriptor_pool=protos.pool)
-        except text_format.ParseError as error:
-            raise self._parse_error(str(error), error.GetLine()) from error
-        except (EncodeError, DecodeError, ValueError) as error:
-            # A required field that is missing inside an Any; the parser gives no line.
-            raise self._parse_error(str(error), None) from error
-        return config
+def _max_queue_size(message: Any, nodes: Sequence[Node]) -> int:
+    """The graph's, raised by the hints of nodes, as in MediaPipe."""
+    size = message.max_queue_size or DEFAULT_MAX_QUEUE_SIZE
+    hints = [node.message.buffer_size_hint for node in nodes]
+    return max([size, *(hint for hint in hints if hint > 0)])
 
-    def _parse_error(self, message: str, line: int | None) -> GraphConfigError:
-        message = re.sub(r"^\d+:\d+ : ", "", message)
-        if line is None:
-            line = self._line_of_type_in(message)
-        return self._invalid(line, message)
 
-    def _line_of_type_in(self, message: str) -> int:
-        """The first `[type]` or `[extension]` that a message without a line names."""
-        for node in self._position.fields.get("node", ()):
-            for options in ("node_options", "options"):
-                for value in node.fields.get(options, ()):
-                    for name, at in value.fields.items():
-                        full_name = name.strip("[]").rpartition("/")[2]
-                        if full_name and full_name in message:
-                            return at[0].line
-        return 1
+class _Node:
+    """A node of the expanded graph on its way to a NodeConfig."""
 
-    def config(self) -> GraphConfig:
-        message = self._message
-        self._refuse(message, self._position, _NOT_YET_IN_GRAPH, "")
-        if message.type:
-            line = self._position.at("type")
-            raise self._not_yet(line, "a graph with a `type` is a subgraph, which")
-        self._check_directives()
-        max_queue_size = message.max_queue_size or DEFAULT_MAX_QUEUE_SIZE
-        root = self._position
-        return GraphConfig(
-            file=self._file,
-            inputs=self._names(message, root, "input_stream"),
-            outputs=self._names(message, root, "output_stream"),
-            side_inputs=self._names(message, root, "input_side_packet"),
-            side_outputs=self._names(message, root, "output_side_packet"),
-            nodes=tuple(self._nodes(message.node)),
-            max_queue_size=max_queue_size,
-            report_deadlock=message.report_deadlock,
+    def __init__(self, node: Node, text: GraphText, executors: set[str]) -> None:
+        self._node = node
+        self._message = node.message
+        self._position = node.position
+        self._text = text
+        self._executors = executors
+
+    def config(self) -> NodeConfig:
+        node, message = self._node, self._message
+        for name in expansion.legacy_fields(message):
+            raise node.error(f"`{name}` was renamed to `input_side_packet`", name)
+        sides = {
+            which: _names(
+                message,
+                self._position,
+                which,
+                file=node.file,
+                used_by=node.used_by,
+                label=node.label,
+            )
+            for which in (
+                "input_stream",
+                "output_stream",
+                "input_side_packet",
+                "output_side_packet",
+            )
+        }
+        _check_output_handler(message, self._position, node.file, node.used_by)
+        if problem := executors.problem(message.executor, self._executors):
+            raise node.error(problem, "executor")
+        inputs = frozenset((each.tag, each.index) for each in sides["input_stream"])
+        policy, line, policy_options = self._input_policy(inputs)
+        return NodeConfig(
+            calculator=message.calculator,
+            name=message.name,
+            line=self._position.line,
+            inputs=sides["input_stream"],
+            outputs=sides["output_stream"],
+            side_inputs=sides["input_side_packet"],
+            side_outputs=sides["output_side_packet"],
+            options=self._options(),
+            input_policy=policy,
+            input_policy_line=line,
+            input_policy_options=policy_options,
+            max_in_flight=max(0, message.max_in_flight),
+            back_edges=self._back_edges(inputs),
+            source_layer=message.source_layer,
+            executor=message.executor,
+            file=node.file,
+            used_by=node.used_by,
         )
 
-    def _nodes(self, nodes: Sequence[Any]) -> Iterator[NodeConfig]:
-        for number, node in enumerate(nodes):
-            position = self._position.child("node", number)
-            if not node.calculator:
-                raise self._invalid(position.line, "a node names no calculator")
-            self._refuse(node, position, _NOT_YET_IN_NODE, f'node "{_label(node)}": ')
-            handler = position.child("input_stream_handler")
-            yield NodeConfig(
-                calculator=node.calculator,
-                name=node.name,
-                line=position.line,
-                inputs=self._names(node, position, "input_stream"),
-                outputs=self._names(node, position, "output_stream"),
-                side_inputs=self._names(node, position, "input_side_packet"),
-                side_outputs=self._names(node, position, "output_side_packet"),
-                options=self._options(node, position),
-                input_policy=self._input_policy(node, handler),
-                input_policy_line=handler.line,
-                max_in_flight=max(0, node.max_in_flight),
-            )
+    def _back_edges(
+        self, inputs: frozenset[tuple[str, int]]
+    ) -> frozenset[tuple[str, int]]:
+        seen: dict[tuple[str, int], bool] = {}
+        for number, info in enumerate(self._message.input_stream_info):
+            text = f'tag_index "{info.tag_index}"'
+            where = ("input_stream_info", number)
+            try:
+                tag_index = names.parse_tag_index(info.tag_index)
+            except BadName as error:
+                raise self._node.error(f"{text}: {error}", *where) from error
+            if tag_index not in inputs:
+                raise self._node.error(f"{text} is no input stream of it", *where)
+            if tag_index in seen:
+                raise self._node.error(f"{text} has two input_stream_info", *where)
+            seen[tag_index] = info.back_edge
+        return frozenset(each for each, is_back in seen.items() if is_back)
 
-    def _input_policy(self, node: Any, position: Position) -> str:
-        if not node.HasField("input_stream_handler"):
-            return ""
-        handler = node.input_stream_handler
-        if handler.HasField("options"):
-            line = position.at("options")
-            what = f'node "{_label(node)}": options of an input stream handler'
-            raise self._not_yet(line, what)
-        return handler.input_stream_handler
+    def _input_policy(
+        self, inputs: frozenset[tuple[str, int]]
+    ) -> tuple[str, int, Message | None]:
+        message, position, file = self._message, self._position, self._node.file
+        if not message.HasField("input_stream_handler"):
+            message, position = self._text.message, self._text.position
+            file = self._text.file
+            if not message.HasField("input_stream_handler"):
+                return "", 0, None
+        handler = message.input_stream_handler
+        line = position.child("input_stream_handler").line
+        try:
+            options = handlers.judged(handler, inputs, self._message.max_in_flight)
+        except BadHandler as error:
+            text = f'node "{self._node.label}": {error}{self._node.used_by}'
+            raise refused(file, line, text) from error
+        # For the lines of errors to come, which are the node's.
+        line = line if file == self._node.file else self._position.line
+        return handler.input_stream_handler, line, options
 
-    def _options(self, node: Any, position: Position) -> dict[str, Message]:
+    def _options(self) -> dict[str, Message]:
         """Options in both forms: `node_options` (Any) and `options` (extensions)."""
         found: dict[str, Message] = {}
-        for number, packed in enumerate(node.node_options):
+        for number, packed in enumerate(self._message.node_options):
             name = packed.TypeName()
-            # The parser has read this text as that type, so it knows the type and the
-            # bytes are sound.
-            found[name] = protos.message_class(name).FromString(packed.value)
-            self._check_complete(found[name], position.at("node_options", number))
-        for extension, value in node.options.ListFields():
+            line = self._position.at("node_options", number)
+            if name in found:
+                message = f"options {name} are given twice"
+                raise self._node.error(message, "node_options", number)
+            if not packed.type_url:
+                continue
+            try:
+                message_class = self._node.types.message_class(name)
+                found[name] = message_class.FromString(packed.value)
+            except (KeyError, DecodeError) as error:
+                text = f"node_options cannot be read as {name[: pbtxt.MAX_MESSAGE]}"
+                raise self._node.error(text, "node_options", number) from error
+            self._check_complete(found[name], line)
+        for extension, value in self._message.options.ListFields():
             if extension.is_extension:
-                self._check_complete(value, position.at("options"))
-                found[extension.message_type.full_name] = value
+                self._check_complete(value, self._position.at("options"))
+                name = value.DESCRIPTOR.full_name
+                found[name] = self._native(name, value)
         return found
+
+    def _native(self, name: str, value: Message) -> Message:
+        """The message as the class that the calculator knows."""
+        wanted = self._node.types.message_class(name)
+        if isinstance(value, wanted):
+            return value
+        return wanted.FromString(value.SerializePartialToString())
 
     def _check_complete(self, message: Message, line: int) -> None:
         # Inside `[X.ext]` the parser misses a required field that is missing.
         try:
             message.SerializeToString()
         except EncodeError as error:
-            raise self._invalid(line, str(error)) from error
+            text = f"{error}{self._node.used_by}"
+            raise invalid(self._node.file, line, text) from error
 
-    def _names(
-        self, message: Any, position: Position, which: str
-    ) -> tuple[StreamName, ...]:
-        names: list[StreamName] = []
-        untagged = 0
-        for number, text in enumerate(getattr(message, which)):
-            line = position.at(which, number)
-            name = self._name(text, which, line)
-            if not name.tag:
-                name = StreamName("", untagged, name.name, line)
-                untagged += 1
-            names.append(name)
-        self._check_indexes(names, which)
-        return tuple(names)
 
-    def _name(self, text: str, which: str, line: int) -> StreamName:
-        parts = text.split(":")
-        tag, index, name = "", "0", parts[-1]
-        if len(parts) == 2:
-            tag = parts[0]
-        elif len(parts) == 3:
-            tag, index = parts[0], parts[1]
-        is_valid = (
-            len(parts) <= 3
-            and _NAME.fullmatch(name)
-            and (len(parts) == 1 or _TAG.fullmatch(tag))
-            and index.isascii()
-            and index.isdigit()
-            and len(index) <= 6
-        )
-        if not is_valid:
-            msg = (
-                f'{which} "{text}": expected `name`, `TAG:name` or `TAG:index:name` '
-                "with a lower-case name and an upper-case tag"
-            )
-            raise GraphConfigError(_WRONG_NAME[which], self._file, line, msg)
-        return StreamName(tag, int(index), name, line)
-
-    def _check_indexes(self, names: Iterable[StreamName], which: str) -> None:
-        seen: dict[str, dict[int, StreamName]] = {}
-        for name in names:
-            other = seen.setdefault(name.tag, {}).setdefault(name.index, name)
-            if other is not name:
-                msg = f"{which}: {name.tag}:{name.index} is used twice"
-                raise self._invalid(name.line, msg)
-        for tag, by_index in seen.items():
-            if max(by_index) != len(by_index) - 1:
-                last = by_index[max(by_index)]
-                msg = f"{which}: the indexes of {tag} are not 0 … {len(by_index) - 1}"
-                raise self._invalid(last.line, msg)
-
-    def _check_directives(self) -> None:
-        """OVMS's pool directive is judged as OVMS does; sessions need no pool."""
-        for line, text in self._comments:
-            match = _POOL_DIRECTIVE.match(text)
-            if match is None:
-                continue
-            value = match.group(1).strip()
-            if value != "AUTO" and not (value.isascii() and value.isdigit()):
-                msg = (
-                    "OVMS_GRAPH_QUEUE_MAX_SIZE: expected AUTO, 0 or a positive "
-                    f'integer, found "{value}"'
-                )
-                raise self._invalid(line, msg)
-
-    def _refuse(
-        self, message: Any, position: Position, names: Sequence[str], where: str
-    ) -> None:
-        present = {descriptor.name for descriptor, _ in message.ListFields()}
-        for name in names:
-            if name in present:
-                raise self._not_yet(position.at(name), f"{where}`{name}`")
-
-    def _not_yet(self, line: int, what: str) -> GraphConfigError:
-        return self._invalid(line, f"{what} is not supported yet")
+def _names(
+    message: Any,
+    position: Position,
+    which: str,
+    *,
+    file: str,
+    used_by: str = "",
+    label: str = "",
+) -> tuple[StreamName, ...]:
+    texts = getattr(message, which)
+    lines = [position.at(which, number) for number in range(len(texts))]
+    where = f'node "{label}": ' if label else ""
+    try:
+        found = names.numbered(texts, lines, which)
+    except BadName as error:
+        text = f"{where}{error}{used_by}"
+        raise GraphConfigError(_WRONG_NAME[which], file, error.line, text) from error
+    try:
+        names.check_indexes(found, which)
+    except BadName as error:
+        raise invalid(file, error.line, f"{where}{error}{used_by}") from error
+    return found
 
 
 _WRONG_NAME: Final[Mapping[str, Status]] = {
@@ -331,5 +348,29 @@ _WRONG_NAME: Final[Mapping[str, Status]] = {
 }
 
 
-def _label(node: Any) -> str:
-    return node.name or node.calculator
+def _check_output_handler(
+    message: Any, position: Position, file: str, used_by: str
+) -> None:
+    name = message.output_stream_handler.output_stream_handler
+    if message.HasField("output_stream_handler") and name not in OUTPUT_HANDLERS:
+        line = position.at("output_stream_handler")
+        text = (
+            f'output stream handler "{name}" does not exist: '
+            f"expected InOrderOutputStreamHandler{used_by}"
+        )
+        raise refused(file, line, text)
+
+
+def _check_directives(text: GraphText) -> None:
+    """OVMS's pool directive is judged as OVMS does; sessions need no pool."""
+    for line, comment in text.comments:
+        match = _POOL_DIRECTIVE.match(comment)
+        if match is None:
+            continue
+        value = match.group(1).strip()
+        if value != "AUTO" and not (value.isascii() and value.isdigit()):
+            msg = (
+                "OVMS_GRAPH_QUEUE_MAX_SIZE: expected AUTO, 0 or a positive "
+                f'integer, found "{value[: pbtxt.MAX_MESSAGE]}"'
+            )
+            raise invalid(text.file, line, msg)

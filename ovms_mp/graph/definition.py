@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ovms_mp.calculator.base import Calculator, NodeInfo
-    from ovms_mp.graph.config import StreamName
+    from ovms_mp.graph.config import NodeConfig, StreamName
+    from ovms_mp.graph.policies import MakePolicy
 
 PROVIDED_SIDE_PACKETS: Final = frozenset({"py"})
 """Side packets that the server gives to every run, as OVMS does: `py` stands for what
@@ -16,12 +19,11 @@ Python nodes loaded, which here is each node's `shared`."""
 
 @dataclass(slots=True)
 class StreamDefinition:
-    """A stream: who consumes it, as (node, slot), and which graph outputs show it."""
+    """A stream, what its producer says it carries, and what its consumers take."""
 
     name: str
     payload: Any
-    consumers: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
-    outputs: list[int] = field(default_factory=list[int])
+    expected: list[Any] = field(default_factory=list[Any])
 
 
 @dataclass(slots=True)
@@ -31,17 +33,24 @@ class NodeDefinition:
     """
 
     index: int
-    line: int
+    config: NodeConfig
     info: NodeInfo
     calculator: type[Calculator]
     attributes: dict[str, Any]
     input_streams: tuple[int, ...]
     output_streams: tuple[int, ...]
-    side_inputs: tuple[str, ...]
+    side_inputs: tuple[tuple[str, bool], ...]
+    """(name, is optional)."""
     side_outputs: tuple[str, ...]
-    input_policy: str
+    side_output_payloads: tuple[Any, ...]
+    make_policy: MakePolicy
     max_in_flight: int
-    timestamp_offset: int | None
+    source_layer: int
+    producers: tuple[int, ...]
+    """Nodes that are opened before this one: those of its inputs, but for back edges."""
+    sources: tuple[tuple[int, ...], ...]
+    """For each input what fills it in the end, for Throttle: graph inputs by stream
+    number, source nodes by -1 - index."""
 
     def instantiate(self) -> Calculator:
         """A calculator for one run, its ports bound."""
@@ -63,10 +72,19 @@ class GraphDefinition:
     nodes: tuple[NodeDefinition, ...]
     inputs: tuple[tuple[StreamName, int], ...]
     outputs: tuple[tuple[StreamName, int], ...]
-    side_inputs: tuple[str, ...]
+    side_inputs: Mapping[str, Any]
+    """What a run must be given, and its type: no node makes it."""
+    side_outputs: tuple[str, ...]
     streams: tuple[StreamDefinition, ...]
     max_queue_size: int
     report_deadlock: bool
+
+    def stream_number(self, name: str) -> int:
+        """The number of a stream. Raises KeyError."""
+        for number, stream in enumerate(self.streams):
+            if stream.name == name:
+                return number
+        raise KeyError(name)
 
     def unload(self) -> None:
         """Release what the nodes share, in reverse order; after the last run."""

@@ -34,9 +34,17 @@ class PbtxtTooDeep(Exception):
 
 @dataclass(slots=True)
 class Position:
-    """The line of a value, and for a message the values of its fields, in order."""
+    """The line of a value, and for a message the values of its fields, in order.
+
+    `text` is a value without its quotes. `start` and `end` are where the field stands
+    in the text, `body` is where the inside of a message does.
+    """
 
     line: int
+    text: str = ""
+    start: int = 0
+    body: tuple[int, int] = (0, 0)
+    end: int = 0
     fields: dict[str, list[Position]] = field(
         default_factory=dict[str, "list[Position]"]
     )
@@ -63,6 +71,11 @@ class _Token(NamedTuple):
     line: int
     kind: str
     text: str
+    start: int
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.text)
 
 
 def read(text: str) -> tuple[Position, tuple[Comment, ...]]:
@@ -80,6 +93,7 @@ class _Reader:
         self.comments: list[Comment] = []
         self._tokens = self._scan(text)
         self._ahead = next(self._tokens, None)
+        self._end = 0
 
     def _scan(self, text: str) -> Iterator[_Token]:
         line, end = 1, 0
@@ -90,10 +104,12 @@ class _Reader:
             if kind == "comment":
                 self.comments.append(Comment(line, token[1:].strip()))
             else:
-                yield _Token(line, kind, token)
+                yield _Token(line, kind, token, end)
 
     def _take(self) -> _Token | None:
         token, self._ahead = self._ahead, next(self._tokens, None)
+        if token is not None:
+            self._end = token.end
         return token
 
     def _skip(self, *marks: str) -> None:
@@ -106,12 +122,13 @@ class _Reader:
             raise PbtxtTooDeep(position.line)
         while (token := self._take()) is not None:
             if token.text == closing and token.kind == "mark":
+                position.body = (position.body[0], token.start)
                 return
             if token.text in {",", ";"}:
                 continue
             name = self._bracketed() if token.text == "[" else token.text
             self._skip(":")
-            self._value(position, name, depth)
+            self._value(position, name, depth, token.start)
 
     def _bracketed(self) -> str:
         """The name of an extension or of the type in an Any: `[a.b / c.D]`."""
@@ -120,20 +137,27 @@ class _Reader:
             parts.append(token.text)
         return "[" + "".join(parts) + "]"
 
-    def _value(self, position: Position, name: str, depth: int) -> None:
+    def _value(self, position: Position, name: str, depth: int, start: int) -> None:
         token = self._take()
         if token is None:
             return
         if token.text == "[" and token.kind == "mark":
+            if depth > MAX_DEPTH:
+                raise PbtxtTooDeep(token.line)
             while self._ahead is not None and self._ahead.text != "]":
-                self._value(position, name, depth)
+                self._value(position, name, depth + 1, start)
                 self._skip(",")
             self._take()
             return
-        value = Position(token.line)
+        value = Position(token.line, start=start)
         position.fields.setdefault(name, []).append(value)
         if token.kind == "mark" and token.text in _CLOSING:
+            value.body = (token.end, token.end)
             self.message(value, _CLOSING[token.text], depth + 1)
         elif token.kind == "string":
+            value.text = token.text[1:-1]
             while self._ahead is not None and self._ahead.kind == "string":
                 self._take()  # adjacent strings are one value
+        else:
+            value.text = token.text
+        value.end = self._end

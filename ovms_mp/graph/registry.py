@@ -4,14 +4,22 @@ rules wherever it comes from.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Final
 
 from ovms_mp.calculator.base import Calculator, Contract, ContractError
+from ovms_mp.graph.folder import Folder
+from ovms_mp.graph.policies import POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
+
+    from google.protobuf.message import Message
+
+log = logging.getLogger(__name__)
 
 ENTRY_POINTS: Final = "ovms_mp.calculators"
 """The entry-point group of installed calculators; the names are those of pbtxt."""
@@ -32,6 +40,8 @@ class Registry:
     def __init__(self) -> None:
         self._known: dict[str, Registered] = {}
         self._entry_points: dict[str, EntryPoint] = {}
+        self._wrong: dict[str, ContractError] = {}
+        self._failed_files: list[str] = []
 
     @classmethod
     def installed(cls) -> Registry:
@@ -53,14 +63,39 @@ class Registry:
 
     def add(self, name: str, calculator: type[Calculator], origin: str) -> None:
         """Raises ContractError, naming both origins, when the name is taken."""
-        taken = self._known.get(name)
-        taken_by = taken.origin if taken else None
-        if taken_by is None and name in self._entry_points:
-            taken_by = _origin(self._entry_points[name])
+        taken_by = self._origin_of(name)
         if taken_by is not None:
             msg = f"calculator '{name}' comes from {taken_by} and from {origin}"
             raise ContractError(msg)
         self._known[name] = _judged(name, calculator, origin)
+
+    def add_folder(self, path: Path) -> None:
+        """Load the modules of a folder, as `Folder` says, and add their calculators. What
+        is wrong with one of them is in the log, and disturbs only graphs that name it.
+
+        Raises ContractError, naming both origins, when a name is taken.
+        """
+        folder = Folder(path)
+        for found in folder.load():
+            taken_by = self._origin_of(found.name)
+            if taken_by is not None:
+                msg = (
+                    f"calculator '{found.name}' comes from {taken_by} "
+                    f"and from {found.origin}"
+                )
+                raise ContractError(msg)
+            try:
+                self._known[found.name] = _judged(*found)
+            except ContractError as error:
+                log.error("%s", error)
+                self._wrong[found.name] = error
+        self._failed_files += folder.failed
+
+    def _origin_of(self, name: str) -> str | None:
+        if name in self._known:
+            return self._known[name].origin
+        entry = self._entry_points.get(name)
+        return None if entry is None else _origin(entry)
 
     def find(self, name: str) -> Registered | None:
         """The calculator called `name`, or None.
@@ -68,20 +103,42 @@ class Registry:
         Raises ContractError when it cannot be imported or its contract is wrong.
         """
         known = self._known.get(name)
+        if name in self._wrong:
+            raise self._wrong[name]
         if known is None and name in self._entry_points:
             entry = self._entry_points[name]
             origin = _origin(entry)
             try:
                 loaded = entry.load()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 msg = f"calculator '{name}' from {origin} cannot be imported: {error}"
                 raise ContractError(msg) from error
             known = self._known[name] = _judged(name, loaded, origin)
         return known
 
+    def missing(self, name: str) -> str:
+        """What to say of a name that `find` does not know."""
+        said = f'there is no calculator named "{name}"'
+        if self._failed_files:
+            files = ", ".join(self._failed_files)
+            said += f"; of the calculators path, {files} failed to import"
+        return said
+
+    def options(self, name: str) -> type[Message] | None:
+        """The message class of a calculator's options; None if it has none, and for
+        what `find` does not give. Of whatever descriptor pool the calculator takes.
+        """
+        try:
+            known = self.find(name)
+        except ContractError:
+            return None
+        if known is None or known.contract.options is None:
+            return None
+        return known.contract.options.message
+
     def names(self) -> Iterable[str]:
         """All names, sorted."""
-        return sorted({*self._known, *self._entry_points})
+        return sorted({*self._known, *self._wrong, *self._entry_points})
 
 
 def _judged(name: str, calculator: object, origin: str) -> Registered:
@@ -90,6 +147,9 @@ def _judged(name: str, calculator: object, origin: str) -> Registered:
         raise ContractError(msg)
     try:
         contract = Contract.of(calculator)
+        if calculator.input_policy not in POLICIES:
+            policy = calculator.input_policy
+            raise ContractError(f"input_policy {policy!r} is no input stream handler")
     except ContractError as error:
         msg = f"calculator '{name}' from {origin}: {error}"
         raise ContractError(msg) from error

@@ -6,20 +6,25 @@ Whatever a calculator does, raise or exit, ends its own run and nothing else.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 
 from ovms_mp.calculator.context import EMPTY
 from ovms_mp.core.errors import ServingError, Status, public_text
 from ovms_mp.core.packet import Packet
-from ovms_mp.graph.scheduler import Invocation, NodeRun, Scheduler
+from ovms_mp.core.timestamp import DONE
+from ovms_mp.graph.payload import fits, mismatch
+from ovms_mp.graph.scheduler import Scheduler
 from ovms_mp.graph.strand import Strand
-from ovms_mp.graph.stream import TimestampMismatch
+from ovms_mp.graph.stream import StreamError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ovms_mp.calculator.context import Context
+    from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.graph.definition import GraphDefinition
+    from ovms_mp.graph.node import NodeRun
     from ovms_mp.graph.strand import Call, Submit
 
 log = logging.getLogger(__name__)
@@ -27,6 +32,10 @@ log = logging.getLogger(__name__)
 # Times the queue may grow when a graph waits for one input while another is full.
 # MediaPipe lets it grow for ever; here a client could fill the memory that way.
 MAX_QUEUE_GROWTH: Final = 10
+
+# Calls after which a run lets others have its thread, and hears whether it is wanted
+# still: a source can go on for ever.
+_MAX_CALLS: Final = 1000
 
 
 class RunListener(Protocol):
@@ -49,100 +58,148 @@ class RunListener(Protocol):
         ...
 
 
+class BoundListener(RunListener, Protocol):
+    """A listener that observes streams with their bounds."""
+
+    def bound(self, output: int, timestamp: Timestamp) -> None:
+        """No packet at or before `timestamp` will come on the output any more."""
+        ...
+
+
+class NodeStatus(NamedTuple):
+    """What a node does, for people."""
+
+    name: str
+    state: str
+    invocations: int
+    seconds: float
+    """Spent in process, if the run is measured."""
+    queues: Mapping[str, int]
+    """Packets that wait, by stream."""
+    waits_for: tuple[str, ...]
+    """Streams without a packet, the node being idle while others wait."""
+
+
 class GraphRun:
     """Methods may be called from any thread unless they say otherwise.
 
-    Life: post `start`, then calls that `feed`, then `close_inputs`; `finished` comes
-    when every node is closed. `cancel` ends it at any moment.
+    Life: `observe`, post `start`, then calls that `feed`, then `close_inputs`;
+    `finished` comes when nothing is left to do. `cancel` ends it at any moment.
     """
 
     __slots__ = (
         "_definition",
-        "_error",
+        "_errors",
+        "_growth_left",
         "_is_held",
+        "_is_measured",
         "_is_over",
         "_listener",
-        "_max_queue_size",
+        "_outputs",
         "_scheduler",
         "_strand",
         "_waiting",
     )
 
     def __init__(
-        self, definition: GraphDefinition, listener: RunListener, submit: Submit
+        self,
+        definition: GraphDefinition,
+        listener: RunListener,
+        submit: Submit,
+        *,
+        is_measured: bool = False,
     ) -> None:
         self._definition = definition
         self._listener = listener
         self._scheduler = Scheduler(definition)
-        self._strand = Strand(submit)
-        self._max_queue_size = definition.max_queue_size
-        self._waiting: set[Invocation] = set()
-        self._error: ServingError | None = None
+        self._strand = Strand(submit, self._turn)
+        self._outputs = len(definition.outputs)
+        self._growth_left = definition.max_queue_size * (MAX_QUEUE_GROWTH - 1)
+        self._waiting: set[Context] = set()
+        self._errors: list[ServingError] = []
         self._is_held = False
+        self._is_measured = is_measured
         self._is_over = False
+
+    def observe(self, stream: str, *, bounds: bool = False) -> int:
+        """Have the packets of any stream of the graph, and with `bounds` how far it is
+        settled (the listener is a BoundListener then). Before `start`; returns the
+        output number. Raises KeyError for a stream that the graph does not have.
+        """
+        number = self._definition.stream_number(stream)
+        output, self._outputs = self._outputs, self._outputs + 1
+        self._scheduler.tap(number, output, wants_bounds=bounds)
+        return output
 
     def start(self, side_packets: Mapping[str, Any]) -> None:
         """Open all nodes. On the strand, as the first call posted.
 
-        `side_packets` holds a value for every input side packet that the graph
-        declares; others are ignored. A node that cannot be opened fails the run.
+        `side_packets` holds a value for every side packet that no node makes; others
+        are ignored. A node that cannot be opened fails the run.
         """
-        values = dict(side_packets)
-        for name in self._definition.side_inputs:
-            if name not in values:
+        for name, expected in self._definition.side_inputs.items():
+            if name not in side_packets:
                 details = f'Side packet "{name}" is required but was not provided.'
                 self.fail(ServingError(Status.MEDIAPIPE_GRAPH_START_ERROR, details))
                 return
-        for node in self._scheduler.nodes:
-            node.side_inputs = [
-                values.get(name, EMPTY) for name in node.definition.side_inputs
-            ]
-            context = self._scheduler.opening(node)
-            self._call(node, "Open", node.calculator.open, context)
-            if self._error is None:
-                self._hand_back(lambda n=node, c=context: self._scheduler.opened(n, c))
-            if self._error is not None:
+            if not fits(expected, side_packets[name]):
+                reason = mismatch(expected, side_packets[name])
+                details = f'Side packet "{name}" failed validation: {reason}'
+                self.fail(ServingError(Status.MEDIAPIPE_GRAPH_START_ERROR, details))
                 return
-            names = node.definition.side_outputs
-            values.update(zip(names, node.side_outputs, strict=True))
+        self._scheduler.side_packets.update(side_packets)
+        self._open()
 
     def post(self, call: Call) -> None:
         """Run `call` on the strand, then whatever it makes possible."""
-        self._strand.post(lambda: self._turn(call))
+        self._strand.post(call)
 
     def feed(self, stream: int, packet: Packet) -> None:
         """A packet for a graph input. On the strand only.
 
-        A timestamp that does not increase fails the run.
+        A timestamp that does not increase fails the run, as does a payload that its
+        consumer does not take.
         """
-        if self._is_over or self._error is not None:
+        if self._is_over or self._errors:
             return
+        definition = self._definition.streams[stream]
+        for expected in definition.expected:
+            if not fits(expected, packet.payload):
+                message = (
+                    "Packet type mismatch on a calculator receiving from stream "
+                    f'"{definition.name}": {mismatch(expected, packet.payload)}'
+                )
+                self.fail(_execution_error("INVALID_ARGUMENT", message))
+                return
         try:
             self._scheduler.feed(stream, packet)
-        except TimestampMismatch as error:
-            self.fail(_execution_error("INVALID_ARGUMENT", str(error)))
+        except StreamError as error:
+            self._blame(error)
+
+    def advance(self, stream: int, bound: Timestamp) -> None:
+        """No packet before `bound` will come on a graph input: what an empty packet
+        says. On the strand only.
+        """
+        if not (self._is_over or self._errors):
+            self._tell(self._scheduler.advance, stream, bound)
+
+    def close_input(self, stream: int) -> None:
+        """No more packets on one graph input. On the strand only."""
+        if not (self._is_over or self._errors):
+            self._scheduler.close_input(stream)
 
     def close_inputs(self) -> None:
         """No more input: let every node finish and close. On the strand only."""
-        if self._is_over or self._error is not None:
-            return
         for _, stream in self._definition.inputs:
-            self._scheduler.close_input(stream)
+            self.close_input(stream)
 
-    @property
-    def _has_room(self) -> bool:
-        limit = self._max_queue_size
-        if limit < 0:
-            return True
-        return all(
-            self._scheduler.queued(stream) < limit
-            for _, stream in self._definition.inputs
-        )
+    def stop_sources(self) -> None:
+        """Close the graph's sources. On the strand only."""
+        self._scheduler.stop_sources()
 
     def fail(self, error: ServingError) -> None:
-        """End the run with this error unless it has one. On the strand only."""
-        if self._error is None:
-            self._error = error
+        """End the run with this error; a first one stays. On the strand only."""
+        self._errors.append(error)
 
     def hold(self) -> None:
         """Make no more calls until `release`: the output cannot take more."""
@@ -162,69 +219,133 @@ class GraphRun:
         error = ServingError(Status.CANCELLED)
         self.post(lambda: self.fail(error))
 
+    @property
+    def side_outputs(self) -> Mapping[str, Any]:
+        """Side packets so far, by name; complete after `finished`."""
+        return self._scheduler.side_packets
+
+    def status(self) -> list[NodeStatus]:
+        """What every node does now. From any thread: a view, not a snapshot."""
+        return [_status(node) for node in self._scheduler.nodes]
+
     def _turn(self, call: Call) -> None:
         if self._is_over:
             return
         call()
         self._drain()
 
-    def _drain(self) -> None:
+    def _open(self) -> None:
+        """Open the nodes that can be: all at the start, but for those whose side packets
+        other nodes make later.
+        """
         scheduler = self._scheduler
-        while self._error is None and not self._is_held:
-            invocation = scheduler.next()
-            if invocation is None:
+        while not self._errors:
+            node = scheduler.next_to_open()
+            if node is None:
+                return
+            context = scheduler.opening(node)
+            self._call(node, "Open", node.calculator.open, context)
+            if context.pending is not None:
+                context.pending.cancel()
+                self._refuse(node, "Open", "may not wait")
+            if self._errors:
+                # Its open failed, so it is not closed.
+                scheduler.abandon(node)
+                return
+            self._take_side_packets(node)
+            self._tell(scheduler.opened, node, context)
+
+    def _take_side_packets(self, node: NodeRun) -> bool:
+        made = node.set_side_packets
+        if not made:
+            return False
+        self._scheduler.side_packets.update(made)
+        return True
+
+    def _drain(self) -> None:  # noqa: C901  # every call of process is made here
+        scheduler = self._scheduler
+        measured = self._is_measured
+        calls = 0
+        while not self._errors and not self._is_held:
+            context = scheduler.next()
+            if context is None:
                 break
-            self._invoke(invocation)
+            node: NodeRun = context.node  # pyright: ignore[reportAssignmentType]
+            try:
+                if context.timestamp == DONE:
+                    node.calculator.close(context)
+                elif measured:
+                    started = perf_counter()
+                    node.process(context)
+                    node.seconds += perf_counter() - started
+                else:
+                    node.process(context)
+                node.invocations += 1
+                if context.pending is None:
+                    scheduler.done(context)
+                else:
+                    self._wait(context)
+            except StreamError as error:
+                self._blame(error)
+            except BaseException as error:  # user code may raise SystemExit as well
+                self._failed(node, _method(context), error)
+            if node.set_side_packets and self._take_side_packets(node):
+                self._open()
+            if scheduler.flow.produced:
+                self._deliver()
+            calls += 1
+            if calls == _MAX_CALLS:
+                self.post(_nothing)
+                return
+        self._settle()
+
+    def _settle(self) -> None:
+        scheduler = self._scheduler
+        if scheduler.flow.produced:
             self._deliver()
-        self._deliver()
-        has_room = self._has_room or self._grow()
-        if self._error is not None:
-            self._abandon()
-            self._finish()
-        elif scheduler.is_done:
+        if scheduler.throttle.full and not (self._errors or self._is_held):
+            self._make_room()
+        if scheduler.is_stuck and not self._errors:
+            message = (
+                "Detected a deadlock: a source waits for one of a lower layer, whose "
+                "side packets will never come"
+            )
+            self.fail(_execution_error("UNKNOWN", message))
+        if self._errors or scheduler.is_over:
+            self._close_nodes()
             self._finish()
         else:
-            self._listener.settled(has_room=has_room and not self._is_held)
+            throttle = scheduler.throttle
+            is_full = bool(throttle.full) and throttle.holds_inputs
+            has_room = not (self._is_held or is_full)
+            self._listener.settled(has_room=has_room)
 
-    def _invoke(self, invocation: Invocation) -> None:
-        node = invocation.node
-        context = invocation.context
-        if invocation.is_close:
-            self._call(node, "Close", node.calculator.close, context)
-        else:
-            self._call(node, "Process", node.calculator.process, context)
-        self._continue(invocation)
-
-    def _continue(self, invocation: Invocation) -> None:
-        """A call has returned: it is done, or it waits for something."""
-        if self._error is not None:
-            return
-        pending = invocation.context.pending
-        if pending is None:
-            self._hand_back(lambda: self._scheduler.done(invocation))
-            return
-        if invocation.is_close:
+    def _wait(self, context: Context) -> None:
+        """A call has returned and waits for something."""
+        pending = context.pending
+        assert pending is not None
+        if context.timestamp == DONE:
             pending.cancel()
-            label = _label(invocation.node)
-            message = f"Calculator::Close() for node {label} may not wait"
-            self.fail(_execution_error("INTERNAL", message))
-            return
-        if pending.is_settled:
-            self._resume(invocation)
-            return
-        self._waiting.add(invocation)
-        pending.on_settled(lambda _: self.post(lambda: self._resume(invocation)))
+            self._refuse(_node(context), "Close", "may not wait")
+        elif pending.is_settled:
+            self._resume(context)
+        else:
+            self._waiting.add(context)
+            pending.on_settled(lambda _: self.post(lambda: self._resume(context)))
 
-    def _resume(self, invocation: Invocation) -> None:
-        self._waiting.discard(invocation)
-        context = invocation.context
+    def _resume(self, context: Context) -> None:
+        self._waiting.discard(context)
         pending, then = context.pending, context.continuation
         context.pending = context.continuation = None
-        if pending is not None and then is not None:
-            self._call(
-                invocation.node, "Process", lambda _: then(pending.value()), context
-            )
-        self._continue(invocation)
+        if pending is None or then is None or self._errors:
+            return
+        self._call(_node(context), "Process", lambda _: then(pending.value()), context)
+        if self._errors:
+            return
+        if context.pending is not None:
+            self._wait(context)
+        else:
+            self._tell(self._scheduler.done, context)
 
     def _call(
         self,
@@ -236,61 +357,110 @@ class GraphRun:
         try:
             call(context)
         except BaseException as error:  # user code may raise SystemExit as well
-            text = _reason(error)
-            label = _label(node)
-            if not isinstance(error, ServingError):
-                log.exception("Calculator::%s() for node %s failed", method, label)
-            message = f"Calculator::{method}() for node {label} failed: {text}"
-            self.fail(_execution_error("INTERNAL", message))
+            self._failed(node, method, error)
 
-    def _hand_back(self, call: Call) -> None:
+    def _failed(self, node: NodeRun, method: str, error: BaseException) -> None:
+        if not isinstance(error, ServingError):
+            log.error(
+                "Calculator::%s() for node %s failed",
+                method,
+                _label(node),
+                exc_info=error,
+            )
+        self._refuse(node, method, f"failed: {_reason(error)}")
+
+    def _refuse(self, node: NodeRun, method: str, text: str) -> None:
+        message = f"Calculator::{method}() for node {_label(node)} {text}"
+        self.fail(_execution_error("INTERNAL", message))
+
+    def _tell(self, call: Callable[..., object], *arguments: Any) -> None:
         """Tell the scheduler; what was sent may turn out not to fit its stream."""
         try:
-            call()
-        except TimestampMismatch as error:
-            self.fail(_execution_error("INVALID_ARGUMENT", str(error)))
+            call(*arguments)
+        except StreamError as error:
+            self._blame(error)
+
+    def _blame(self, error: StreamError) -> None:
+        self.fail(_execution_error("INVALID_ARGUMENT", str(error)))
 
     def _deliver(self) -> None:
-        produced = self._scheduler.produced
-        if produced:
-            self._scheduler.produced = []
-            for output, packet in produced:
-                self._listener.packet(output, packet)
+        for output, timestamp, payload in self._scheduler.take_produced():
+            if payload is EMPTY:
+                listener = cast("BoundListener", self._listener)
+                listener.bound(output, timestamp)
+            else:
+                self._listener.packet(output, Packet(timestamp, payload))
 
-    def _grow(self) -> bool:
-        """Make room if a full queue waits, while nothing runs, for another input that
-        may never come: MediaPipe's way out of that deadlock, but bounded.
+    def _make_room(self) -> None:
+        """Make room if full queues wait, while nothing runs, for a packet of an input or
+        a source that they hold back: MediaPipe's way out of that deadlock, but bounded.
         """
-        if not self._scheduler.is_idle or self._is_held:
-            return False
-        definition = self._definition
-        limit = definition.max_queue_size * MAX_QUEUE_GROWTH
-        if definition.report_deadlock or self._max_queue_size >= limit:
+        scheduler = self._scheduler
+        throttle = scheduler.throttle
+        if not scheduler.is_idle:
+            return
+        queue = throttle.full[0]
+        is_exhausted = self._growth_left <= 0
+        if is_exhausted and scheduler.has_open_inputs and not throttle.holds_inputs:
+            # Sources wait, as they should, for a packet that may come from outside.
+            return
+        if self._definition.report_deadlock or is_exhausted:
             message = (
-                "Detected a deadlock due to input throttling: a graph input stream "
-                f"holds {self._max_queue_size} packets that wait for another input"
+                "Detected a deadlock due to input throttling for input stream: "
+                f'"{queue.name}" of a node "{queue.node.label}". All calculators are '
+                "idle while packet sources remain active and throttled.  Consider "
+                'adjusting "max_queue_size" or "report_deadlock".'
             )
             self.fail(_execution_error("UNAVAILABLE", message))
-            return False
-        self._max_queue_size += definition.max_queue_size
-        return True
+            return
+        self._growth_left -= 1
+        throttle.grow()
+        self.post(_nothing)
 
-    def _abandon(self) -> None:
-        """Close what is open, wait for nothing."""
-        for invocation in self._waiting:
-            pending = invocation.context.pending
-            if pending is not None:
-                pending.cancel()
+    def _close_nodes(self) -> None:
+        """Close what is open, wait for nothing; what it sends is dropped."""
+        for context in self._waiting:
+            if context.pending is not None:
+                context.pending.cancel()
         self._waiting.clear()
-        for node in self._scheduler.nodes:
-            context = self._scheduler.closing(node)
-            self._scheduler.abandon(node)
-            if context is not None:
-                self._call(node, "Close", node.calculator.close, context)
+        error = self._errors[0] if self._errors else None
+        scheduler = self._scheduler
+        for node in scheduler.nodes:
+            context = scheduler.closing(node)
+            scheduler.abandon(node)
+            if context is None:
+                continue
+            context.error = error
+            try:
+                node.calculator.close(context)
+            except BaseException:  # the run has ended: nobody else is to know
+                log.exception("Calculator::Close() for node %s failed", _label(node))
+            self._take_side_packets(node)
 
     def _finish(self) -> None:
         self._is_over = True
-        self._listener.finished(self._error)
+        self._listener.finished(self._errors[0] if self._errors else None)
+
+
+def _node(context: Context) -> NodeRun:
+    return cast("NodeRun", context.node)
+
+
+def _method(context: Context) -> str:
+    return "Close" if context.timestamp == DONE else "Process"
+
+
+def _status(node: NodeRun) -> NodeStatus:
+    queues = {queue.name: len(queue.packets) for queue in node.inputs}
+    is_blocked = node.is_idle() and any(queues.values())
+    return NodeStatus(
+        node.definition.info.name,
+        node.state.name,
+        node.invocations,
+        node.seconds,
+        queues,
+        tuple(name for name, size in queues.items() if is_blocked and not size),
+    )
 
 
 def _nothing() -> None:

@@ -1,344 +1,372 @@
 """Which node may run next, and with which packets. Nothing here waits, locks, logs or
 knows what a calculator computes.
 
-A run is driven from outside: feed packets and bounds in, take invocations out, hand
-them back when they are done. All calls come from one thread at a time.
+A run is driven from outside: feed packets and bounds in, take calls out, hand them back
+when they are done. All methods are called by one thread at a time. The semantics are
+MediaPipe's (framework/scheduler.cc, calculator_node.cc, output_stream_manager.cc).
 """
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
-from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Any
 
-from ovms_mp.calculator.context import EMPTY, Context
-from ovms_mp.core.packet import Packet
+from ovms_mp.calculator.context import EMPTY
 from ovms_mp.core.timestamp import (
     DONE,
+    MAX,
+    MIN,
+    ONE_OVER_POSTSTREAM,
+    POSTSTREAM,
     PRESTREAM,
     UNSTARTED,
-    is_allowed_in_stream,
     is_range_value,
     next_allowed,
 )
-from ovms_mp.graph.policy import POLICIES, Readiness
-from ovms_mp.graph.stream import InputStream, TimestampMismatch
+from ovms_mp.graph.flow import Flow
+from ovms_mp.graph.node import NodeEvent, NodeRun, NodeState
+from ovms_mp.graph.sources import Sources
+from ovms_mp.graph.stream import InputStream, Stream, Tap
+from ovms_mp.graph.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ovms_mp.calculator.base import Calculator
+    from ovms_mp.calculator.context import Context
+    from ovms_mp.core.packet import Packet
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.graph.definition import GraphDefinition, NodeDefinition
-
-
-class NodeState(Enum):
-    """Where a node is in its life."""
-
-    CREATED = auto()
-    OPENED = auto()
-    CLOSING = auto()
-    CLOSED = auto()
-
-
-class NodeEvent(Enum):
-    """What happens to a node."""
-
-    OPEN = auto()
-    END = auto()
-    CLOSE = auto()
-
-
-TRANSITIONS: Final[Mapping[tuple[NodeState, NodeEvent], NodeState]] = {
-    (NodeState.CREATED, NodeEvent.OPEN): NodeState.OPENED,
-    # Inputs done, the calculator stopped, or the run failed: close is called next.
-    (NodeState.OPENED, NodeEvent.END): NodeState.CLOSING,
-    (NodeState.CLOSING, NodeEvent.CLOSE): NodeState.CLOSED,
-    # A run that fails closes nodes wherever they are; one never opened is not closed.
-    (NodeState.OPENED, NodeEvent.CLOSE): NodeState.CLOSED,
-    (NodeState.CREATED, NodeEvent.CLOSE): NodeState.CLOSED,
-}
-
-
-class NodeRun:
-    """One node's part of a run: its calculator, its queues, its calls in flight."""
-
-    __slots__ = (
-        "calculator",
-        "definition",
-        "in_flight",
-        "inputs",
-        "is_dirty",
-        "is_stopped",
-        "policy",
-        "side_inputs",
-        "side_outputs",
-        "state",
-    )
-
-    def __init__(self, definition: NodeDefinition) -> None:
-        self.definition = definition
-        self.calculator: Calculator = definition.instantiate()
-        self.inputs = [InputStream() for _ in definition.input_streams]
-        self.policy = POLICIES[definition.input_policy](self.inputs)
-        self.in_flight: deque[Invocation] = deque()
-        self.side_inputs: list[Any] = []
-        self.side_outputs: list[Any] = [EMPTY] * len(definition.side_outputs)
-        self.state = NodeState.CREATED
-        self.is_dirty = False
-        self.is_stopped = False
-
-    def on(self, event: NodeEvent) -> None:
-        """Change state by the table; a pair that is not in it is a bug."""
-        self.state = TRANSITIONS[self.state, event]
-
-    def context(self, timestamp: Timestamp, inputs: list[Any]) -> Context:
-        """A context for a call at `timestamp`."""
-        return Context(timestamp, inputs, self.side_inputs, self.side_outputs)
-
-
-class Invocation:
-    """One call of process (or, at timestamp DONE, of close) and what came of it."""
-
-    __slots__ = ("context", "is_done", "node")
-
-    def __init__(self, node: NodeRun, context: Context) -> None:
-        self.node = node
-        self.context = context
-        self.is_done = False
-
-    @property
-    def is_close(self) -> bool:
-        """True for the call of close."""
-        return self.context.timestamp == DONE
-
-
-class Produced(NamedTuple):
-    """A packet on an output stream of the graph."""
-
-    output: int
-    packet: Packet
+    from ovms_mp.graph.flow import Produced
 
 
 class Scheduler:
-    """The state of one graph run, and all transitions of it."""
+    """The state of one graph run, and all transitions of it.
+
+    What does not fit its stream raises StreamError; the run must then be abandoned.
+    """
 
     __slots__ = (
-        "_bounds",
-        "_definition",
-        "_dirty",
-        "_order",
+        "_by_rank",
+        "_made",
+        "_open_inputs",
         "_ready",
+        "_sources",
+        "_unopened",
+        "flow",
         "nodes",
-        "open_nodes",
-        "produced",
         "running",
+        "side_packets",
+        "streams",
+        "throttle",
     )
 
     def __init__(self, definition: GraphDefinition) -> None:
-        self._definition = definition
-        self._bounds: list[Timestamp] = [PRESTREAM] * len(definition.streams)
-        self._dirty: deque[NodeRun] = deque()
-        self._ready: list[tuple[int, int, Invocation]] = []
-        self._order = 0
-        self.nodes = [NodeRun(node) for node in definition.nodes]
-        self.open_nodes = len(self.nodes)
+        self.streams = [Stream(each.name) for each in definition.streams]
+        self.throttle = Throttle()
+        self.flow = Flow(self.throttle)
+        self.nodes = [self._node_run(definition, each) for each in definition.nodes]
+        self._by_rank = self.nodes[::-1]
+        for number, (_, stream) in enumerate(definition.outputs):
+            self.streams[stream].taps.append(Tap(number))
+        self._open_inputs = {number for _, number in definition.inputs}
+        self._ready: list[int] = []
+        self._unopened = list(self.nodes)
+        self._made = {name for node in definition.nodes for name in node.side_outputs}
+        """Side packets that a node of the graph makes, sooner or later."""
+        self._sources = Sources()
         self.running = 0
-        """Invocations taken with `next` and not handed back."""
-        self.produced: list[Produced] = []
-        """Packets on the graph's output streams, for the driver to take."""
+        """Calls taken with `next` and not handed back."""
+        self.side_packets: dict[str, Any] = {}
+
+    def _node_run(self, definition: GraphDefinition, node: NodeDefinition) -> NodeRun:
+        streams = self.streams
+        queues: list[InputStream] = []
+        for number, sources in zip(node.input_streams, node.sources, strict=True):
+            stream = streams[number]
+            queue = InputStream(stream.name, definition.max_queue_size, sources)
+            stream.consumers.append(queue)
+            queues.append(queue)
+        outputs = [streams[number] for number in node.output_streams]
+        rank = len(definition.nodes) - 1 - node.index
+        return NodeRun(node, rank, queues, outputs)
+
+    def take_produced(self) -> list[Produced]:
+        """What left the graph, for the driver to deliver."""
+        produced, self.flow.produced = self.flow.produced, []
+        return produced
 
     @property
     def is_idle(self) -> bool:
         """True if nothing can happen without new input."""
-        return not self._ready and not self.running
+        return not (self._ready or self.running or self._sources.has_next(self))
 
     @property
-    def is_done(self) -> bool:
-        """True if every node is closed."""
-        return not self.open_nodes
+    def is_over(self) -> bool:
+        """True if nothing can happen any more: the graph's inputs are closed, its
+        sources are done, and no call is left to make.
 
-    def queued(self, stream: int) -> int:
-        """The longest queue of packets that wait behind a stream."""
-        nodes = self.nodes
-        return max(
-            (
-                len(nodes[node].inputs[slot].packets)
-                for node, slot in self._definition.streams[stream].consumers
-            ),
-            default=0,
+        Nodes may be open still, in a cycle or behind an input policy that never became
+        ready: they are closed without a chance to send (Scheduler::HandleIdle).
+        """
+        return not (
+            self._open_inputs or self._ready or self.running or self._sources.are_left()
+        )
+
+    @property
+    def has_open_inputs(self) -> bool:
+        """True if a graph input is not closed."""
+        return bool(self._open_inputs)
+
+    @property
+    def is_stuck(self) -> bool:
+        """True if sources wait for one of a lower layer that nothing can open."""
+        return bool(
+            self._sources.are_known
+            and not (self._open_inputs or self._ready or self.running)
+            and self._sources.are_stuck(self)
+        )
+
+    def has_unopened_source(self, *, below: int) -> bool:
+        """True if a source of a layer below this one has not been opened."""
+        return any(
+            node.definition.source_layer < below
+            for node in self._unopened
+            if node.outputs and not node.inputs
         )
 
     # Life cycle
 
+    def next_to_open(self) -> NodeRun | None:
+        """A node whose side packets are there and whose producers are open."""
+        values = self.side_packets
+        for node in self._unopened:
+            definition = node.definition
+            if all(
+                name in values or (is_optional and name not in self._made)
+                for name, is_optional in definition.side_inputs
+            ) and all(
+                self.nodes[producer].state is not NodeState.CREATED
+                for producer in definition.producers
+            ):
+                return node
+        return None
+
     def opening(self, node: NodeRun) -> Context:
-        """The context for a node's open. Its side packets must be there."""
-        return node.context(UNSTARTED, [EMPTY] * len(node.inputs))
+        """The context for a node's open."""
+        values = self.side_packets
+        self._unopened.remove(node)
+        node.side_inputs = [
+            values.get(name, EMPTY) for name, _ in node.definition.side_inputs
+        ]
+        return node.out_of_turn(UNSTARTED)
 
     def opened(self, node: NodeRun, context: Context) -> None:
         """Open has returned."""
         node.on(NodeEvent.OPEN)
-        self._emit(node, context)
-        if context.is_stopped or not node.inputs:
-            self._end(node)
-        self._mark(node)
+        node.offset = node.calculator.timestamp_offset
+        node.carried = DONE if node.offset is None else UNSTARTED
+        if node.inputs:
+            self.flow.mark(node)
+        elif node.outputs:
+            self._sources.add(node)
+        self._stop(node, context)
+        self.flow.emit(node.outputs, context.emissions)
         self._settle()
 
-    def next(self) -> Invocation | None:
-        """The call to make now, or None.
+    def next(self) -> Context | None:
+        """The call to make now, or None: of process, or at timestamp DONE of close.
 
         Nodes near the outputs go first: what is in the graph leaves before more of it
-        is made, as in MediaPipe's scheduler queue.
+        is made, as in MediaPipe's scheduler queue; sources go last.
         """
-        if not self._ready:
+        if self._ready:
+            node = self._by_rank[heappop(self._ready)]
+            self.running += 1
+            return node.context if node.is_serial else node.queued.popleft()  # pyright: ignore[reportOptionalMemberAccess]
+        if not self._sources.are_known:
             return None
+        source = self._sources.next(self)
+        if source is None:
+            return None
+        if self._sources.are_stopped:
+            self._end(source)
+            return self.next()
         self.running += 1
-        return heapq.heappop(self._ready)[2]
+        source.is_busy = True
+        return source.call(0, ())
 
-    def done(self, invocation: Invocation) -> None:
+    def done(self, context: Context) -> None:
         """A call has returned, and is not waiting for anything."""
         self.running -= 1
-        invocation.is_done = True
-        node = invocation.node
-        if invocation.is_close:
-            self._emit(node, invocation.context)
+        node: NodeRun = context.node  # pyright: ignore[reportAssignmentType]
+        if not node.is_serial and context.timestamp != DONE:
+            self._done_in_order(node, context)
+        elif context.timestamp == DONE:
+            self.flow.emit(node.outputs, context.emissions)
             self._close(node)
         else:
-            self._flush(node)
+            node.is_busy = False
+            context.inputs = ()
+            if context.emissions:
+                self.flow.emit(node.outputs, context.emissions)
+                context.emissions = []
+            if node.offset is not None:
+                self._offset_after(node, context.timestamp)
+            if context.is_stopped:
+                self._stop(node, context)
+            self.flow.mark(node)
         self._settle()
 
+    def _done_in_order(self, node: NodeRun, context: Context) -> None:
+        context.is_finished = True
+        in_flight = node.in_flight
+        while in_flight and in_flight[0].is_finished:
+            first = in_flight.popleft()
+            self.flow.emit(node.outputs, first.emissions)
+            self._offset_after(node, first.timestamp)
+            self._stop(node, first)
+        self.flow.mark(node)
+
+    def _stop(self, node: NodeRun, context: Context) -> None:
+        if context.is_stopped:
+            context.is_stopped = False
+            if node.inputs or not node.outputs:
+                self._sources.stop()
+            else:
+                self._end(node)
+
+    def stop_sources(self) -> None:
+        """Close the sources instead of running them (CloseAllPacketSources)."""
+        self._sources.stop()
+
     def closing(self, node: NodeRun) -> Context | None:
-        """The context for a close out of turn, when the run has failed; None if the
-        node was never opened or is closed already.
+        """The context for a close out of turn, when the run ends; None if the node was
+        never opened or is closed already.
         """
         if node.state is NodeState.CREATED or node.state is NodeState.CLOSED:
             return None
-        return node.context(DONE, [EMPTY] * len(node.inputs))
+        return node.out_of_turn(DONE)
 
     def abandon(self, node: NodeRun) -> None:
         """A close out of turn has returned, or is not needed. Nothing propagates."""
         if node.state is not NodeState.CLOSED:
             node.on(NodeEvent.CLOSE)
-            node.in_flight.clear()
-            self.open_nodes -= 1
 
     # Streams
 
     def feed(self, stream: int, packet: Packet) -> None:
-        """A packet on a graph input. Raises TimestampMismatch."""
-        self._send(stream, packet)
+        """A packet on a graph input. Raises StreamError."""
+        timestamp, payload = packet
+        self.flow.emit((self.streams[stream],), ((0, timestamp, payload),))
+        self._settle()
+
+    def advance(self, stream: int, bound: Timestamp) -> None:
+        """No packet before `bound` will come on a graph input. Raises StreamError."""
+        self.flow.emit((self.streams[stream],), ((0, bound, EMPTY),))
         self._settle()
 
     def close_input(self, stream: int) -> None:
         """No more packets on a graph input."""
-        self._advance(stream, DONE)
+        self._open_inputs.discard(stream)
+        self.flow.promise(self.streams[stream], DONE)
         self._settle()
 
-    def _send(self, stream: int, packet: Packet) -> None:
-        bounds = self._bounds
-        timestamp = packet.timestamp
-        if timestamp < bounds[stream] or not is_allowed_in_stream(timestamp):
-            name = self._definition.streams[stream].name
-            raise TimestampMismatch(name, bounds[stream], timestamp)
-        definition = self._definition.streams[stream]
-        bound = bounds[stream] = next_allowed(timestamp)
-        for node_index, slot in definition.consumers:
-            node = self.nodes[node_index]
-            # Spelt out, for a set of enum members is slow; a node that ends drops it.
-            if node.state is NodeState.OPENED or node.state is NodeState.CREATED:
-                queue = node.inputs[slot]
-                queue.packets.append(packet)
-                queue.bound = bound
-                self._mark(node)
-        for output in definition.outputs:
-            self.produced.append(Produced(output, packet))
-
-    def _advance(self, stream: int, bound: Timestamp) -> None:
-        if bound <= self._bounds[stream]:
-            return
-        self._bounds[stream] = bound
-        for node_index, slot in self._definition.streams[stream].consumers:
-            node = self.nodes[node_index]
-            node.inputs[slot].bound = bound
-            self._mark(node)
-
-    def _emit(self, node: NodeRun, context: Context) -> None:
-        streams = node.definition.output_streams
-        for slot, timestamp, payload in context.emissions:
-            if payload is EMPTY:
-                self._advance(streams[slot], timestamp)
-            else:
-                self._send(streams[slot], Packet(timestamp, payload))
+    def tap(self, stream: int, output: int, *, wants_bounds: bool) -> None:
+        """Have the packets of any stream leave as those of `output`."""
+        self.streams[stream].taps.append(Tap(output, wants_bounds=wants_bounds))
 
     # Readiness
 
-    def _mark(self, node: NodeRun) -> None:
-        if not node.is_dirty:
-            node.is_dirty = True
-            self._dirty.append(node)
-
     def _settle(self) -> None:
         # A worklist, not recursion: bounds run down chains of any length.
-        dirty = self._dirty
+        dirty = self.flow.dirty
         while dirty:
-            node = dirty.popleft()
+            node = dirty.pop()
             node.is_dirty = False
-            self._examine(node)
+            if not node.is_active or not node.inputs:
+                continue
+            if not node.is_serial:
+                self._examine(node)
+                continue
+            if node.is_busy:
+                continue
+            policy = node.policy
+            inputs = policy.take()
+            if inputs is not None:
+                node.is_busy = True
+                context = node.context
+                context.timestamp = policy.timestamp
+                context.inputs = inputs
+                heappush(self._ready, node.rank)
+            elif policy.is_over:
+                self._end(node)
+            elif policy.bound > node.carried:
+                self._offset(node, policy.bound)
+            if self.throttle.full:
+                # A policy may drop packets without a call, too.
+                self.throttle.relax(node)
 
     def _examine(self, node: NodeRun) -> None:
-        if node.state is not NodeState.OPENED or node.is_stopped:
-            return
-        while len(node.in_flight) < node.definition.max_in_flight:
-            readiness, timestamp = node.policy.readiness()
-            if readiness is Readiness.READY_FOR_PROCESS:
-                inputs = node.policy.take(timestamp)
-                self._schedule(node, node.context(timestamp, inputs))
-            elif readiness is Readiness.READY_FOR_CLOSE:
-                if not node.in_flight:
+        """A node that may have several calls in flight."""
+        policy, in_flight = node.policy, node.in_flight
+        assert in_flight is not None
+        assert node.queued is not None
+        while len(in_flight) < node.definition.max_in_flight:
+            inputs = policy.take()
+            if self.throttle.full:
+                self.throttle.relax(node)
+            if inputs is not None:
+                context = node.call(policy.timestamp, inputs)
+                in_flight.append(context)
+                node.queued.append(context)
+                heappush(self._ready, node.rank)
+            elif policy.is_over:
+                if not in_flight:
                     self._end(node)
                 return
             else:
-                if not node.in_flight:
-                    self._offset(node, timestamp)
+                if not in_flight:
+                    self._offset(node, policy.bound)
                 return
 
     def _offset(self, node: NodeRun, bound: Timestamp) -> None:
         """Carry the bound of the inputs to the outputs of a node with an offset."""
-        offset = node.definition.timestamp_offset
-        if offset is None or not node.policy.is_synchronised:
+        if node.offset is not None and is_range_value(bound):
+            node.carried = bound
+            for stream in node.outputs:
+                if stream.bound != DONE:
+                    self.flow.promise(stream, bound + node.offset)
+
+    def _offset_after(self, node: NodeRun, timestamp: Timestamp) -> None:
+        """The inputs of a node with an offset are processed up to `timestamp`."""
+        offset = node.offset
+        if offset is None:
             return
-        if is_range_value(bound):
-            bound = bound + offset
-        for stream in node.definition.output_streams:
-            self._advance(stream, bound)
-
-    def _schedule(self, node: NodeRun, context: Context) -> None:
-        invocation = Invocation(node, context)
-        node.in_flight.append(invocation)
-        self._order += 1
-        entry = (-node.definition.index, self._order, invocation)
-        heapq.heappush(self._ready, entry)
-
-    def _flush(self, node: NodeRun) -> None:
-        """Let out, in order, what the first finished calls have sent."""
-        in_flight = node.in_flight
-        while in_flight and in_flight[0].is_done:
-            context = in_flight.popleft().context
-            self._emit(node, context)
-            self._offset(node, next_allowed(context.timestamp))
-            node.is_stopped = node.is_stopped or context.is_stopped
-        if node.is_stopped and not in_flight:
-            self._end(node)
-        self._mark(node)
+        if timestamp == PRESTREAM:
+            bound = MIN
+        elif timestamp == POSTSTREAM:
+            bound = ONE_OVER_POSTSTREAM
+        elif timestamp == MAX:
+            bound = POSTSTREAM if offset >= 0 else next_allowed(MAX + offset)
+        else:
+            bound = timestamp + 1 + offset
+            node.carried = timestamp + 1
+        for stream in node.outputs:
+            if bound > stream.bound:
+                self.flow.promise(stream, bound)
 
     def _end(self, node: NodeRun) -> None:
+        """Have the node closed, in its turn."""
         node.on(NodeEvent.END)
-        self._schedule(node, node.context(DONE, [EMPTY] * len(node.inputs)))
+        node.end()
+        if self.throttle.full:
+            self.throttle.relax(node)
+        context = node.call(DONE, [EMPTY] * len(node.inputs))
+        if node.queued is not None:
+            node.queued.append(context)
+        node.is_busy = True
+        heappush(self._ready, node.rank)
 
     def _close(self, node: NodeRun) -> None:
-        self.abandon(node)
-        for queue in node.inputs:
-            queue.packets.clear()
-        for stream in node.definition.output_streams:
-            self._advance(stream, DONE)
+        node.on(NodeEvent.CLOSE)
+        node.is_busy = False
+        for stream in node.outputs:
+            self.flow.promise(stream, DONE)

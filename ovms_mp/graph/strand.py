@@ -27,10 +27,12 @@ class Strand:
     many strands share few threads fairly, however much each has to do.
     """
 
-    __slots__ = ("_calls", "_is_running", "_lock", "_submit")
+    __slots__ = ("_calls", "_is_running", "_lock", "_run_one", "_submit")
 
-    def __init__(self, submit: Submit) -> None:
+    def __init__(self, submit: Submit, run_one: Callable[[Call], object]) -> None:
+        """`run_one` is given each call, to make it and to do what follows."""
         self._submit = submit
+        self._run_one = run_one
         self._lock = threading.Lock()
         self._calls: deque[Call] = deque()
         self._is_running = False
@@ -42,7 +44,10 @@ class Strand:
             if self._is_running:
                 return
             self._is_running = True
-        self._borrow()
+        if self._submit is inline:
+            self._run()
+        else:
+            self._borrow()
 
     def _borrow(self) -> None:
         try:
@@ -56,7 +61,7 @@ class Strand:
         while True:
             call = self._calls.popleft()
             try:
-                call()
+                self._run_one(call)
             except BaseException:  # a pool's thread outlives what it is given
                 log.exception("a call on a strand failed")
             del call

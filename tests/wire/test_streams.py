@@ -265,7 +265,7 @@ def test_a_timestamp_that_does_not_rise_ends_the_stream_at_once(
 def test_the_first_and_the_last_timestamp_may_be_used(channel: grpc.Channel) -> None:
     with Stream(channel, echo(at=MIN), echo(at=MAX)) as stream:
         assert [timestamp(stream.answer()) for _ in range(2)] == [MIN, MAX]
-        # Nothing can follow the last, so that the graph is done (MediaPipe).
+        stream.half_close()
         assert stream.end() == ("OK", "")
 
 

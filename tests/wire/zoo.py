@@ -201,7 +201,13 @@ GRAPHS = {
         inferring({"x": "in"}, {"y": "out"}),
     ),
     "words": words(),
-    "limited": 'input_side_packet: "limit"\n' + ECHO,
+    "limited": ECHO
+    + """input_side_packet: "limit"
+node {
+  calculator: "SidePacketToStreamCalculator"
+  input_side_packet: "limit"
+  output_stream: "AT_PRESTREAM:seen"
+}""",
     "sum": graph(
         ["in"],
         ["out"],

@@ -121,8 +121,8 @@ class Raises(Calculator):
         raise ctx[self.value]
 
 
-class StopsAfterTwo(Calculator):
-    """Ends itself with its second packet."""
+class FailsAfterTwo(Calculator):
+    """Takes two packets and no more."""
 
     value = Input(object)
     out = Output(object)
@@ -130,9 +130,16 @@ class StopsAfterTwo(Calculator):
 
     def process(self, ctx: Context) -> None:
         self.seen += 1
+        if self.seen > 2:
+            msg = "two are enough"
+            raise ValueError(msg)
         ctx.send(self.out, ctx[self.value])
-        if self.seen == 2:
-            ctx.stop()
+
+
+class TakesSide(Calculator):
+    """Cannot be without a side packet."""
+
+    extra = SideInput(object)
 
 
 class MakesSide(Calculator):
@@ -171,9 +178,18 @@ class Answers(Calculator):
 
 
 class Source(Calculator):
-    """Has outputs only."""
+    """Counts 0, 1, 2 by itself."""
 
     out = Output(int)
+
+    def open(self, ctx: Context) -> None:
+        self._next = 0
+
+    def process(self, ctx: Context) -> None:
+        ctx.send(self.out, self._next, at=self._next)
+        self._next += 1
+        if self._next == 3:
+            ctx.stop()
 
 
 class Takes(Calculator):
@@ -194,8 +210,9 @@ CALCULATORS = (
     Story,
     Later,
     Raises,
-    StopsAfterTwo,
+    FailsAfterTwo,
     MakesSide,
+    TakesSide,
     AddsSide,
     Answers,
     Source,

@@ -191,14 +191,9 @@ def test_cancel_gives_up_what_is_waited_for():
     assert run.packets == []
 
 
-def test_a_node_may_stop_itself_and_the_run_ends():
-    run = Run(
-        'input_stream: "in" output_stream: "out" '
-        'node { calculator: "StopsAfterTwo" input_stream: "in" output_stream: "out" }'
-    )
-    for n in range(4):
-        run.feed("in", n, n)
-    assert [value for _, _, value in run.packets] == [0, 1]
+def test_a_source_runs_until_it_stops_and_then_the_run_ends():
+    run = Run('output_stream: "out" node { calculator: "Source" output_stream: "out" }')
+    assert run.packets == [("out", n, n) for n in range(3)]
     assert run.is_done and run.error is None
 
 

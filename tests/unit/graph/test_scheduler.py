@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovms_mp.graph.scheduler import TRANSITIONS, NodeEvent, NodeRun, NodeState
+from ovms_mp.graph.node import TRANSITIONS, NodeEvent, NodeRun, NodeState
+from ovms_mp.graph.stream import InputStream, Stream
 from tests.unit.graph.support import Run, define
 
 
@@ -66,7 +67,9 @@ def test_every_pair_of_state_and_event_is_a_row_or_is_refused_and_changes_nothin
         'input_stream: "a" node { calculator: "PassThrough" input_stream: "a" output_stream: "b" }'
     )
     for state, event in product(NodeState, NodeEvent):
-        node = NodeRun(definition.nodes[0])
+        node = NodeRun(
+            definition.nodes[0], 0, [InputStream("a", -1, ())], [Stream("b")]
+        )
         node.state = state
         if (state, event) in TRANSITIONS:
             node.on(event)

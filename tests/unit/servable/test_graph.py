@@ -68,7 +68,7 @@ def test_a_graph_that_answers_nothing_says_which_output():
 
 
 def test_parameters_are_side_packets_and_py_is_reserved():
-    adds = 'input_stream: "REQUEST:in" output_stream: "RESPONSE:out" input_side_packet: "extra" node { calculator: "Silent" input_stream: "in" output_stream: "out" }'
+    adds = 'input_stream: "REQUEST:in" output_stream: "RESPONSE:out" input_side_packet: "extra" node { calculator: "TakesSide" input_side_packet: "extra" } node { calculator: "Silent" input_stream: "in" output_stream: "out" }'
     servable = serve(adds)
     with pytest.raises(ServingError) as caught:
         answer(servable)

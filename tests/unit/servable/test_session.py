@@ -145,7 +145,9 @@ def test_the_extremes_of_the_range_are_timestamps():
     client, session = opened(PASS, tensor("in", [0]), parameters=at(-(2**63) + 3))
     session.feed(request(tensor("in", [1]), parameters=at(2**63 - 4)))
     assert [timestamp for timestamp, _ in client.told] == [-(2**63) + 3, 2**63 - 4]
-    assert client.ends == [None]  # nothing can follow the last timestamp
+    assert client.ends == []  # until the client closes, as in MediaPipe
+    session.half_close()
+    assert client.ends == [None]
 
 
 def test_the_count_does_not_run_over_the_end_of_time():
@@ -183,6 +185,7 @@ def test_side_packets_are_those_of_the_first_request():
     text = (
         'input_stream: "in" output_stream: "out" input_side_packet: "must" '
         + PASS.split('"out" ', 1)[1]
+        + ' node { calculator: "TakesSide" input_side_packet: "must" }'
     )
     client, _ = opened(text, tensor("in", [1]))
     (end,) = client.ends
@@ -226,12 +229,13 @@ def test_a_cancelled_session_drops_everything_and_tells_nothing():
 
 def test_streams_do_not_share_state():
     servable = serve(
-        'input_stream: "in" output_stream: "out" node { calculator: "StopsAfterTwo" input_stream: "in" output_stream: "out" }'
+        'input_stream: "in" output_stream: "out" node { calculator: "FailsAfterTwo" input_stream: "in" output_stream: "out" }'
     )
     one, two = Client(), Client()
     first = servable.open_stream(request(tensor("in", [0])), one)
     second = servable.open_stream(request(tensor("in", [0])), two)
     first.feed(request(tensor("in", [1])))
-    assert one.ends == [None] and two.ends == []
+    first.feed(request(tensor("in", [2])))
     second.feed(request(tensor("in", [1])))
-    assert two.ends == [None]
+    assert len(one.ends) == 1 and two.ends == []
+    assert [timestamp for timestamp, _ in two.told] == [0, 1]

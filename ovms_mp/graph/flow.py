@@ -1,0 +1,144 @@
+"""Packets and bounds on their way from a producer to its consumers: checked, queued, and
+noted at the nodes that may have become ready (MediaPipe, output_stream_manager.cc,
+input_stream_manager.cc).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ovms_mp.calculator.context import EMPTY
+from ovms_mp.core.timestamp import (
+    DONE,
+    MAX,
+    MIN,
+    POSTSTREAM,
+    Timestamp,
+    is_allowed_in_stream,
+    next_allowed,
+    previous_allowed,
+)
+from ovms_mp.graph.stream import (
+    BoundMismatch,
+    ClosedStream,
+    IllegalTimestamp,
+    NotAlone,
+    TimestampMismatch,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ovms_mp.graph.node import NodeRun
+    from ovms_mp.graph.stream import InputStream, Stream
+    from ovms_mp.graph.throttle import Throttle
+
+Produced: TypeAlias = tuple[int, Timestamp, Any]
+"""What left the graph: (tap, timestamp, payload); with payload EMPTY it says that the
+tap is settled at the timestamp."""
+
+Emission: TypeAlias = tuple[int, Timestamp, Any]
+"""What a call did to its outputs: (slot, timestamp, payload); see Context.emissions."""
+
+
+class Flow:
+    """The moving parts of a run's streams."""
+
+    __slots__ = ("_throttle", "dirty", "produced")
+
+    def __init__(self, throttle: Throttle) -> None:
+        self._throttle = throttle
+        self.dirty: list[NodeRun] = []
+        """Nodes to be examined: something that their policies can see has changed."""
+        self.produced: list[Produced] = []
+
+    def mark(self, node: NodeRun) -> None:
+        """Have the node examined."""
+        if not node.is_dirty:
+            node.is_dirty = True
+            self.dirty.append(node)
+
+    def emit(  # noqa: C901, PLR0912  # every packet passes here: calls would cost most
+        self, streams: Sequence[Stream], emissions: Sequence[Emission]
+    ) -> None:
+        """What a call sent goes to the consumers, in the order of sending."""
+        for slot, timestamp, payload in emissions:
+            stream = streams[slot]
+            if payload is EMPTY:
+                if timestamp < stream.bound:
+                    _check_promise(stream, slot, timestamp, emissions)
+                self.promise(stream, timestamp)
+                continue
+            if stream.bound == DONE:
+                raise ClosedStream(stream.name)
+            if MIN <= timestamp < MAX:
+                bound = timestamp + 1
+            elif is_allowed_in_stream(timestamp):
+                bound = next_allowed(timestamp)
+            else:
+                raise IllegalTimestamp(stream.name, timestamp)
+            stream.bound = bound
+            packet = (timestamp, payload)
+            for queue in stream.consumers:
+                if queue.is_closed:
+                    continue
+                if timestamp < queue.bound or timestamp == POSTSTREAM:
+                    _check_packet(stream, queue, timestamp)
+                queue.bound = bound
+                queue.was_fed = True
+                packets = queue.packets
+                packets.append(packet)
+                size = len(packets)
+                if size == 1 and not queue.node.is_dirty:
+                    queue.node.is_dirty = True
+                    self.dirty.append(queue.node)
+                if size == queue.max_size:
+                    self._throttle.fill(queue)
+            if stream.taps:
+                self._deliver(stream, timestamp, payload, bound)
+
+    def _deliver(
+        self, stream: Stream, timestamp: Timestamp, payload: Any, bound: Timestamp
+    ) -> None:
+        for tap in stream.taps:
+            if timestamp < tap.bound:
+                raise TimestampMismatch(stream.name, tap.bound, timestamp)
+            if timestamp == POSTSTREAM and tap.was_fed:
+                raise NotAlone(stream.name)
+            tap.bound = bound
+            tap.was_fed = True
+            self.produced.append((tap.output, timestamp, payload))
+
+    def promise(self, stream: Stream, bound: Timestamp) -> None:
+        """Nothing before `bound` follows on the stream; a lower bound says nothing."""
+        if bound <= stream.bound:
+            return
+        stream.bound = bound
+        for queue in stream.consumers:
+            if bound > queue.bound:
+                queue.bound = bound
+                # Behind a packet a bound changes nothing that a policy could see.
+                if not queue.packets:
+                    self.mark(queue.node)
+        for tap in stream.taps:
+            if bound > tap.bound:
+                tap.bound = bound
+                if tap.wants_bounds and bound < DONE:
+                    settled = previous_allowed(bound)
+                    self.produced.append((tap.output, settled, EMPTY))
+
+
+def _check_packet(stream: Stream, queue: InputStream, timestamp: Timestamp) -> None:
+    if queue.is_timed:
+        if timestamp < queue.bound:
+            raise TimestampMismatch(stream.name, queue.bound, timestamp)
+        if timestamp == POSTSTREAM and queue.was_fed:
+            raise NotAlone(stream.name)
+
+
+def _check_promise(
+    stream: Stream, slot: int, bound: Timestamp, emissions: Sequence[Emission]
+) -> None:
+    # What the same call has sent on the stream outdoes the promise silently.
+    if not any(each[0] == slot and each[2] is not EMPTY for each in emissions):
+        raise BoundMismatch(stream.name, stream.bound, bound)

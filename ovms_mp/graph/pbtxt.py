@@ -1,0 +1,231 @@
+"""A pbtxt file becomes MediaPipe's CalculatorGraphConfig message and the positions of
+its fields, or an error with file and line; nothing of it is judged here.
+
+Options of a calculator may be a message that only its plug-in knows, from any
+descriptor pool: who reads a graph says which by the calculator's name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from google.protobuf import text_format
+from google.protobuf.message import DecodeError, EncodeError, Message
+from ovms_mp_protos import graph as protos
+
+from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.graph import positions
+from ovms_mp.graph.positions import Comment, Position
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+# A graph is written by people; the largest of MediaPipe's own has 20 KB.
+MAX_FILE_BYTES: Final = 4 << 20
+
+# A token that the parser quotes may be as long as the file.
+MAX_MESSAGE: Final = 300
+
+OptionsOf = Callable[[str], type[Message] | None]
+"""The options message of a calculator by the calculator's name, if it has one."""
+
+
+class GraphConfigError(ServingError):
+    """A graph cannot be served; the text begins with `file:line:`."""
+
+    def __init__(self, status: Status, file: str, line: int, message: str) -> None:
+        super().__init__(status, f"{file}:{line}: {message}")
+        self.file = file
+        self.line = line
+
+
+def invalid(file: str, line: int, message: str) -> GraphConfigError:
+    """The error for a text that is no graph."""
+    return GraphConfigError(
+        Status.MEDIAPIPE_GRAPH_CONFIG_FILE_INVALID, file, line, message
+    )
+
+
+def refused(file: str, line: int, message: str) -> GraphConfigError:
+    """The error for a graph that MediaPipe would not initialize."""
+    return GraphConfigError(
+        Status.MEDIAPIPE_GRAPH_INITIALIZATION_ERROR, file, line, message
+    )
+
+
+class Types:
+    """Message classes by full name: the plug-ins' that a text needs, then ours. Stands
+    in for the descriptor pool of text_format.
+    """
+
+    def __init__(self, classes: Iterable[type[Message]] = ()) -> None:
+        self._classes = {each.DESCRIPTOR.full_name: each for each in classes}
+
+    def FindMessageTypeByName(self, full_name: str) -> Any:  # noqa: N802 - text_format's
+        """Raises KeyError."""
+        return self.message_class(full_name).DESCRIPTOR
+
+    def message_class(self, full_name: str) -> type[Message]:
+        """Raises KeyError."""
+        known = self._classes.get(full_name)
+        return known or protos.message_class(full_name)
+
+    def extensions(self) -> Mapping[str, type[Message]]:
+        """Extensions of CalculatorOptions that only plug-ins know, by full name."""
+        found: dict[str, type[Message]] = {}
+        for each in self._classes.values():
+            of_message: Any = each.DESCRIPTOR
+            every = [
+                *of_message.extensions_by_name.values(),
+                *of_message.file.extensions_by_name.values(),
+            ]
+            for extension in every:
+                extended = extension.containing_type.full_name
+                is_mine = extension.message_type is of_message
+                if is_mine and extended == "mediapipe.CalculatorOptions":
+                    found[extension.full_name] = each
+        for name in list(found):
+            with contextlib.suppress(KeyError):
+                protos.pool.FindExtensionByName(name)
+                del found[name]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class GraphText:
+    """A pbtxt that has been parsed. `file` is its name without directories."""
+
+    file: str
+    message: Any
+    position: Position
+    comments: tuple[Comment, ...]
+    types: Types
+
+
+def contents(path: Path) -> bytes:
+    """The bytes of a pbtxt file. Raises ServingError FILE_INVALID."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        details = f"{path.name}: {os.strerror(error.errno or 0)}"
+        raise ServingError(Status.FILE_INVALID, details) from error
+    if len(data) > MAX_FILE_BYTES:
+        details = f"{path.name} is larger than {MAX_FILE_BYTES} bytes"
+        raise ServingError(Status.FILE_INVALID, details)
+    return data
+
+
+def parse(data: bytes, file: str, options: OptionsOf | None = None) -> GraphText:
+    """Parse a pbtxt. Raises GraphConfigError."""
+    return _Parser(data, file, options).parsed()
+
+
+class _Parser:
+    def __init__(self, data: bytes, file: str, options: OptionsOf | None) -> None:
+        self._file = file
+        try:
+            self._text = data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise invalid(file, line, "not UTF-8 text") from error
+        try:
+            self._position, self._comments = positions.read(self._text)
+        except positions.PbtxtTooDeep as error:
+            raise invalid(file, error.line, str(error)) from error
+        self._types = Types(self._plug_ins(options) if options else ())
+
+    def _plug_ins(self, options: OptionsOf) -> Iterator[type[Message]]:
+        named: set[str] = set()
+        left = [self._position]
+        while left:
+            for field, values in left.pop().fields.items():
+                if field in {"calculator", "packet_generator", "packet_factory"}:
+                    named.update(each.text for each in values if each.text)
+                left.extend(values)
+        for name in sorted(named):
+            if (message := options(name)) is not None:
+                yield message
+
+    def parsed(self) -> GraphText:
+        extensions = self._types.extensions()
+        foreign = list(self._foreign(extensions)) if extensions else []
+        message = self._parse(self._without(at for _, _, at in foreign))
+        for number, name, at in foreign:
+            options = extensions[name]()
+            self._parse(self._text[slice(*at.body)], options, at.line)
+            try:
+                message.node[number].node_options.add().Pack(options)
+            except EncodeError as error:
+                raise invalid(self._file, at.line, str(error)) from error
+        return GraphText(
+            self._file, message, self._position, self._comments, self._types
+        )
+
+    def _foreign(
+        self, extensions: Mapping[str, type[Message]]
+    ) -> Iterator[tuple[int, str, Position]]:
+        """Fields of nodes' `options` that only a plug-in's pool knows: the number of
+        the node, the extension, where it stands.
+        """
+        for number, node in enumerate(self._position.fields.get("node", ())):
+            for options in node.fields.get("options", ()):
+                for field, values in options.fields.items():
+                    name = field.strip("[]")
+                    if field.startswith("[") and name in extensions:
+                        yield from ((number, name, at) for at in values)
+
+    def _without(self, fields: Iterable[Position]) -> str:
+        """The text with blanks for these fields, which leaves every line in place."""
+        pieces: list[str] = []
+        end = 0
+        for at in sorted(fields, key=lambda each: each.start):
+            pieces += [
+                self._text[end : at.start],
+                _blank(self._text[at.start : at.end]),
+            ]
+            end = at.end
+        return "".join([*pieces, self._text[end:]])
+
+    def _parse(self, text: str, message: Any = None, first_line: int = 1) -> Any:
+        message = protos.CalculatorGraphConfig() if message is None else message
+        types: Any = self._types
+        try:
+            text_format.Parse(text, message, descriptor_pool=types)
+        except text_format.ParseError as error:
+            line = error.GetLine()
+            line = None if line is None else line + first_line - 1
+            raise self._parse_error(str(error), line) from error
+        except (EncodeError, DecodeError, ValueError, RecursionError) as error:
+            # A required field that is missing inside an Any; the parser gives no line.
+            raise self._parse_error(str(error), None) from error
+        return message
+
+    def _parse_error(self, message: str, line: int | None) -> GraphConfigError:
+        message = re.sub(r"^\d+:\d+ : ", "", message)
+        message = " ".join(message.split())[:MAX_MESSAGE]
+        if line is None:
+            line = self._line_of_type_in(message)
+        return invalid(self._file, line, message)
+
+    def _line_of_type_in(self, message: str) -> int:
+        """The first `[type]` or `[extension]` that a message without a line names."""
+        for node in self._position.fields.get("node", ()):
+            for options in ("node_options", "options"):
+                for value in node.fields.get(options, ()):
+                    for name, at in value.fields.items():
+                        full_name = name.strip("[]").rpartition("/")[2]
+                        if full_name and full_name in message:
+                            return at[0].line
+        return 1
+
+
+def _blank(text: str) -> str:
+    """As many lines of nothing."""
+    return re.sub(r"[^\n]", " ", text)
