@@ -13,6 +13,7 @@ from ovms_mp.core.timestamp import (
     MAX,
     MIN,
     POSTSTREAM,
+    PRESTREAM,
     Timestamp,
     is_allowed_in_stream,
     next_allowed,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ovms_mp.graph.node import NodeRun
-    from ovms_mp.graph.stream import InputStream, Stream
+    from ovms_mp.graph.stream import InputStream, Stream, Tap
     from ovms_mp.graph.throttle import Throttle
 
 Produced: TypeAlias = tuple[int, Timestamp, Any]
@@ -89,7 +90,7 @@ class Flow:
                 packets = queue.packets
                 packets.append(packet)
                 size = len(packets)
-                if size == 1 and not queue.node.is_dirty:
+                if size <= 1 and not queue.node.is_dirty:  # 0: a policy dropped it
                     queue.node.is_dirty = True
                     self.dirty.append(queue.node)
                 if size == queue.max_size:
@@ -106,8 +107,12 @@ class Flow:
             if timestamp == POSTSTREAM and tap.was_fed:
                 raise NotAlone(stream.name)
             tap.bound = bound
+            tap.settled = timestamp
             tap.was_fed = True
             self.produced.append((tap.output, timestamp, payload))
+            if tap.wants_bounds and timestamp == PRESTREAM:
+                # Such a packet is the only one of its stream: the rest is settled.
+                self._settle(tap, bound)
 
     def promise(self, stream: Stream, bound: Timestamp) -> None:
         """Nothing before `bound` follows on the stream; a lower bound says nothing."""
@@ -124,8 +129,14 @@ class Flow:
             if bound > tap.bound:
                 tap.bound = bound
                 if tap.wants_bounds and bound < DONE:
-                    settled = previous_allowed(bound)
-                    self.produced.append((tap.output, settled, EMPTY))
+                    self._settle(tap, bound)
+
+    def _settle(self, tap: Tap, bound: Timestamp) -> None:
+        # As an observer of MediaPipe's hears it (graph_output_stream.cc).
+        settled = POSTSTREAM if bound == POSTSTREAM else previous_allowed(bound)
+        if settled > tap.settled:
+            tap.settled = settled
+            self.produced.append((tap.output, settled, EMPTY))
 
 
 def _check_packet(stream: Stream, queue: InputStream, timestamp: Timestamp) -> None:
@@ -140,5 +151,13 @@ def _check_promise(
     stream: Stream, slot: int, bound: Timestamp, emissions: Sequence[Emission]
 ) -> None:
     # What the same call has sent on the stream outdoes the promise silently.
-    if not any(each[0] == slot and each[2] is not EMPTY for each in emissions):
-        raise BoundMismatch(stream.name, stream.bound, bound)
+    if any(each[0] == slot and each[2] is not EMPTY for each in emissions):
+        return
+    # Consumers take offence, not the stream (input_stream_manager.cc): without one that
+    # is open the promise says nothing.
+    for queue in stream.consumers:
+        if bound < queue.bound and queue.is_timed and not queue.is_closed:
+            raise BoundMismatch(stream.name, queue.bound, bound)
+    for tap in stream.taps:
+        if bound < tap.bound:
+            raise BoundMismatch(stream.name, tap.bound, bound)

@@ -15,12 +15,20 @@ from typing import TYPE_CHECKING, Final, Protocol
 from google.protobuf import text_format
 from google.protobuf.wrappers_pb2 import StringValue
 
-from ovms_mp.calculator.base import ContractError
+from ovms_mp.calculator.base import Calculator, ContractError
 from ovms_mp.core.errors import Status
 from ovms_mp.graph.config import GraphConfig, NodeConfig, StreamName
+from ovms_mp.graph.pbtxt import OptionsUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+    from collections.abc import (
+        Callable,
+        Container,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from google.protobuf.message import Message
 
@@ -34,7 +42,7 @@ _INVALID: Final = Status.MEDIAPIPE_GRAPH_INITIALIZATION_ERROR
 
 
 class Native(Protocol):
-    """What is known of native calculators; the module `ovms_mp.native.inventory`."""
+    """What native code has to offer; the module `ovms_mp.native.offer`."""
 
     def names(self) -> Container[str]:
         """Calculators and subgraphs that native code has."""
@@ -52,6 +60,12 @@ class Native(Protocol):
         """The options message of a native calculator."""
         ...
 
+    def calculator(self) -> type[Calculator]:
+        """What runs an island. Its options are a google.protobuf.StringValue: the text
+        of a graph with the streams and side packets of the node.
+        """
+        ...
+
 
 def options_of(registry: Registry, native: Native) -> OptionsOf:
     """Options messages by calculator name: the registry's, then the native ones."""
@@ -59,6 +73,8 @@ def options_of(registry: Registry, native: Native) -> OptionsOf:
     def find(name: str) -> type[Message] | None:
         if _is_ours(registry, name):
             return registry.options(name)
+        if name in native.names() and (problem := native.problem()):
+            raise OptionsUnavailable(_unavailable(name, problem))
         return native.options(name)
 
     return find
@@ -67,28 +83,34 @@ def options_of(registry: Registry, native: Native) -> OptionsOf:
 def form_islands(
     config: GraphConfig, registry: Registry, native: Native
 ) -> GraphConfig:
-    """The graph with an island for native nodes; the same if it has none.
+    """The graph with an island for native nodes; the same if it has none. The registry
+    learns the calculator of islands with the first.
 
     Raises GraphConfigError when native nodes cannot run here.
     """
     known = native.names()
+    shared = {
+        number for number, node in enumerate(config.nodes) if node.calculator in known
+    }
     mine = {
         number
-        for number, node in enumerate(config.nodes)
-        if node.calculator in known and not _is_ours(registry, node.calculator)
+        for number in shared
+        if not _is_ours(registry, config.nodes[number].calculator)
     }
     if not mine:
         return config
+    mine |= _between(config.nodes, mine, shared)
     problem = native.problem()
     handlers = native.input_handlers()
     for number in sorted(mine):
         node = config.nodes[number]
         if problem:
-            text = f'"{node.calculator}" is native: {problem}'
-            raise _error(node, node.line, text)
+            raise _error(node, node.line, _unavailable(node.calculator, problem))
         if node.input_policy and node.input_policy not in handlers:
             text = f"input stream handler {node.input_policy} does not exist natively"
             raise _error(node, node.input_policy_line, text)
+    if registry.find(ISLAND) is None:
+        registry.add(ISLAND, native.calculator(), "native code")
     groups = _Groups(config, mine)
     placed: dict[int, NodeConfig] = {}
     for members in groups.islands():
@@ -106,6 +128,10 @@ def _is_ours(registry: Registry, name: str) -> bool:
         return registry.find(name) is not None
     except ContractError:
         return True  # and what is wrong with it is said when the graph is built
+
+
+def _unavailable(calculator: str, problem: str) -> str:
+    return f'"{calculator}" is native: {problem}'
 
 
 def _error(node: NodeConfig, line: int, text: str) -> Exception:
@@ -152,8 +178,34 @@ class _Groups:
             for other in after.get(each, ()):
                 waits[other] -= 1
                 if not waits[other]:
-                    ready.append(other)  # noqa: B909 - the queue of the walk
+                    ready.append(other)
         return len(ready) < len(waits)
+
+
+def _between(
+    nodes: Sequence[NodeConfig], native: set[int], shared: set[int]
+) -> set[int]:
+    """Nodes that both sides have and that stand between native ones: what reaches them
+    may be nothing that could leave native code, such as tensors.
+    """
+    after: dict[int, set[int]] = {}
+    before: dict[int, set[int]] = {}
+    for producer, consumer in _edges(nodes):
+        after.setdefault(producer, set()).add(consumer)
+        before.setdefault(consumer, set()).add(producer)
+    return _reached(native, after, shared) & _reached(native, before, shared)
+
+
+def _reached(
+    start: set[int], neighbours: Mapping[int, set[int]], within: set[int]
+) -> set[int]:
+    found: set[int] = set()
+    left = list(start)
+    while left:
+        new = (neighbours.get(left.pop(), set()) & within) - found
+        found |= new
+        left += new
+    return found
 
 
 def _edges(nodes: Sequence[NodeConfig]) -> Iterator[tuple[int, int]]:
@@ -289,11 +341,7 @@ def _node_text(node: NodeConfig, made: Container[str]) -> Iterator[str]:
         for each in names:
             tag = f"{each.tag}:{each.index}:" if each.tag else ""
             yield f'{field}: "{tag}{each.name}"'
-    by_place = {(each.tag, each.index): each.name for each in node.inputs}
-    for place in sorted(node.back_edges):
-        if by_place[place] in made:
-            tag_index = f"{place[0]}:{place[1]}"
-            yield f'input_stream_info {{ tag_index: "{tag_index}" back_edge: true }}'
+    yield from _back_edge_text(node, made)
     if node.max_in_flight:
         yield f"max_in_flight: {node.max_in_flight}"
     if node.source_layer:
@@ -302,12 +350,24 @@ def _node_text(node: NodeConfig, made: Container[str]) -> Iterator[str]:
         body = _text(message)
         yield f"node_options {{ [type.googleapis.com/{name}] {{ {body} }} }}"
     if node.input_policy:
-        yield f'input_stream_handler {{ input_stream_handler: "{node.input_policy}"'
-        if node.input_policy_options is not None:
-            name = node.input_policy_options.DESCRIPTOR.full_name
-            body = _text(node.input_policy_options)
-            yield f"options {{ [{name}.ext] {{ {body} }} }}"
-        yield "}"
+        yield from _policy_text(node)
+
+
+def _back_edge_text(node: NodeConfig, made: Container[str]) -> Iterator[str]:
+    by_place = {(each.tag, each.index): each.name for each in node.inputs}
+    for place in sorted(node.back_edges):
+        if by_place[place] in made:
+            tag_index = f"{place[0]}:{place[1]}"
+            yield f'input_stream_info {{ tag_index: "{tag_index}" back_edge: true }}'
+
+
+def _policy_text(node: NodeConfig) -> Iterator[str]:
+    yield f'input_stream_handler {{ input_stream_handler: "{node.input_policy}"'
+    if node.input_policy_options is not None:
+        name = node.input_policy_options.DESCRIPTOR.full_name
+        body = _text(node.input_policy_options)
+        yield f"options {{ [{name}.ext] {{ {body} }} }}"
+    yield "}"
 
 
 def _text(message: Message) -> str:

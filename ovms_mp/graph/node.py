@@ -70,6 +70,7 @@ class NodeRun:
         "queued",
         "rank",
         "seconds",
+        "seen",
         "set_side_packets",
         "side_inputs",
         "state",
@@ -95,6 +96,8 @@ class NodeRun:
         self.offset = self.calculator.timestamp_offset
         self.carried: Timestamp = UNSTARTED
         """The bound of the inputs that the outputs know of, by the offset."""
+        self.seen: Timestamp = UNSTARTED
+        """The latest bound of the inputs, of a node with several calls in flight."""
         self.is_serial = definition.max_in_flight == 1
         self.context = Context(self, UNSTARTED, ())
         """Of all calls of a serial node: they follow each other."""

@@ -33,7 +33,13 @@ MAX_FILE_BYTES: Final = 4 << 20
 MAX_MESSAGE: Final = 300
 
 OptionsOf = Callable[[str], type[Message] | None]
-"""The options message of a calculator by the calculator's name, if it has one."""
+"""The options message of a calculator by the calculator's name, if it has one; raises
+OptionsUnavailable when it has one that cannot be had here.
+"""
+
+
+class OptionsUnavailable(Exception):
+    """Why what a calculator needs is not installed; told if its options are read."""
 
 
 class GraphConfigError(ServingError):
@@ -139,19 +145,26 @@ class _Parser:
             self._position, self._comments = positions.read(self._text)
         except positions.PbtxtTooDeep as error:
             raise invalid(file, error.line, str(error)) from error
+        self._unavailable: list[tuple[Position, str]] = []
         self._types = Types(self._plug_ins(options) if options else ())
 
     def _plug_ins(self, options: OptionsOf) -> Iterator[type[Message]]:
-        named: set[str] = set()
+        named: dict[str, list[Position]] = {}
         left = [self._position]
         while left:
-            for field, values in left.pop().fields.items():
+            at = left.pop()
+            for field, values in at.fields.items():
                 if field in {"calculator", "packet_generator", "packet_factory"}:
-                    named.update(each.text for each in values if each.text)
+                    for each in values:
+                        named.setdefault(each.text, []).append(at)
                 left.extend(values)
+        named.pop("", None)
         for name in sorted(named):
-            if (message := options(name)) is not None:
-                yield message
+            try:
+                if (message := options(name)) is not None:
+                    yield message
+            except OptionsUnavailable as error:
+                self._unavailable += [(at, str(error)) for at in named[name]]
 
     def parsed(self) -> GraphText:
         extensions = self._types.extensions()
@@ -212,6 +225,10 @@ class _Parser:
         message = " ".join(message.split())[:MAX_MESSAGE]
         if line is None:
             line = self._line_of_type_in(message)
+        for at, why in self._unavailable:
+            if at.line <= line <= at.line + self._text.count("\n", at.start, at.end):
+                label = at.child("name").text or at.child("calculator").text
+                return refused(self._file, at.line, f'node "{label}": {why}')
         return invalid(self._file, line, message)
 
     def _line_of_type_in(self, message: str) -> int:

@@ -6,13 +6,16 @@ Whatever a calculator does, raise or exit, ends its own run and nothing else.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ovms_mp.calculator.context import EMPTY
-from ovms_mp.core.errors import ServingError, Status, public_text
+from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.packet import Packet
 from ovms_mp.core.timestamp import DONE
+from ovms_mp.graph.failures import STUCK_SOURCES, failed, reason, throttled
+from ovms_mp.graph.listener import status_of
 from ovms_mp.graph.payload import fits, mismatch
 from ovms_mp.graph.scheduler import Scheduler
 from ovms_mp.graph.strand import Strand
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from ovms_mp.calculator.context import Context
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.graph.definition import GraphDefinition
+    from ovms_mp.graph.listener import BoundListener, NodeStatus, RunListener
     from ovms_mp.graph.node import NodeRun
     from ovms_mp.graph.strand import Call, Submit
 
@@ -36,48 +40,6 @@ MAX_QUEUE_GROWTH: Final = 10
 # Calls after which a run lets others have its thread, and hears whether it is wanted
 # still: a source can go on for ever.
 _MAX_CALLS: Final = 1000
-
-
-class RunListener(Protocol):
-    """What a run tells, on its strand; the calls must not block."""
-
-    def packet(self, output: int, packet: Packet) -> None:
-        """A packet on the `output`-th output stream of the graph."""
-        ...
-
-    def settled(self, *, has_room: bool) -> None:
-        """The run has done what it can with what was posted so far; `has_room` says
-        whether its inputs can take more now.
-        """
-        ...
-
-    def finished(self, error: ServingError | None) -> None:
-        """All nodes are closed: because they were done, or for this error. Once, and
-        the last call.
-        """
-        ...
-
-
-class BoundListener(RunListener, Protocol):
-    """A listener that observes streams with their bounds."""
-
-    def bound(self, output: int, timestamp: Timestamp) -> None:
-        """No packet at or before `timestamp` will come on the output any more."""
-        ...
-
-
-class NodeStatus(NamedTuple):
-    """What a node does, for people."""
-
-    name: str
-    state: str
-    invocations: int
-    seconds: float
-    """Spent in process, if the run is measured."""
-    queues: Mapping[str, int]
-    """Packets that wait, by stream."""
-    waits_for: tuple[str, ...]
-    """Streams without a packet, the node being idle while others wait."""
 
 
 class GraphRun:
@@ -169,7 +131,7 @@ class GraphRun:
                     "Packet type mismatch on a calculator receiving from stream "
                     f'"{definition.name}": {mismatch(expected, packet.payload)}'
                 )
-                self.fail(_execution_error("INVALID_ARGUMENT", message))
+                self.fail(failed("INVALID_ARGUMENT", message))
                 return
         try:
             self._scheduler.feed(stream, packet)
@@ -220,13 +182,18 @@ class GraphRun:
         self.post(lambda: self.fail(error))
 
     @property
+    def is_idle(self) -> bool:
+        """True if nothing happens without new input. On the strand only."""
+        return self._strand.is_empty and self._scheduler.is_idle and not self._is_held
+
+    @property
     def side_outputs(self) -> Mapping[str, Any]:
         """Side packets so far, by name; complete after `finished`."""
         return self._scheduler.side_packets
 
     def status(self) -> list[NodeStatus]:
         """What every node does now. From any thread: a view, not a snapshot."""
-        return [_status(node) for node in self._scheduler.nodes]
+        return [status_of(node) for node in self._scheduler.nodes]
 
     def _turn(self, call: Call) -> None:
         if self._is_over:
@@ -244,7 +211,7 @@ class GraphRun:
             if node is None:
                 return
             context = scheduler.opening(node)
-            self._call(node, "Open", node.calculator.open, context)
+            self._call(node, "Open", partial(node.calculator.open, context))
             if context.pending is not None:
                 context.pending.cancel()
                 self._refuse(node, "Open", "may not wait")
@@ -288,7 +255,9 @@ class GraphRun:
             except StreamError as error:
                 self._blame(error)
             except BaseException as error:  # user code may raise SystemExit as well
-                self._failed(node, _method(context), error)
+                self._failed(
+                    node, "Close" if context.timestamp == DONE else "Process", error
+                )
             if node.set_side_packets and self._take_side_packets(node):
                 self._open()
             if scheduler.flow.produced:
@@ -305,13 +274,9 @@ class GraphRun:
             self._deliver()
         if scheduler.throttle.full and not (self._errors or self._is_held):
             self._make_room()
-        if scheduler.is_stuck and not self._errors:
-            message = (
-                "Detected a deadlock: a source waits for one of a lower layer, whose "
-                "side packets will never come"
-            )
-            self.fail(_execution_error("UNKNOWN", message))
-        if self._errors or scheduler.is_over:
+        if not (scheduler.open_inputs or self._errors) and scheduler.is_stuck:
+            self.fail(failed("UNKNOWN", STUCK_SOURCES))
+        if self._errors or (not scheduler.open_inputs and scheduler.is_over):
             self._close_nodes()
             self._finish()
         else:
@@ -339,7 +304,7 @@ class GraphRun:
         context.pending = context.continuation = None
         if pending is None or then is None or self._errors:
             return
-        self._call(_node(context), "Process", lambda _: then(pending.value()), context)
+        self._call(_node(context), "Process", lambda: then(pending.value()))
         if self._errors:
             return
         if context.pending is not None:
@@ -347,31 +312,21 @@ class GraphRun:
         else:
             self._tell(self._scheduler.done, context)
 
-    def _call(
-        self,
-        node: NodeRun,
-        method: str,
-        call: Callable[[Context], object],
-        context: Context,
-    ) -> None:
+    def _call(self, node: NodeRun, method: str, call: Call) -> None:
         try:
-            call(context)
+            call()
         except BaseException as error:  # user code may raise SystemExit as well
             self._failed(node, method, error)
 
     def _failed(self, node: NodeRun, method: str, error: BaseException) -> None:
         if not isinstance(error, ServingError):
-            log.error(
-                "Calculator::%s() for node %s failed",
-                method,
-                _label(node),
-                exc_info=error,
-            )
-        self._refuse(node, method, f"failed: {_reason(error)}")
+            text = 'Calculator::%s() for node "%s" failed'
+            log.error(text, method, node.label, exc_info=error)
+        self._refuse(node, method, f"failed: {reason(error)}")
 
     def _refuse(self, node: NodeRun, method: str, text: str) -> None:
-        message = f"Calculator::{method}() for node {_label(node)} {text}"
-        self.fail(_execution_error("INTERNAL", message))
+        message = f'Calculator::{method}() for node "{node.label}" {text}'
+        self.fail(failed("INTERNAL", message))
 
     def _tell(self, call: Callable[..., object], *arguments: Any) -> None:
         """Tell the scheduler; what was sent may turn out not to fit its stream."""
@@ -381,7 +336,7 @@ class GraphRun:
             self._blame(error)
 
     def _blame(self, error: StreamError) -> None:
-        self.fail(_execution_error("INVALID_ARGUMENT", str(error)))
+        self.fail(failed("INVALID_ARGUMENT", str(error)))
 
     def _deliver(self) -> None:
         for output, timestamp, payload in self._scheduler.take_produced():
@@ -397,21 +352,15 @@ class GraphRun:
         """
         scheduler = self._scheduler
         throttle = scheduler.throttle
-        if not scheduler.is_idle:
+        if not (scheduler.is_idle and scheduler.is_held_back):
             return
         queue = throttle.full[0]
         is_exhausted = self._growth_left <= 0
-        if is_exhausted and scheduler.has_open_inputs and not throttle.holds_inputs:
+        if is_exhausted and scheduler.open_inputs and not throttle.holds_inputs:
             # Sources wait, as they should, for a packet that may come from outside.
             return
         if self._definition.report_deadlock or is_exhausted:
-            message = (
-                "Detected a deadlock due to input throttling for input stream: "
-                f'"{queue.name}" of a node "{queue.node.label}". All calculators are '
-                "idle while packet sources remain active and throttled.  Consider "
-                'adjusting "max_queue_size" or "report_deadlock".'
-            )
-            self.fail(_execution_error("UNAVAILABLE", message))
+            self.fail(failed("UNAVAILABLE", throttled(queue)))
             return
         self._growth_left -= 1
         throttle.grow()
@@ -434,7 +383,7 @@ class GraphRun:
             try:
                 node.calculator.close(context)
             except BaseException:  # the run has ended: nobody else is to know
-                log.exception("Calculator::Close() for node %s failed", _label(node))
+                log.exception('Calculator::Close() for node "%s" failed', node.label)
             self._take_side_packets(node)
 
     def _finish(self) -> None:
@@ -446,42 +395,5 @@ def _node(context: Context) -> NodeRun:
     return cast("NodeRun", context.node)
 
 
-def _method(context: Context) -> str:
-    return "Close" if context.timestamp == DONE else "Process"
-
-
-def _status(node: NodeRun) -> NodeStatus:
-    queues = {queue.name: len(queue.packets) for queue in node.inputs}
-    is_blocked = node.is_idle() and any(queues.values())
-    return NodeStatus(
-        node.definition.info.name,
-        node.state.name,
-        node.invocations,
-        node.seconds,
-        queues,
-        tuple(name for name, size in queues.items() if is_blocked and not size),
-    )
-
-
 def _nothing() -> None:
     """What `release` posts: the turn itself is the point."""
-
-
-def _label(node: NodeRun) -> str:
-    return f'"{node.definition.info.name}"'
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, ServingError):
-        return error.text
-    name = type(error).__name__
-    try:
-        text = public_text(str(error))
-    except BaseException:  # an exception of user code, with a __str__ of its own
-        text = ""
-    return f"{name}: {text}" if text else name
-
-
-def _execution_error(code: str, message: str) -> ServingError:
-    details = f"{code}: CalculatorGraph::Run() failed: {message}"
-    return ServingError(Status.MEDIAPIPE_EXECUTION_ERROR, details)

@@ -46,12 +46,12 @@ class Scheduler:
     __slots__ = (
         "_by_rank",
         "_made",
-        "_open_inputs",
         "_ready",
         "_sources",
         "_unopened",
         "flow",
         "nodes",
+        "open_inputs",
         "running",
         "side_packets",
         "streams",
@@ -66,7 +66,8 @@ class Scheduler:
         self._by_rank = self.nodes[::-1]
         for number, (_, stream) in enumerate(definition.outputs):
             self.streams[stream].taps.append(Tap(number))
-        self._open_inputs = {number for _, number in definition.inputs}
+        self.open_inputs = {number for _, number in definition.inputs}
+        """Graph inputs that are not closed."""
         self._ready: list[int] = []
         self._unopened = list(self.nodes)
         self._made = {name for node in definition.nodes for name in node.side_outputs}
@@ -99,6 +100,13 @@ class Scheduler:
         return not (self._ready or self.running or self._sources.has_next(self))
 
     @property
+    def is_held_back(self) -> bool:
+        """True if full queues matter: a graph input waits for room, or some source that
+        is not closed may.
+        """
+        return self.throttle.holds_inputs or self._sources.are_active()
+
+    @property
     def is_over(self) -> bool:
         """True if nothing can happen any more: the graph's inputs are closed, its
         sources are done, and no call is left to make.
@@ -107,20 +115,15 @@ class Scheduler:
         ready: they are closed without a chance to send (Scheduler::HandleIdle).
         """
         return not (
-            self._open_inputs or self._ready or self.running or self._sources.are_left()
+            self.open_inputs or self._ready or self.running or self._sources.are_left()
         )
-
-    @property
-    def has_open_inputs(self) -> bool:
-        """True if a graph input is not closed."""
-        return bool(self._open_inputs)
 
     @property
     def is_stuck(self) -> bool:
         """True if sources wait for one of a lower layer that nothing can open."""
         return bool(
             self._sources.are_known
-            and not (self._open_inputs or self._ready or self.running)
+            and not (self.open_inputs or self._ready or self.running)
             and self._sources.are_stuck(self)
         )
 
@@ -223,6 +226,8 @@ class Scheduler:
             self.flow.emit(node.outputs, first.emissions)
             self._offset_after(node, first.timestamp)
             self._stop(node, first)
+        if not in_flight and node.seen > node.carried:
+            self._offset(node, node.seen)
         self.flow.mark(node)
 
     def _stop(self, node: NodeRun, context: Context) -> None:
@@ -265,7 +270,7 @@ class Scheduler:
 
     def close_input(self, stream: int) -> None:
         """No more packets on a graph input."""
-        self._open_inputs.discard(stream)
+        self.open_inputs.discard(stream)
         self.flow.promise(self.streams[stream], DONE)
         self._settle()
 
@@ -323,6 +328,8 @@ class Scheduler:
                     self._end(node)
                 return
             else:
+                # Kept for the end of the calls in flight: a close may come between.
+                node.seen = policy.bound
                 if not in_flight:
                     self._offset(node, policy.bound)
                 return
@@ -331,9 +338,10 @@ class Scheduler:
         """Carry the bound of the inputs to the outputs of a node with an offset."""
         if node.offset is not None and is_range_value(bound):
             node.carried = bound
+            moved = min(max(bound + node.offset, MIN), MAX)
             for stream in node.outputs:
                 if stream.bound != DONE:
-                    self.flow.promise(stream, bound + node.offset)
+                    self.flow.promise(stream, moved)
 
     def _offset_after(self, node: NodeRun, timestamp: Timestamp) -> None:
         """The inputs of a node with an offset are processed up to `timestamp`."""
@@ -347,7 +355,7 @@ class Scheduler:
         elif timestamp == MAX:
             bound = POSTSTREAM if offset >= 0 else next_allowed(MAX + offset)
         else:
-            bound = timestamp + 1 + offset
+            bound = min(max(timestamp + 1 + offset, MIN), MAX)
             node.carried = timestamp + 1
         for stream in node.outputs:
             if bound > stream.bound:

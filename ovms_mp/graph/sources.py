@@ -50,6 +50,11 @@ class Sources:
         self._forget_closed()
         return bool(self._active or self._waiting)
 
+    def are_active(self) -> bool:
+        """True if a source whose layer has its turn is not closed."""
+        self._forget_closed()
+        return bool(self._active)
+
     def has_next(self, run: Surroundings) -> bool:
         """True if a source can be run, or closed, while nothing else happens."""
         return self.next(run) is not None

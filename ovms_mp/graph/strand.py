@@ -27,27 +27,31 @@ class Strand:
     many strands share few threads fairly, however much each has to do.
     """
 
-    __slots__ = ("_calls", "_is_running", "_lock", "_run_one", "_submit")
+    __slots__ = ("_busy", "_calls", "_run_one", "_submit")
 
     def __init__(self, submit: Submit, run_one: Callable[[Call], object]) -> None:
         """`run_one` is given each call, to make it and to do what follows."""
         self._submit = submit
         self._run_one = run_one
-        self._lock = threading.Lock()
         self._calls: deque[Call] = deque()
-        self._is_running = False
+        self._busy = threading.Lock()
+        """Held while a thread has been borrowed, or asked for."""
+
+    @property
+    def is_empty(self) -> bool:
+        """True if no call waits for its turn; one may be under way."""
+        return not self._calls
 
     def post(self, call: Call) -> None:
         """Run `call` after all that was posted before. From any thread."""
-        with self._lock:
-            self._calls.append(call)
-            if self._is_running:
-                return
-            self._is_running = True
-        if self._submit is inline:
-            self._run()
-        else:
-            self._borrow()
+        self._calls.append(call)
+        # Who does not get the lock leaves the call to who has it, and who gives it back
+        # looks once more.
+        if self._busy.acquire(blocking=False):
+            if self._submit is inline:
+                self._run()
+            else:
+                self._borrow()
 
     def _borrow(self) -> None:
         try:
@@ -58,17 +62,17 @@ class Strand:
             self._run()
 
     def _run(self) -> None:
+        calls, busy = self._calls, self._busy
         while True:
-            call = self._calls.popleft()
-            try:
-                self._run_one(call)
-            except BaseException:  # a pool's thread outlives what it is given
-                log.exception("a call on a strand failed")
-            del call
-            with self._lock:
-                if not self._calls:
-                    self._is_running = False
+            if calls:
+                try:
+                    self._run_one(calls.popleft())
+                except BaseException:  # a pool's thread outlives what it is given
+                    log.exception("a call on a strand failed")
+                if calls and self._submit is not inline:
+                    self._borrow()
                     return
-            if self._submit is not inline:
-                self._borrow()
-                return
+            else:
+                busy.release()
+                if not calls or not busy.acquire(blocking=False):
+                    return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from ovms_mp.core.timestamp import (
     DONE,
     PRESTREAM,
+    UNSTARTED,
     describe,
     previous_allowed,
 )
@@ -132,12 +133,14 @@ class InputStream:
 class Tap:
     """A graph output, or an observed stream: its packets leave the run."""
 
-    __slots__ = ("bound", "output", "wants_bounds", "was_fed")
+    __slots__ = ("bound", "output", "settled", "wants_bounds", "was_fed")
 
     def __init__(self, output: int, *, wants_bounds: bool = False) -> None:
         self.output = output
         self.wants_bounds = wants_bounds
         self.bound: Timestamp = PRESTREAM
+        self.settled: Timestamp = UNSTARTED
+        """What was told last; never goes back."""
         self.was_fed = False
 
 

@@ -4,7 +4,9 @@ framework/stream_handler/, whose name it bears.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from ovms_mp.calculator.context import EMPTY
 from ovms_mp.core.timestamp import DONE, MAX, UNSET, is_range_value, next_allowed
@@ -18,25 +20,61 @@ from ovms_mp.graph.policy import (
 from ovms_mp.graph.stream import StreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ovms_mp.core.timestamp import Timestamp
-    from ovms_mp.graph.stream import InputStream
+    from ovms_mp.graph.stream import InputStream, QueuedPacket
+
+
+_NONE: Final = -1
+
+
+class _ArrivalQueue(deque[Any]):
+    """A queue that says when a packet comes."""
+
+    def __init__(
+        self, packets: Iterable[QueuedPacket], arrived: Callable[[], object]
+    ) -> None:
+        super().__init__(packets)
+        self._arrived = arrived
+
+    def append(self, x: QueuedPacket, /) -> None:
+        """Add a packet, then tell."""
+        super().append(x)
+        self._arrived()
 
 
 class ImmediatePolicy:
     """Every input is a timeline of its own, and a packet is processed as soon as it
     comes; packets of equal timestamps that wait together are processed together.
 
+    The first packet that comes to an idle node goes alone, even if the same call sends
+    another one to its next input: MediaPipe looks at the node after each of them.
+
     An input that ends while others go on causes one call without packets, at the
     smallest bound: MediaPipe keeps that for old calculators, and so do we.
     """
 
-    __slots__ = ("_ready", "_sets", "bound", "is_over", "timestamp")
+    __slots__ = (
+        "_first",
+        "_is_idle",
+        "_ready",
+        "_sets",
+        "bound",
+        "is_over",
+        "timestamp",
+    )
 
     def __init__(
         self, inputs: Sequence[InputStream], *, processes_bounds: bool = False
     ) -> None:
+        self._is_idle = False
+        """The last `take` was in vain, and no packet has come since."""
+        self._first = _NONE
+        """The input of the packet that came when the node was idle."""
+        for number, queue in enumerate(inputs):
+            arrived = partial(self._arrived, number)
+            queue.packets = _ArrivalQueue(queue.packets, arrived)
         self._sets = [
             SyncSet([queue], processes_bounds=processes_bounds) for queue in inputs
         ]
@@ -45,8 +83,26 @@ class ImmediatePolicy:
         self.bound: Timestamp = UNSET
         self.is_over = False
 
+    def _arrived(self, number: int) -> None:
+        if self._is_idle:
+            self._is_idle = False
+            self._first = number
+
     def take(self) -> list[Any] | None:
         """See InputPolicy."""
+        first, self._first = self._first, _NONE
+        if first != _NONE and self._ready[first] == UNSET:
+            each = self._sets[first]
+            if each.readiness() == READY_FOR_PROCESS:
+                self.timestamp = self._ready[first] = each.timestamp
+                payloads: list[Any] = [EMPTY] * len(self._sets)
+                payloads[first] = self._take(first, self.timestamp)
+                return payloads
+        taken = self._next()
+        self._is_idle = taken is None
+        return taken
+
+    def _next(self) -> list[Any] | None:
         earliest: Timestamp = DONE
         bound: Timestamp = DONE
         has_newly_ended = False

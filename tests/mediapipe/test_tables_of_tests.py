@@ -1,0 +1,76 @@
+"""The pages that say which test checks what name tests that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = ROOT / "docs" / "mediapipe-tests"
+HERE = "tests/mediapipe/"
+ROW = re.compile(r"^\| (.+?) \| (.+) \|$")
+# `file.py`: test_one, test_two; `other.py`: test_three
+NAMED = re.compile(r"`([\w/]+\.py)`: (test_\w+(?:, test_\w+)*)")
+
+
+def rows(page: str) -> list[tuple[str, str, str]]:
+    """The rows of a page's tables: section, first and second cell."""
+    found, section = [], ""
+    for line in (PAGES / page).read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            section = line.removeprefix("## ")
+        elif (row := ROW.match(line)) and not row[1].startswith(("---", "theirs")):
+            found.append((section, row[1], row[2]))
+    return found
+
+
+def functions_of(path: Path) -> set[str]:
+    """The names of the functions in a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return {node.name for node in ast.walk(tree) if isinstance(node, functions)}
+
+
+def named(cell: str) -> list[tuple[Path, str]]:
+    """The tests that a cell names."""
+    return [
+        (ROOT / (file if "/" in file else HERE + file), test)
+        for file, tests in NAMED.findall(cell)
+        for test in tests.split(", ")
+    ]
+
+
+@pytest.mark.parametrize("page", ["README.md", "ovms-boundary.md"])
+def test_every_test_that_a_page_names_exists(page):
+    pairs = [pair for _, _, cell in rows(page) for pair in named(cell)]
+    assert pairs
+    known = {path: functions_of(path) for path, _ in pairs}
+    assert [test for path, test in pairs if test not in known[path]] == []
+
+
+def test_every_test_of_theirs_is_listed_once_and_is_mapped_or_has_a_reason():
+    reasons = re.findall(
+        r"^- \*(.+?)\*:",
+        (PAGES / "README.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    assert reasons
+    theirs = [(section, name) for section, name, _ in rows("README.md")]
+    assert len(theirs) == len(set(theirs)) > 250
+    for _, name, cell in rows("README.md"):
+        assert named(cell) or cell.split(":")[0] in reasons, name
+
+
+def test_every_test_of_ours_against_theirs_is_on_the_page():
+    mapped = {test for _, _, cell in rows("README.md") for _, test in named(cell)}
+    mine = {
+        name
+        for path in Path(__file__).parent.glob("test_*.py")
+        if path != Path(__file__)
+        for name in functions_of(path)
+        if name.startswith("test_")
+    }
+    assert mine - mapped == set()
