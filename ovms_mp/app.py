@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Final
 
 from ovms_mp import __version__
+from ovms_mp.calculator.base import ContractError
 from ovms_mp.core.errors import ServingError
 from ovms_mp.frontend.grpc.routes import health_of, routes
 from ovms_mp.frontend.http.app import build_app
@@ -29,7 +30,7 @@ from ovms_mp.repository import config as repository
 from ovms_mp.repository.config import ModelSpec, RepositoryConfig
 from ovms_mp.servable.catalog import Catalog
 from ovms_mp.servable.loading import Loader
-from ovms_mp.settings import Settings
+from ovms_mp.settings import Settings, UsageError
 from ovms_mp.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class App:
         self._loader = Loader(
             self.catalog,
             engine=self._engine,
-            registry=Registry.installed(),
+            registry=_calculators(settings),
             submit=self._pool.submit,
             metrics=self.metrics,
         )
@@ -168,6 +169,19 @@ class App:
         self.catalog.close()
         self._engine.close()
         return True
+
+
+def _calculators(settings: Settings) -> Registry:
+    """Those that are installed, and those of a folder. Raises UsageError when a name is
+    there twice.
+    """
+    try:
+        registry = Registry.installed()
+        if settings.calculators_path is not None:
+            registry.add_folder(settings.calculators_path)
+    except ContractError as error:
+        raise UsageError(str(error)) from error
+    return registry
 
 
 def run(settings: Settings) -> int:

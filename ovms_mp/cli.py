@@ -38,6 +38,7 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
         Flag("config_path", "FILE", "config.json naming models and graphs"),
         Flag("model_name", "NAME", "name of a single model or graph"),
         Flag("model_path", "PATH", "its directory, or a model file"),
+        Flag("calculators_path", "DIR", "Python modules with calculators for graphs"),
         Flag(
             "probe_models", "true|false", "read models in a child first, default true"
         ),
@@ -105,7 +106,6 @@ _UNSUPPORTED: Final[Mapping[Flag, tuple[str, ...]]] = {
     Flag("low_latency_transformation", ""): ("", "false"),
     Flag("max_sequence_number", "N"): ("", "500"),
     Flag("cpu_extension", "FILE"): ("",),
-    Flag("calculators_path", "PATH"): ("",),
 }
 # Flags that ask for something else than a server.
 _OTHER_MODES: Final = (

@@ -89,6 +89,7 @@ class Settings:
     log_path: Path | None = None
     file_system_poll_wait_seconds: int = 1
     probe_models: bool = True
+    calculators_path: Path | None = None
 
     def monitoring(self, config: MonitoringSpec | None) -> MonitoringSpec:
         """What flags and the config file together say of metrics.
@@ -142,6 +143,7 @@ def settings_from(given: Mapping[str, str]) -> Settings:
         log_path=flags.path("log_path"),
         file_system_poll_wait_seconds=flags.number("file_system_poll_wait_seconds", 1),
         probe_models=flags.switch("probe_models", default="true"),
+        calculators_path=_calculators_path(flags),
     )
 
 
@@ -263,6 +265,13 @@ def _check_cpu_extension(flags: _Flags) -> None:
             "File path provided as an --cpu_extension parameter does not exist in the "
             f"filesystem: {extension}"
         )
+
+
+def _calculators_path(flags: _Flags) -> Path | None:
+    path = flags.path("calculators_path")
+    if path is not None and not path.is_dir():
+        raise UsageError(f"calculators_path should be a directory, not {str(path)!r}")
+    return path
 
 
 def _message_size(flags: _Flags) -> int:

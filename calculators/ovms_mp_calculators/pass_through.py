@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from ovms_mp.calculator import (
     ANY_TAG,
+    EMPTY,
     Calculator,
     ContractError,
     Inputs,
@@ -61,16 +62,19 @@ class PassThroughCalculator(Calculator):
     def open(self, ctx: Context) -> None:
         """Pair the ports; side packets pass here."""
         outputs = {(port.tag, port.index): port for port in self.outputs}
-        self._pairs = [(port, outputs[port.tag, port.index]) for port in self.inputs]
+        self._pairs = [
+            (port.slot, outputs[port.tag, port.index]) for port in self.inputs
+        ]
         sources = {(port.tag, port.index): port for port in self.node.side_inputs}
         for port in self.node.side_outputs:
             ctx.set_side(port, ctx.side(sources[port.tag, port.index]))
 
     def process(self, ctx: Context) -> None:
         """Pass what there is."""
-        for source, target in self._pairs:
-            if ctx.has(source):
-                ctx.send(target, ctx[source])
+        inputs = ctx.inputs
+        for slot, target in self._pairs:
+            if inputs[slot] is not EMPTY:
+                ctx.send(target, inputs[slot])
 
 
 def _check_pairs(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.pending import Pending
-from ovms_mp.graph.run import GraphRun
 from ovms_mp.servable.interface import GraphInterface
 from ovms_mp.servable.parameters import side_packets_of, timestamp_of
 from ovms_mp.servable.session import GraphSession
@@ -19,8 +18,9 @@ if TYPE_CHECKING:
 
     from ovms_mp.core.messages import InferRequest, InferResponse, ServableMetadata
     from ovms_mp.core.packet import Packet
-    from ovms_mp.graph.definition import GraphDefinition
+    from ovms_mp.graph.run import GraphRun
     from ovms_mp.graph.strand import Submit
+    from ovms_mp.library.graph import Graph
     from ovms_mp.servable.base import StreamSession, StreamSink
     from ovms_mp.telemetry.metrics import Metrics
 
@@ -28,14 +28,14 @@ _METHOD: Final = "ModelInfer"
 
 
 class GraphServable:
-    """One graph definition, open to any number of runs. Thread-safe."""
+    """One graph, open to any number of runs. Thread-safe."""
 
     def __init__(
-        self, name: str, definition: GraphDefinition, submit: Submit, metrics: Metrics
+        self, name: str, graph: Graph, submit: Submit, metrics: Metrics
     ) -> None:
         self._name = name
-        self._definition = definition
-        self._interface = GraphInterface(name, definition)
+        self._graph = graph
+        self._interface = GraphInterface(name, graph.definition)
         self._submit = submit
         self._metrics = metrics
         metrics.graph_loaded(name)
@@ -56,20 +56,20 @@ class GraphServable:
         """
         side_packets = side_packets_of(request)
         unary = _UnaryRun(self._name, self._interface, request, self._metrics)
-        run = GraphRun(self._definition, unary, self._submit)
+        run = self._graph.open(unary, self._submit)
         return unary.start(run, side_packets)
 
     def open_stream(self, request: InferRequest, sink: StreamSink) -> StreamSession:
         """See Servable. The side packets are those of the first request."""
         side_packets = side_packets_of(request)
         session = GraphSession(self._name, self._interface, sink, self._metrics)
-        run = GraphRun(self._definition, session, self._submit)
+        run = self._graph.open(session, self._submit)
         session.open(run, side_packets, request)
         return session
 
     def close(self) -> None:
         """Release what the graph's nodes share; after the last run."""
-        self._definition.unload()
+        self._graph.close()
 
 
 class _UnaryRun:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from ovms_mp.calculator.services import InferenceSession, Models, Services
 from ovms_mp.core.errors import ServingError, Status
-from ovms_mp.graph import builder
-from ovms_mp.graph import config as graph_config
 from ovms_mp.inference.engine import ModelConfig
+from ovms_mp.library import loading
+from ovms_mp.library.graph import Graph
 from ovms_mp.repository import models
 from ovms_mp.repository.versions import select
 from ovms_mp.servable.graph import GraphServable
@@ -112,16 +112,19 @@ class Loader:
 
     def _load_graph(self, spec: GraphSpec) -> None:
         try:
-            parsed = graph_config.read(spec.graph_path)
-            check_boundary(parsed)
-            definition = builder.load(
-                parsed, self._registry, spec.base_path, self._services
+            definition = loading.load(
+                spec.graph_path,
+                self._registry,
+                self._services,
+                base_path=spec.base_path,
+                check=check_boundary,
             )
         except ServingError as error:
             log.error("graph %s: %s", spec.name, error.text)
             self._catalog.graph_failed(spec.name)
             return
-        servable = GraphServable(spec.name, definition, self._submit, self._metrics)
+        graph = Graph(definition)
+        servable = GraphServable(spec.name, graph, self._submit, self._metrics)
         self._catalog.graph_loaded(spec.name, servable)
         log.info("graph %s is available", spec.name)
 

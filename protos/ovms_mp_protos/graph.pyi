@@ -113,6 +113,505 @@ class TrackOverlayCalculatorOptions(Message):
     def HasField(self, field_name: Literal["line_thickness", "label"]) -> bool: ...
     def ClearField(self, field_name: Literal["line_thickness", "label"]) -> None: ...
 
+class ClipVectorSizeCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, ClipVectorSizeCalculatorOptions]
+    ]
+    MAX_VEC_SIZE_FIELD_NUMBER: Final = 1
+    max_vec_size: int
+    def __init__(
+        self,
+        *,
+        max_vec_size: int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["max_vec_size"]) -> bool: ...
+    def ClearField(self, field_name: Literal["max_vec_size"]) -> None: ...
+
+class ConcatenateVectorCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, ConcatenateVectorCalculatorOptions]
+    ]
+    ONLY_EMIT_IF_ALL_PRESENT_FIELD_NUMBER: Final = 1
+    only_emit_if_all_present: bool
+    def __init__(
+        self,
+        *,
+        only_emit_if_all_present: bool | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["only_emit_if_all_present"]) -> bool: ...
+    def ClearField(self, field_name: Literal["only_emit_if_all_present"]) -> None: ...
+
+class Classification(Message):
+    INDEX_FIELD_NUMBER: Final = 1
+    SCORE_FIELD_NUMBER: Final = 2
+    LABEL_FIELD_NUMBER: Final = 3
+    DISPLAY_NAME_FIELD_NUMBER: Final = 4
+    index: int
+    score: float
+    label: str
+    display_name: str
+    def __init__(
+        self,
+        *,
+        index: int | None = ...,
+        score: float | None = ...,
+        label: str | None = ...,
+        display_name: str | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["index", "score", "label", "display_name"]
+    ) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["index", "score", "label", "display_name"]
+    ) -> None: ...
+
+class ClassificationList(Message):
+    CLASSIFICATION_FIELD_NUMBER: Final = 1
+    @property
+    def classification(self) -> RepeatedCompositeFieldContainer[Classification]: ...
+    def __init__(
+        self,
+        *,
+        classification: Iterable[Classification] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["classification"]) -> None: ...
+
+class ClassificationListCollection(Message):
+    CLASSIFICATION_LIST_FIELD_NUMBER: Final = 1
+    @property
+    def classification_list(
+        self,
+    ) -> RepeatedCompositeFieldContainer[ClassificationList]: ...
+    def __init__(
+        self,
+        *,
+        classification_list: Iterable[ClassificationList] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["classification_list"]) -> None: ...
+
+class Landmark(Message):
+    X_FIELD_NUMBER: Final = 1
+    Y_FIELD_NUMBER: Final = 2
+    Z_FIELD_NUMBER: Final = 3
+    VISIBILITY_FIELD_NUMBER: Final = 4
+    PRESENCE_FIELD_NUMBER: Final = 5
+    x: float
+    y: float
+    z: float
+    visibility: float
+    presence: float
+    def __init__(
+        self,
+        *,
+        x: float | None = ...,
+        y: float | None = ...,
+        z: float | None = ...,
+        visibility: float | None = ...,
+        presence: float | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["x", "y", "z", "visibility", "presence"]
+    ) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["x", "y", "z", "visibility", "presence"]
+    ) -> None: ...
+
+class LandmarkList(Message):
+    LANDMARK_FIELD_NUMBER: Final = 1
+    @property
+    def landmark(self) -> RepeatedCompositeFieldContainer[Landmark]: ...
+    def __init__(
+        self,
+        *,
+        landmark: Iterable[Landmark] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["landmark"]) -> None: ...
+
+class LandmarkListCollection(Message):
+    LANDMARK_LIST_FIELD_NUMBER: Final = 1
+    @property
+    def landmark_list(self) -> RepeatedCompositeFieldContainer[LandmarkList]: ...
+    def __init__(
+        self,
+        *,
+        landmark_list: Iterable[LandmarkList] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["landmark_list"]) -> None: ...
+
+class NormalizedLandmark(Message):
+    X_FIELD_NUMBER: Final = 1
+    Y_FIELD_NUMBER: Final = 2
+    Z_FIELD_NUMBER: Final = 3
+    VISIBILITY_FIELD_NUMBER: Final = 4
+    PRESENCE_FIELD_NUMBER: Final = 5
+    x: float
+    y: float
+    z: float
+    visibility: float
+    presence: float
+    def __init__(
+        self,
+        *,
+        x: float | None = ...,
+        y: float | None = ...,
+        z: float | None = ...,
+        visibility: float | None = ...,
+        presence: float | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["x", "y", "z", "visibility", "presence"]
+    ) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["x", "y", "z", "visibility", "presence"]
+    ) -> None: ...
+
+class NormalizedLandmarkList(Message):
+    LANDMARK_FIELD_NUMBER: Final = 1
+    @property
+    def landmark(self) -> RepeatedCompositeFieldContainer[NormalizedLandmark]: ...
+    def __init__(
+        self,
+        *,
+        landmark: Iterable[NormalizedLandmark] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["landmark"]) -> None: ...
+
+class NormalizedLandmarkListCollection(Message):
+    LANDMARK_LIST_FIELD_NUMBER: Final = 1
+    @property
+    def landmark_list(
+        self,
+    ) -> RepeatedCompositeFieldContainer[NormalizedLandmarkList]: ...
+    def __init__(
+        self,
+        *,
+        landmark_list: Iterable[NormalizedLandmarkList] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["landmark_list"]) -> None: ...
+
+class MatrixData(Message):
+    Layout: ClassVar[EnumTypeWrapper]
+    COLUMN_MAJOR: Final = 0
+    ROW_MAJOR: Final = 1
+    ROWS_FIELD_NUMBER: Final = 1
+    COLS_FIELD_NUMBER: Final = 2
+    PACKED_DATA_FIELD_NUMBER: Final = 3
+    LAYOUT_FIELD_NUMBER: Final = 4
+    rows: int
+    cols: int
+    @property
+    def packed_data(self) -> RepeatedScalarFieldContainer[float]: ...
+    layout: int
+    def __init__(
+        self,
+        *,
+        rows: int | None = ...,
+        cols: int | None = ...,
+        packed_data: Iterable[float] | None = ...,
+        layout: int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["rows", "cols", "layout"]) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["rows", "cols", "packed_data", "layout"]
+    ) -> None: ...
+
+class TimeSeriesHeader(Message):
+    SAMPLE_RATE_FIELD_NUMBER: Final = 1
+    NUM_CHANNELS_FIELD_NUMBER: Final = 2
+    NUM_SAMPLES_FIELD_NUMBER: Final = 3
+    PACKET_RATE_FIELD_NUMBER: Final = 4
+    AUDIO_SAMPLE_RATE_FIELD_NUMBER: Final = 5
+    sample_rate: float
+    num_channels: int
+    num_samples: int
+    packet_rate: float
+    audio_sample_rate: float
+    def __init__(
+        self,
+        *,
+        sample_rate: float | None = ...,
+        num_channels: int | None = ...,
+        num_samples: int | None = ...,
+        packet_rate: float | None = ...,
+        audio_sample_rate: float | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "sample_rate",
+            "num_channels",
+            "num_samples",
+            "packet_rate",
+            "audio_sample_rate",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "sample_rate",
+            "num_channels",
+            "num_samples",
+            "packet_rate",
+            "audio_sample_rate",
+        ],
+    ) -> None: ...
+
+class MultiStreamTimeSeriesHeader(Message):
+    TIME_SERIES_HEADER_FIELD_NUMBER: Final = 1
+    NUM_STREAMS_FIELD_NUMBER: Final = 2
+    @property
+    def time_series_header(self) -> TimeSeriesHeader: ...
+    num_streams: int
+    def __init__(
+        self,
+        *,
+        time_series_header: TimeSeriesHeader | None = ...,
+        num_streams: int | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["time_series_header", "num_streams"]
+    ) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["time_series_header", "num_streams"]
+    ) -> None: ...
+
+class ConstantSidePacketCalculatorOptions(Message):
+    class StringVector(Message):
+        STRING_VALUE_FIELD_NUMBER: Final = 1
+        @property
+        def string_value(self) -> RepeatedScalarFieldContainer[str]: ...
+        def __init__(
+            self,
+            *,
+            string_value: Iterable[str] | None = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: Literal["string_value"]) -> None: ...
+
+    class FloatVector(Message):
+        FLOAT_VALUE_FIELD_NUMBER: Final = 1
+        @property
+        def float_value(self) -> RepeatedScalarFieldContainer[float]: ...
+        def __init__(
+            self,
+            *,
+            float_value: Iterable[float] | None = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: Literal["float_value"]) -> None: ...
+
+    class IntVector(Message):
+        INT_VALUE_FIELD_NUMBER: Final = 1
+        @property
+        def int_value(self) -> RepeatedScalarFieldContainer[int]: ...
+        def __init__(
+            self,
+            *,
+            int_value: Iterable[int] | None = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: Literal["int_value"]) -> None: ...
+
+    class ConstantSidePacket(Message):
+        INT_VALUE_FIELD_NUMBER: Final = 1
+        UINT64_VALUE_FIELD_NUMBER: Final = 5
+        INT64_VALUE_FIELD_NUMBER: Final = 11
+        FLOAT_VALUE_FIELD_NUMBER: Final = 2
+        DOUBLE_VALUE_FIELD_NUMBER: Final = 9
+        BOOL_VALUE_FIELD_NUMBER: Final = 3
+        STRING_VALUE_FIELD_NUMBER: Final = 4
+        CLASSIFICATION_LIST_VALUE_FIELD_NUMBER: Final = 6
+        LANDMARK_LIST_VALUE_FIELD_NUMBER: Final = 7
+        TIME_SERIES_HEADER_VALUE_FIELD_NUMBER: Final = 10
+        MATRIX_DATA_VALUE_FIELD_NUMBER: Final = 12
+        STRING_VECTOR_VALUE_FIELD_NUMBER: Final = 13
+        FLOAT_VECTOR_VALUE_FIELD_NUMBER: Final = 14
+        INT_VECTOR_VALUE_FIELD_NUMBER: Final = 15
+        int_value: int
+        uint64_value: int
+        int64_value: int
+        float_value: float
+        double_value: float
+        bool_value: bool
+        string_value: str
+        @property
+        def classification_list_value(self) -> ClassificationList: ...
+        @property
+        def landmark_list_value(self) -> LandmarkList: ...
+        @property
+        def time_series_header_value(self) -> TimeSeriesHeader: ...
+        @property
+        def matrix_data_value(self) -> MatrixData: ...
+        @property
+        def string_vector_value(
+            self,
+        ) -> ConstantSidePacketCalculatorOptions.StringVector: ...
+        @property
+        def float_vector_value(
+            self,
+        ) -> ConstantSidePacketCalculatorOptions.FloatVector: ...
+        @property
+        def int_vector_value(self) -> ConstantSidePacketCalculatorOptions.IntVector: ...
+        def __init__(
+            self,
+            *,
+            int_value: int | None = ...,
+            uint64_value: int | None = ...,
+            int64_value: int | None = ...,
+            float_value: float | None = ...,
+            double_value: float | None = ...,
+            bool_value: bool | None = ...,
+            string_value: str | None = ...,
+            classification_list_value: ClassificationList | None = ...,
+            landmark_list_value: LandmarkList | None = ...,
+            time_series_header_value: TimeSeriesHeader | None = ...,
+            matrix_data_value: MatrixData | None = ...,
+            string_vector_value: ConstantSidePacketCalculatorOptions.StringVector
+            | None = ...,
+            float_vector_value: ConstantSidePacketCalculatorOptions.FloatVector
+            | None = ...,
+            int_vector_value: ConstantSidePacketCalculatorOptions.IntVector
+            | None = ...,
+        ) -> None: ...
+        def HasField(
+            self,
+            field_name: Literal[
+                "int_value",
+                "uint64_value",
+                "int64_value",
+                "float_value",
+                "double_value",
+                "bool_value",
+                "string_value",
+                "classification_list_value",
+                "landmark_list_value",
+                "time_series_header_value",
+                "matrix_data_value",
+                "string_vector_value",
+                "float_vector_value",
+                "int_vector_value",
+                "value",
+            ],
+        ) -> bool: ...
+        def ClearField(
+            self,
+            field_name: Literal[
+                "int_value",
+                "uint64_value",
+                "int64_value",
+                "float_value",
+                "double_value",
+                "bool_value",
+                "string_value",
+                "classification_list_value",
+                "landmark_list_value",
+                "time_series_header_value",
+                "matrix_data_value",
+                "string_vector_value",
+                "float_vector_value",
+                "int_vector_value",
+                "value",
+            ],
+        ) -> None: ...
+        def WhichOneof(
+            self, oneof_group: Literal["value"]
+        ) -> (
+            Literal[
+                "int_value",
+                "uint64_value",
+                "int64_value",
+                "float_value",
+                "double_value",
+                "bool_value",
+                "string_value",
+                "classification_list_value",
+                "landmark_list_value",
+                "time_series_header_value",
+                "matrix_data_value",
+                "string_vector_value",
+                "float_vector_value",
+                "int_vector_value",
+            ]
+            | None
+        ): ...
+
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, ConstantSidePacketCalculatorOptions
+        ]
+    ]
+    PACKET_FIELD_NUMBER: Final = 1
+    @property
+    def packet(
+        self,
+    ) -> RepeatedCompositeFieldContainer[
+        ConstantSidePacketCalculatorOptions.ConstantSidePacket
+    ]: ...
+    def __init__(
+        self,
+        *,
+        packet: Iterable[ConstantSidePacketCalculatorOptions.ConstantSidePacket]
+        | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["packet"]) -> None: ...
+
+class GetVectorItemCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, GetVectorItemCalculatorOptions]
+    ]
+    ITEM_INDEX_FIELD_NUMBER: Final = 1
+    OUTPUT_EMPTY_ON_OOB_FIELD_NUMBER: Final = 2
+    item_index: int
+    output_empty_on_oob: bool
+    def __init__(
+        self,
+        *,
+        item_index: int | None = ...,
+        output_empty_on_oob: bool | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["item_index", "output_empty_on_oob"]
+    ) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["item_index", "output_empty_on_oob"]
+    ) -> None: ...
+
+class Range(Message):
+    BEGIN_FIELD_NUMBER: Final = 1
+    END_FIELD_NUMBER: Final = 2
+    begin: int
+    end: int
+    def __init__(
+        self,
+        *,
+        begin: int | None = ...,
+        end: int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["begin", "end"]) -> bool: ...
+    def ClearField(self, field_name: Literal["begin", "end"]) -> None: ...
+
+class SplitVectorCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, SplitVectorCalculatorOptions]
+    ]
+    RANGES_FIELD_NUMBER: Final = 1
+    ELEMENT_ONLY_FIELD_NUMBER: Final = 2
+    COMBINE_OUTPUTS_FIELD_NUMBER: Final = 3
+    @property
+    def ranges(self) -> RepeatedCompositeFieldContainer[Range]: ...
+    element_only: bool
+    combine_outputs: bool
+    def __init__(
+        self,
+        *,
+        ranges: Iterable[Range] | None = ...,
+        element_only: bool | None = ...,
+        combine_outputs: bool | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["element_only", "combine_outputs"]
+    ) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["ranges", "element_only", "combine_outputs"]
+    ) -> None: ...
+
 class OpenVINOInferenceCalculatorOptions(Message):
     ext: ClassVar[
         _ExtensionFieldDescriptor[CalculatorOptions, OpenVINOInferenceCalculatorOptions]
@@ -787,6 +1286,362 @@ class CalculatorGraphConfig(Message):
         ],
     ) -> None: ...
 
+class Rasterization(Message):
+    class Interval(Message):
+        Y_FIELD_NUMBER: Final = 1
+        LEFT_X_FIELD_NUMBER: Final = 2
+        RIGHT_X_FIELD_NUMBER: Final = 3
+        y: int
+        left_x: int
+        right_x: int
+        def __init__(
+            self,
+            *,
+            y: int | None = ...,
+            left_x: int | None = ...,
+            right_x: int | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: Literal["y", "left_x", "right_x"]) -> bool: ...
+        def ClearField(self, field_name: Literal["y", "left_x", "right_x"]) -> None: ...
+
+    INTERVAL_FIELD_NUMBER: Final = 1
+    @property
+    def interval(self) -> RepeatedCompositeFieldContainer[Rasterization.Interval]: ...
+    def __init__(
+        self,
+        *,
+        interval: Iterable[Rasterization.Interval] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["interval"]) -> None: ...
+
+class Joint(Message):
+    ROTATION_6D_FIELD_NUMBER: Final = 1
+    VISIBILITY_FIELD_NUMBER: Final = 2
+    @property
+    def rotation_6d(self) -> RepeatedScalarFieldContainer[float]: ...
+    visibility: float
+    def __init__(
+        self,
+        *,
+        rotation_6d: Iterable[float] | None = ...,
+        visibility: float | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["visibility"]) -> bool: ...
+    def ClearField(self, field_name: Literal["rotation_6d", "visibility"]) -> None: ...
+
+class JointList(Message):
+    JOINT_FIELD_NUMBER: Final = 1
+    @property
+    def joint(self) -> RepeatedCompositeFieldContainer[Joint]: ...
+    def __init__(
+        self,
+        *,
+        joint: Iterable[Joint] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["joint"]) -> None: ...
+
+class LocationData(Message):
+    class BoundingBox(Message):
+        XMIN_FIELD_NUMBER: Final = 1
+        YMIN_FIELD_NUMBER: Final = 2
+        WIDTH_FIELD_NUMBER: Final = 3
+        HEIGHT_FIELD_NUMBER: Final = 4
+        xmin: int
+        ymin: int
+        width: int
+        height: int
+        def __init__(
+            self,
+            *,
+            xmin: int | None = ...,
+            ymin: int | None = ...,
+            width: int | None = ...,
+            height: int | None = ...,
+        ) -> None: ...
+        def HasField(
+            self, field_name: Literal["xmin", "ymin", "width", "height"]
+        ) -> bool: ...
+        def ClearField(
+            self, field_name: Literal["xmin", "ymin", "width", "height"]
+        ) -> None: ...
+
+    class RelativeBoundingBox(Message):
+        XMIN_FIELD_NUMBER: Final = 1
+        YMIN_FIELD_NUMBER: Final = 2
+        WIDTH_FIELD_NUMBER: Final = 3
+        HEIGHT_FIELD_NUMBER: Final = 4
+        xmin: float
+        ymin: float
+        width: float
+        height: float
+        def __init__(
+            self,
+            *,
+            xmin: float | None = ...,
+            ymin: float | None = ...,
+            width: float | None = ...,
+            height: float | None = ...,
+        ) -> None: ...
+        def HasField(
+            self, field_name: Literal["xmin", "ymin", "width", "height"]
+        ) -> bool: ...
+        def ClearField(
+            self, field_name: Literal["xmin", "ymin", "width", "height"]
+        ) -> None: ...
+
+    class BinaryMask(Message):
+        WIDTH_FIELD_NUMBER: Final = 1
+        HEIGHT_FIELD_NUMBER: Final = 2
+        RASTERIZATION_FIELD_NUMBER: Final = 3
+        width: int
+        height: int
+        @property
+        def rasterization(self) -> Rasterization: ...
+        def __init__(
+            self,
+            *,
+            width: int | None = ...,
+            height: int | None = ...,
+            rasterization: Rasterization | None = ...,
+        ) -> None: ...
+        def HasField(
+            self, field_name: Literal["width", "height", "rasterization"]
+        ) -> bool: ...
+        def ClearField(
+            self, field_name: Literal["width", "height", "rasterization"]
+        ) -> None: ...
+
+    class RelativeKeypoint(Message):
+        X_FIELD_NUMBER: Final = 1
+        Y_FIELD_NUMBER: Final = 2
+        KEYPOINT_LABEL_FIELD_NUMBER: Final = 3
+        SCORE_FIELD_NUMBER: Final = 4
+        x: float
+        y: float
+        keypoint_label: str
+        score: float
+        def __init__(
+            self,
+            *,
+            x: float | None = ...,
+            y: float | None = ...,
+            keypoint_label: str | None = ...,
+            score: float | None = ...,
+        ) -> None: ...
+        def HasField(
+            self, field_name: Literal["x", "y", "keypoint_label", "score"]
+        ) -> bool: ...
+        def ClearField(
+            self, field_name: Literal["x", "y", "keypoint_label", "score"]
+        ) -> None: ...
+
+    Format: ClassVar[EnumTypeWrapper]
+    GLOBAL: Final = 0
+    BOUNDING_BOX: Final = 1
+    RELATIVE_BOUNDING_BOX: Final = 2
+    MASK: Final = 3
+    FORMAT_FIELD_NUMBER: Final = 1
+    BOUNDING_BOX_FIELD_NUMBER: Final = 2
+    RELATIVE_BOUNDING_BOX_FIELD_NUMBER: Final = 3
+    MASK_FIELD_NUMBER: Final = 4
+    RELATIVE_KEYPOINTS_FIELD_NUMBER: Final = 5
+    format: int
+    @property
+    def bounding_box(self) -> LocationData.BoundingBox: ...
+    @property
+    def relative_bounding_box(self) -> LocationData.RelativeBoundingBox: ...
+    @property
+    def mask(self) -> LocationData.BinaryMask: ...
+    @property
+    def relative_keypoints(
+        self,
+    ) -> RepeatedCompositeFieldContainer[LocationData.RelativeKeypoint]: ...
+    def __init__(
+        self,
+        *,
+        format: int | None = ...,
+        bounding_box: LocationData.BoundingBox | None = ...,
+        relative_bounding_box: LocationData.RelativeBoundingBox | None = ...,
+        mask: LocationData.BinaryMask | None = ...,
+        relative_keypoints: Iterable[LocationData.RelativeKeypoint] | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal["format", "bounding_box", "relative_bounding_box", "mask"],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "format",
+            "bounding_box",
+            "relative_bounding_box",
+            "mask",
+            "relative_keypoints",
+        ],
+    ) -> None: ...
+
+class Detection(Message):
+    class AssociatedDetection(Message):
+        ID_FIELD_NUMBER: Final = 1
+        CONFIDENCE_FIELD_NUMBER: Final = 2
+        id: int
+        confidence: float
+        def __init__(
+            self,
+            *,
+            id: int | None = ...,
+            confidence: float | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: Literal["id", "confidence"]) -> bool: ...
+        def ClearField(self, field_name: Literal["id", "confidence"]) -> None: ...
+
+    LABEL_FIELD_NUMBER: Final = 1
+    LABEL_ID_FIELD_NUMBER: Final = 2
+    SCORE_FIELD_NUMBER: Final = 3
+    LOCATION_DATA_FIELD_NUMBER: Final = 4
+    FEATURE_TAG_FIELD_NUMBER: Final = 5
+    TRACK_ID_FIELD_NUMBER: Final = 6
+    DETECTION_ID_FIELD_NUMBER: Final = 7
+    ASSOCIATED_DETECTIONS_FIELD_NUMBER: Final = 8
+    DISPLAY_NAME_FIELD_NUMBER: Final = 9
+    TIMESTAMP_USEC_FIELD_NUMBER: Final = 10
+    @property
+    def label(self) -> RepeatedScalarFieldContainer[str]: ...
+    @property
+    def label_id(self) -> RepeatedScalarFieldContainer[int]: ...
+    @property
+    def score(self) -> RepeatedScalarFieldContainer[float]: ...
+    @property
+    def location_data(self) -> LocationData: ...
+    feature_tag: str
+    track_id: str
+    detection_id: int
+    @property
+    def associated_detections(
+        self,
+    ) -> RepeatedCompositeFieldContainer[Detection.AssociatedDetection]: ...
+    @property
+    def display_name(self) -> RepeatedScalarFieldContainer[str]: ...
+    timestamp_usec: int
+    def __init__(
+        self,
+        *,
+        label: Iterable[str] | None = ...,
+        label_id: Iterable[int] | None = ...,
+        score: Iterable[float] | None = ...,
+        location_data: LocationData | None = ...,
+        feature_tag: str | None = ...,
+        track_id: str | None = ...,
+        detection_id: int | None = ...,
+        associated_detections: Iterable[Detection.AssociatedDetection] | None = ...,
+        display_name: Iterable[str] | None = ...,
+        timestamp_usec: int | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "location_data", "feature_tag", "track_id", "detection_id", "timestamp_usec"
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "label",
+            "label_id",
+            "score",
+            "location_data",
+            "feature_tag",
+            "track_id",
+            "detection_id",
+            "associated_detections",
+            "display_name",
+            "timestamp_usec",
+        ],
+    ) -> None: ...
+
+class DetectionList(Message):
+    DETECTION_FIELD_NUMBER: Final = 1
+    @property
+    def detection(self) -> RepeatedCompositeFieldContainer[Detection]: ...
+    def __init__(
+        self,
+        *,
+        detection: Iterable[Detection] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["detection"]) -> None: ...
+
+class Rect(Message):
+    X_CENTER_FIELD_NUMBER: Final = 1
+    Y_CENTER_FIELD_NUMBER: Final = 2
+    HEIGHT_FIELD_NUMBER: Final = 3
+    WIDTH_FIELD_NUMBER: Final = 4
+    ROTATION_FIELD_NUMBER: Final = 5
+    RECT_ID_FIELD_NUMBER: Final = 6
+    x_center: int
+    y_center: int
+    height: int
+    width: int
+    rotation: float
+    rect_id: int
+    def __init__(
+        self,
+        *,
+        x_center: int | None = ...,
+        y_center: int | None = ...,
+        height: int | None = ...,
+        width: int | None = ...,
+        rotation: float | None = ...,
+        rect_id: int | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "x_center", "y_center", "height", "width", "rotation", "rect_id"
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "x_center", "y_center", "height", "width", "rotation", "rect_id"
+        ],
+    ) -> None: ...
+
+class NormalizedRect(Message):
+    X_CENTER_FIELD_NUMBER: Final = 1
+    Y_CENTER_FIELD_NUMBER: Final = 2
+    HEIGHT_FIELD_NUMBER: Final = 3
+    WIDTH_FIELD_NUMBER: Final = 4
+    ROTATION_FIELD_NUMBER: Final = 5
+    RECT_ID_FIELD_NUMBER: Final = 6
+    x_center: float
+    y_center: float
+    height: float
+    width: float
+    rotation: float
+    rect_id: int
+    def __init__(
+        self,
+        *,
+        x_center: float | None = ...,
+        y_center: float | None = ...,
+        height: float | None = ...,
+        width: float | None = ...,
+        rotation: float | None = ...,
+        rect_id: int | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "x_center", "y_center", "height", "width", "rotation", "rect_id"
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "x_center", "y_center", "height", "width", "rotation", "rect_id"
+        ],
+    ) -> None: ...
+
 class DefaultInputStreamHandlerOptions(Message):
     ext: ClassVar[
         _ExtensionFieldDescriptor[MediaPipeOptions, DefaultInputStreamHandlerOptions]
@@ -919,5 +1774,49 @@ class ThreadPoolExecutorOptions(Message):
             "nice_priority_level",
             "require_processor_performance",
             "thread_name_prefix",
+        ],
+    ) -> None: ...
+
+class SwitchContainerOptions(Message):
+    ext: ClassVar[_ExtensionFieldDescriptor[CalculatorOptions, SwitchContainerOptions]]
+    CONTAINED_NODE_FIELD_NUMBER: Final = 2
+    SELECT_FIELD_NUMBER: Final = 3
+    ENABLE_FIELD_NUMBER: Final = 4
+    SYNCHRONIZE_IO_FIELD_NUMBER: Final = 5
+    ASYNC_SELECTION_FIELD_NUMBER: Final = 6
+    TICK_INPUT_STREAM_FIELD_NUMBER: Final = 7
+    @property
+    def contained_node(
+        self,
+    ) -> RepeatedCompositeFieldContainer[CalculatorGraphConfig.Node]: ...
+    select: int
+    enable: bool
+    synchronize_io: bool
+    async_selection: bool
+    @property
+    def tick_input_stream(self) -> RepeatedScalarFieldContainer[str]: ...
+    def __init__(
+        self,
+        *,
+        contained_node: Iterable[CalculatorGraphConfig.Node] | None = ...,
+        select: int | None = ...,
+        enable: bool | None = ...,
+        synchronize_io: bool | None = ...,
+        async_selection: bool | None = ...,
+        tick_input_stream: Iterable[str] | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal["select", "enable", "synchronize_io", "async_selection"],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "contained_node",
+            "select",
+            "enable",
+            "synchronize_io",
+            "async_selection",
+            "tick_input_stream",
         ],
     ) -> None: ...

@@ -1,4 +1,4 @@
-"""What the four import roots promise to those who import them."""
+"""What the five import roots promise to those who import them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ ROOTS = {
     "ovms_mp": Path("ovms_mp"),
     "ovms_mp_calculators": Path("calculators/ovms_mp_calculators"),
     "ovms_mp_clients": Path("clients/ovms_mp_clients"),
+    "ovms_mp_graphs": Path("graphs/ovms_mp_graphs"),
     "ovms_mp_protos": Path("protos/ovms_mp_protos"),
 }
 CALCULATORS = sorted(entry_points(group="ovms_mp.calculators"), key=lambda e: e.name)
@@ -70,8 +71,11 @@ def test_importing_the_server_package_costs_next_to_nothing() -> None:
 
 
 @pytest.mark.parametrize("entry", CALCULATORS, ids=lambda entry: entry.name)
-def test_an_entry_point_is_called_as_the_class_that_it_loads(entry: EntryPoint) -> None:
-    assert entry.load().__name__ == entry.name
+def test_an_entry_point_is_called_as_the_class_that_it_loads_alone(
+    entry: EntryPoint,
+) -> None:
+    is_family = sum(each.value == entry.value for each in CALCULATORS) > 1
+    assert is_family or entry.load().__name__ == entry.name
 
 
 def test_the_wheel_ships_the_four_roots_and_nothing_else(

@@ -1,4 +1,6 @@
-"""A pbtxt on a page is a graph, or nodes of one, and installed calculators take it."""
+"""A pbtxt on a page is a graph, or nodes of one, and calculators that are installed, or
+on the page, take it.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,9 @@ from ovms_mp.graph import builder, config
 from ovms_mp.graph.config import NodeConfig, StreamName
 from ovms_mp.graph.registry import Registry
 from ovms_mp.servable.interface import check_boundary
+
+# Of a page that writes calculators.
+CALCULATORS_PATH = Path("calculators")
 
 
 class _AnyModel:
@@ -42,12 +47,15 @@ def check(text: str, file: str, base_path: Path) -> None:
 
     Where only nodes are shown, the graph's streams are what they need and give.
     """
-    parsed = config.parse(text.encode(), file)
+    registry = Registry.installed()
+    if CALCULATORS_PATH.is_dir():
+        registry.add_folder(CALCULATORS_PATH)
+    parsed = config.parse(text.encode(), file, options=registry.options)
     if not parsed.inputs and not parsed.outputs:
         parsed = _completed(parsed)
     check_boundary(parsed)
     services = Services({Models: _AnyModels()})
-    builder.load(parsed, Registry.installed(), base_path, services).unload()
+    builder.load(parsed, registry, base_path, services).unload()
 
 
 def _completed(part: config.GraphConfig) -> config.GraphConfig:

@@ -20,7 +20,7 @@ WORKING = (
     *("--rest_bind_address=127.0.0.1", "--grpc_transport=aio"),
     *("--grpc_channel_arguments=a=b", "--metrics_enable", "--metrics_list=x"),
     *("--log_level=INFO", "--nireq=1", "--target_device=CPU", "--plugin_config={}"),
-    "--model_version_policy={}",
+    *("--model_version_policy={}", "--calculators_path=."),
 )
 IN_VAIN = (
     "--grpc_memory_quota=1000",
@@ -35,7 +35,7 @@ UNSUPPORTED = (
     *("--batch_size=4", "--shape=auto", "--layout=NHWC", "--mean=1", "--scale=2"),
     *("--color_format=BGR:RGB", "--precision=uint8:fp32", "--stateful"),
     *("--idle_sequence_cleanup=false", "--low_latency_transformation"),
-    *("--max_sequence_number=4", "--cpu_extension=.", "--calculators_path=p"),
+    *("--max_sequence_number=4", "--cpu_extension=."),
 )
 OTHER_MODES = (
     *("--list_models", "--add_to_config", "--add_to_config=c", "--remove_from_config"),

@@ -34,7 +34,15 @@ def test_without_other_flags_the_defaults_are_those_of_ovms() -> None:
     assert settings.file_system_poll_wait_seconds == 1
 
 
-def test_every_flag_that_works_has_its_place() -> None:
+def test_calculators_come_from_a_directory(tmp_path: Path) -> None:
+    file = tmp_path / "calculator.py"
+    file.touch()
+    for path in (file, tmp_path / "nowhere"):
+        said = complaint(CONFIG | {"calculators_path": str(path)})
+        assert said == f"calculators_path should be a directory, not {str(path)!r}"
+
+
+def test_every_flag_that_works_has_its_place(tmp_path: Path) -> None:
     settings = settings_from(
         CONFIG
         | {
@@ -50,6 +58,7 @@ def test_every_flag_that_works_has_its_place() -> None:
             "log_level": "DEBUG",
             "log_path": "server.log",
             "file_system_poll_wait_seconds": "0",
+            "calculators_path": str(tmp_path),
         }
     )
     assert settings == Settings(
@@ -70,6 +79,7 @@ def test_every_flag_that_works_has_its_place() -> None:
         log_level="DEBUG",
         log_path=Path("server.log"),
         file_system_poll_wait_seconds=0,
+        calculators_path=tmp_path,
     )
 
 

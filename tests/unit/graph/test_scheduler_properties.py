@@ -7,7 +7,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hypothesis import settings, strategies as st
+from hypothesis import settings
+from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -25,7 +26,6 @@ from ovms_mp.graph import builder, config
 from ovms_mp.graph.registry import Registry
 from ovms_mp.graph.run import GraphRun
 from ovms_mp.graph.strand import inline
-
 
 RARELY = st.sampled_from((*[False] * 11, True))
 """For what ends a run: most should see more than their beginning."""
@@ -100,7 +100,7 @@ node { name: "end" calculator: "Pass" input_stream: "e" input_stream: "f"
 """
 """Which graph input each stream repeats."""
 ORIGIN = {"c": "a", "d": "b", "e": "a", "f": "b", "g": "a", "h": "b", "i": "a"}
-STREAMS = ("a", "b")
+STREAMS: list[str] = ["a", "b"]
 
 
 class Runs(RuleBasedStateMachine):
@@ -111,7 +111,7 @@ class Runs(RuleBasedStateMachine):
         self.life = Life()
         registry = Registry()
         for base in (Pass, Waits):
-            watched = type(base.__name__, (base,), {"life": self.life})
+            watched: Any = type(base.__name__, (base,), {"life": self.life})
             registry.add(base.__name__, watched, "the test")
         parsed = config.parse(GRAPH.encode(), "graph.pbtxt")
         definition = builder.load(parsed, registry, Path(), Services())
@@ -261,7 +261,8 @@ class Runs(RuleBasedStateMachine):
             self.close_input(stream)
         while self.life.waiting:
             self.life.waiting.pop()[2].complete(None)
-        (error,) = self.finished_with
+        assert len(self.finished_with) == 1
+        error = self.finished_with[0]
         if not self.is_disturbed:
             assert error is None
             for name, packets in self.seen.items():

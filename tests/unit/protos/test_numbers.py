@@ -32,6 +32,33 @@ MEDIAPIPE_MODULES = (
     "thread_pool_executor",
 )
 
+PAYLOADS_AND_OPTIONS = (
+    "calculators.core.clip_vector_size_calculator",
+    "calculators.core.concatenate_vector_calculator",
+    "calculators.core.constant_side_packet_calculator",
+    "calculators.core.get_vector_item_calculator",
+    "calculators.core.split_vector_calculator",
+    "framework.formats.annotation.rasterization",
+    "framework.formats.body_rig",
+    "framework.formats.classification",
+    "framework.formats.detection",
+    "framework.formats.landmark",
+    "framework.formats.location_data",
+    "framework.formats.matrix_data",
+    "framework.formats.rect",
+    "framework.formats.time_series_header",
+    "framework.tool.switch_container",
+)
+# Fields and messages that came after the wheel.
+LATER = {
+    "mediapipe.ConstantSidePacketCalculatorOptions": {
+        "float_vector_value",
+        "int_vector_value",
+        "FloatVector",
+        "IntVector",
+    }
+}
+
 # Prints the files of the modules that it is given.
 DUMP = """
 import importlib, sys
@@ -120,6 +147,29 @@ def test_the_graph_language_is_that_of_mediapipe() -> None:
         file = FileDescriptorSet().file.add()
         graph.pool.FindFileContainingSymbol(name).CopyToProto(file)
         assert file.syntax == expected
+
+
+@pytest.mark.skipif(find_spec("mediapipe") is None, reason="needs mediapipe")
+def test_payloads_and_options_are_those_of_mediapipe() -> None:
+    names = (f"mediapipe.{each}_pb2" for each in PAYLOADS_AND_OPTIONS)
+    mediapipe = dict(theirs(files_of(names)))
+    found = {name: ours(graph.pool, name) for name in mediapipe}
+    for name, later in LATER.items():
+        drop(found[name], later)
+    assert len(mediapipe) == 27
+    assert found == mediapipe
+
+
+def drop(message: DescriptorProto, names: set[str]) -> None:
+    """Take fields and messages away, at any depth."""
+    fields = [each for each in message.field if each.name not in names]
+    del message.field[:]
+    message.field.extend(fields)
+    messages = [each for each in message.nested_type if each.name not in names]
+    del message.nested_type[:]
+    message.nested_type.extend(messages)
+    for nested in message.nested_type:
+        drop(nested, names)
 
 
 @pytest.mark.parametrize(

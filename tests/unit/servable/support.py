@@ -9,6 +9,7 @@ import numpy as np
 from ovms_mp.core.errors import ServingError
 from ovms_mp.core.messages import InferRequest, InferResponse, InputTensor
 from ovms_mp.graph.strand import inline
+from ovms_mp.library.graph import Graph
 from ovms_mp.servable.graph import GraphServable
 from ovms_mp.telemetry.metrics import Metrics
 from tests.unit.graph.support import define
@@ -24,7 +25,7 @@ def request(*inputs: InputTensor, name: str = "g", **more: Any) -> InferRequest:
 
 
 def serve(text: str) -> GraphServable:
-    return GraphServable("g", define(text), inline, Metrics())
+    return GraphServable("g", Graph(define(text)), inline, Metrics())
 
 
 def values(response: InferResponse) -> dict[str, list[float]]:

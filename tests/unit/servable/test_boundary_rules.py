@@ -22,6 +22,7 @@ from ovms_mp.core.messages import InferRequest, InferResponse, InputTensor
 from ovms_mp.graph import builder, config
 from ovms_mp.graph.registry import Registry
 from ovms_mp.graph.strand import inline
+from ovms_mp.library.graph import Graph
 from ovms_mp.servable.graph import GraphServable
 from ovms_mp.telemetry.metrics import Metrics
 from tests.unit.servable.support import Client, request, tensor, values
@@ -78,7 +79,7 @@ def serve(text: str) -> GraphServable:
         registry.add(each.__name__, each, "the tests")
     parsed = config.parse(text.encode(), "graph.pbtxt")
     definition = builder.load(parsed, registry, Path(), Services())
-    return GraphServable("g", definition, inline, Metrics())
+    return GraphServable("g", Graph(definition), inline, Metrics())
 
 
 SUM = """

@@ -8,6 +8,7 @@ from ovms_mp.core.errors import Status
 from ovms_mp.core.messages import InputTensor
 from ovms_mp.core.pending import Cancelled
 from ovms_mp.graph.strand import inline
+from ovms_mp.library.graph import Graph
 from ovms_mp.servable.graph import GraphServable
 from ovms_mp.telemetry.metrics import Metrics
 from tests.unit.graph.support import Later, define
@@ -124,7 +125,7 @@ def test_a_request_refused_in_part_uses_its_timestamp_up():
 def test_latency_is_measured_from_arrival_where_it_is_wanted():
     for families, expected in ((["ovms_graph_request_latency_us"], 2), (None, 0)):
         metrics = Metrics(families)
-        servable = GraphServable("g", define(PASS), inline, metrics)
+        servable = GraphServable("g", Graph(define(PASS)), inline, metrics)
         session = servable.open_stream(request(tensor("in", [0])), Client())
         session.feed(request(tensor("in", [1])))
         page = metrics.render().decode()

@@ -1,0 +1,143 @@
+"""Parts of a list: the Split…VectorCalculators and Split…ListCalculators.
+
+    node {
+      calculator: "SplitFloatVectorCalculator"
+      input_stream: "scores"
+      output_stream: "first_two"
+      output_stream: "third"
+      node_options: {
+        [type.googleapis.com/mediapipe.SplitVectorCalculatorOptions] {
+          ranges { begin: 0 end: 2 }
+          ranges { begin: 2 end: 3 }
+        }
+      }
+    }
+
+As MediaPipe's. Each output has the items of one of `ranges`, its end not included;
+with `element_only` an item instead of a list of one; with `combine_outputs` the one
+output has the items of all ranges. A list that ends before a range does is an error.
+
+…Vector takes and gives lists; …List takes and gives messages with one repeated field
+(NormalizedLandmarkList, LandmarkList, JointList). Where MediaPipe moves items instead of
+copying them (tensors, GL buffers, Movable…), ranges may not overlap.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from google.protobuf.message import Message
+from ovms_mp_protos import graph
+
+from ovms_mp.calculator import Calculator, ContractError, Inputs, Options, Outputs
+from ovms_mp_calculators.proto_list import items_of, list_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ovms_mp.calculator import Context, NodeInfo
+
+_OPTIONS: Final = graph.SplitVectorCalculatorOptions
+
+
+class SplitVectorCalculator(Calculator):
+    """Cuts lists."""
+
+    moves: ClassVar[bool] = False
+
+    timestamp_offset = 0
+
+    inputs: Inputs[Any] = Inputs(list)
+    outputs = Outputs(Any)
+    options = Options(_OPTIONS)
+
+    @classmethod
+    def check(cls, node: NodeInfo) -> None:
+        """One input, and ranges that fit the outputs."""
+        options = node.options.get(_OPTIONS.DESCRIPTOR.full_name, _OPTIONS())
+        if len(node.inputs) != 1:
+            raise ContractError(f"there must be one input, not {len(node.inputs)}")
+        if cls.moves or options.combine_outputs:
+            _check_overlap(options.ranges)
+        if options.combine_outputs:
+            _check_combined(node, options.ranges)
+        else:
+            _check_ranges(node, options)
+
+    def open(self, ctx: Context) -> None:
+        """Read the ranges."""
+        self._ranges = [slice(each.begin, each.end) for each in self.options.ranges]
+        self._least = max((each.stop for each in self._ranges), default=0)
+        self._ordered = sorted(self.outputs, key=lambda port: (port.tag, port.index))
+
+    def process(self, ctx: Context) -> None:
+        """One list."""
+        whole = ctx[self.inputs[0]]
+        items = self._items(whole)
+        if len(items) < self._least:
+            raise ValueError(
+                f"a list of {len(items)} items has no range that ends at {self._least}"
+            )
+        parts = [items[each] for each in self._ranges]
+        if self.options.combine_outputs:
+            parts = [[item for part in parts for item in part]]
+        for output, part in zip(self._ordered, parts, strict=True):
+            if self.options.element_only and not self.options.combine_outputs:
+                ctx.send(output, part[0])
+            else:
+                ctx.send(output, self._whole(whole, part))
+
+    def _items(self, whole: Any) -> Sequence[Any]:
+        return whole
+
+    def _whole(self, like: Any, items: Sequence[Any]) -> Any:
+        return items
+
+
+class MovingSplitVectorCalculator(SplitVectorCalculator):
+    """Where MediaPipe moves items, none can be in two parts."""
+
+    moves = True
+
+
+class SplitListCalculator(SplitVectorCalculator):
+    """Cuts messages."""
+
+    inputs: Inputs[Any] = Inputs(Message)
+
+    def _items(self, whole: Any) -> Sequence[Any]:
+        return items_of(whole)
+
+    def _whole(self, like: Message, items: Sequence[Any]) -> Message:
+        return list_of(type(like), items)
+
+
+def _check_combined(node: NodeInfo, ranges: Sequence[graph.Range]) -> None:
+    if len(node.outputs) != 1:
+        raise ContractError(
+            f"with `combine_outputs` there is one output, not {len(node.outputs)}"
+        )
+    if any(not 0 <= each.begin <= each.end for each in ranges):
+        raise ContractError("each of `ranges` must have 0 <= begin <= end")
+
+
+def _check_ranges(node: NodeInfo, options: graph.SplitVectorCalculatorOptions) -> None:
+    if len(node.outputs) != len(options.ranges):
+        raise ContractError(
+            f"there must be an output for each of `ranges`: {len(options.ranges)}, not "
+            f"{len(node.outputs)}"
+        )
+    if any(not 0 <= each.begin < each.end for each in options.ranges):
+        raise ContractError("each of `ranges` must have 0 <= begin < end")
+    if options.element_only and any(r.end - r.begin != 1 for r in options.ranges):
+        raise ContractError("with `element_only` each of `ranges` has one item")
+
+
+def _check_overlap(ranges: Sequence[graph.Range]) -> None:
+    for one, other in combinations(ranges, 2):
+        if one.begin <= other.begin < one.end or other.begin <= one.begin < other.end:
+            raise ContractError(
+                f"`ranges` overlap: {one.begin} to {one.end} and {other.begin} to "
+                f"{other.end}"
+            )

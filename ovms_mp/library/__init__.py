@@ -1,0 +1,1 @@
+"""Graphs in one's own process, without a server; the server is made of it, too."""

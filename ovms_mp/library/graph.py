@@ -1,0 +1,186 @@
+"""A graph that can be run in this process, any number of times.
+
+graph = Graph.load("graph.pbtxt")
+with graph.run() as run:
+run.feed("in", 1, at=0)
+run.close()
+for packet in run.poll("out"):
+print(packet.timestamp, packet.payload)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from ovms_mp.calculator.services import Models, Services
+from ovms_mp.graph.run import GraphRun
+from ovms_mp.library import loading
+from ovms_mp.library.errors import graph_errors
+from ovms_mp.library.models import ModelSet, beside, model_set
+from ovms_mp.library.run import Run
+from ovms_mp.library.stream import Frames, Timestamped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from ovms_mp.core.timestamp import Timestamp
+    from ovms_mp.graph.definition import GraphDefinition
+    from ovms_mp.graph.run import RunListener
+    from ovms_mp.graph.strand import Submit
+    from ovms_mp.library.loading import Calculators
+    from ovms_mp.library.models import ModelSource
+    from ovms_mp.library.run import Observed
+
+_WINDOW: Final = 8
+
+
+class Graph:
+    """A loaded graph. Runs share nothing but models and what calculators load once;
+    they may be in different threads. Close it after the last one, or use `with`.
+    """
+
+    def __init__(
+        self, definition: GraphDefinition, models: ModelSet | None = None
+    ) -> None:
+        self.definition = definition
+        self._models = models
+        self._is_closed = False
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | str,
+        *,
+        models: ModelSource | None = None,
+        calculators: Calculators | None = None,
+    ) -> Self:
+        """Read a pbtxt file. Files that its nodes name, and subgraphs, are looked for
+        beside it.
+
+        `models` are those that the graph may name: by name a session or a path, or
+        the path of a config.json or of a folder of models; without it, what the
+        subconfig.json beside the graph says. `calculators` are classes by name, or a
+        folder of modules, besides those that are installed.
+
+        Raises GraphError, in at most three lines, with file and line for what is wrong
+        in the pbtxt.
+        """
+        path = Path(path)
+        with graph_errors():
+            found = beside(path) if models is None else model_set(models)
+            return cls._load(path, None, found, calculators)
+
+    @classmethod
+    def parse(
+        cls,
+        text: str,
+        *,
+        models: ModelSource | None = None,
+        calculators: Calculators | None = None,
+        base_path: Path | str = ".",
+    ) -> Self:
+        """The same for the text of a pbtxt; `base_path` is the folder that its files
+        are in.
+        """
+        with graph_errors():
+            path = Path(base_path) / "graph.pbtxt"
+            return cls._load(path, text, model_set(models), calculators)
+
+    @classmethod
+    def _load(
+        cls,
+        path: Path,
+        text: str | None,
+        models: ModelSet,
+        calculators: Calculators | None,
+    ) -> Self:
+        try:
+            registry = loading.registry_of(calculators)
+            services = Services({Models: models})
+            return cls(loading.load(path, registry, services, text=text), models)
+        except BaseException:
+            models.close()
+            raise
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the input streams."""
+        return tuple(name.name for name, _ in self.definition.inputs)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the output streams."""
+        return tuple(name.name for name, _ in self.definition.outputs)
+
+    @property
+    def side_inputs(self) -> tuple[str, ...]:
+        """Names of the side packets that a run must be given."""
+        return tuple(self.definition.side_inputs)
+
+    @property
+    def max_queue_size(self) -> int:
+        """Packets that may wait at an input of a node before `feed` does; -1: any."""
+        return self.definition.max_queue_size
+
+    def run(
+        self,
+        side_packets: Mapping[str, Any] | None = None,
+        *,
+        observe: Iterable[Observed] | None = None,
+    ) -> Run:
+        """Start a run. `observe` names streams to poll, or has an Observer for one;
+        without it all outputs of the graph can be polled. What nobody takes from a
+        polled stream is kept.
+
+        Runs in the calling thread; a graph with sources has a thread of its own. A node
+        that cannot be opened fails the run, which the next call of the run tells.
+
+        Raises ValueError for a stream that the graph does not have.
+        """
+        wanted = self.outputs if observe is None else observe
+        return Run(self.definition, side_packets or {}, wanted)
+
+    def stream(
+        self,
+        inputs: Mapping[str, Iterable[Any]],
+        *,
+        at: Iterable[Timestamp] | None = None,
+        side_packets: Mapping[str, Any] | None = None,
+        window: int | None = None,
+    ) -> Iterator[Timestamped]:
+        """Feed values of each input together, at 0, 1, 2, … or the timestamps `at`, and
+        yield (timestamp, {output stream: value}) in order: one for each timestamp at
+        which there is an output. None as a value is no packet. Ends with the shortest
+        input.
+
+        Inputs are taken as they are needed: at most `window` of them, 8 or
+        max_queue_size if that is less, are on their way. To close the iterator ends the
+        run, and leaving a loop over it does that; a run that fails raises GraphError.
+        """
+        limit = self.max_queue_size
+        if window is None:
+            window = min(_WINDOW, limit) if limit > 0 else _WINDOW
+        frames = Frames(self.outputs, window)
+        return frames.through(
+            lambda: self.run(side_packets, observe=frames.observers), inputs, at
+        )
+
+    def open(self, listener: RunListener, submit: Submit) -> GraphRun:
+        """A run for a listener that is called on its strand: the server's way."""
+        return GraphRun(self.definition, listener, submit)
+
+    def close(self) -> None:
+        """Release what the graph's nodes share, and its models; after the last run."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.definition.unload()
+        if self._models is not None:
+            self._models.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

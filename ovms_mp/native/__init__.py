@@ -1,0 +1,1 @@
+"""MediaPipe's own runtime for nodes that only it has; it lives in worker processes."""

@@ -1,0 +1,15 @@
+"""What native code has to offer to graphs: the inventory, and the calculator that runs
+it. Stands for `ovms_mp.graph.islands.Native`.
+"""
+
+from __future__ import annotations
+
+from ovms_mp.native.inventory import input_handlers, names, options, problem
+from ovms_mp.native.island import NativeIslandCalculator
+
+__all__ = ["calculator", "input_handlers", "names", "options", "problem"]
+
+
+def calculator() -> type[NativeIslandCalculator]:
+    """What runs an island."""
+    return NativeIslandCalculator
