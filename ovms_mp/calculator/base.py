@@ -64,6 +64,14 @@ class NodeInfo:
     is_namesake: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """When a node is called, where its pbtxt does not say (CalculatorContract)."""
+
+    input_policy: str = ""
+    process_timestamp_bounds: bool = False
+
+
 class Calculator:
     """Base of all calculators; subclass, declare ports, write `process`.
 
@@ -91,6 +99,11 @@ class Calculator:
     node: NodeInfo
     shared: Any
     """What `load` returned: one value for all runs of a graph."""
+
+    @classmethod
+    def behaviour(cls, node: NodeInfo) -> Behaviour:
+        """The two of the class; override it where a node's options or ports decide."""
+        return Behaviour(cls.input_policy, cls.process_timestamp_bounds)
 
     @classmethod
     def check(cls, node: NodeInfo) -> None:

@@ -239,7 +239,7 @@ class _Builder:
             side_inputs=self._side_inputs(node),
             side_outputs=tuple(each.name for each in config.side_outputs),
             side_output_payloads=binding.side_output_payloads,
-            make_policy=self._policy(node),
+            make_policy=self._policy(node, info),
             max_in_flight=config.max_in_flight or calculator.max_in_flight,
             source_layer=config.source_layer,
             producers=tuple(
@@ -344,13 +344,14 @@ class _Builder:
             return () if number is None else (number,)
         return tuple(sorted(self._ancestors.get(maker, ())))
 
-    def _policy(self, node: _Node) -> MakePolicy:
+    def _policy(self, node: _Node, info: NodeInfo) -> MakePolicy:
         config, calculator = node.config, node.registered.calculator
+        behaviour = calculator.behaviour(info)
         name, options = config.input_policy, config.input_policy_options
         line = config.input_policy_line
         slots = {(each.tag, each.index): n for n, each in enumerate(config.inputs)}
-        if not name and calculator.input_policy:
-            name, options, line = calculator.input_policy, None, config.line
+        if not name and behaviour.input_policy:
+            name, options, line = behaviour.input_policy, None, config.line
             limit = config.max_in_flight or calculator.max_in_flight
             try:
                 handlers.check(name, options, frozenset(slots), limit)
@@ -366,7 +367,7 @@ class _Builder:
             name,
             options,
             slots,
-            processes_bounds=calculator.process_timestamp_bounds,
+            processes_bounds=behaviour.process_timestamp_bounds,
         )
 
     def _output(self, name: StreamName) -> tuple[StreamName, int]:

@@ -66,7 +66,7 @@ class Flow:
         for slot, timestamp, payload in emissions:
             stream = streams[slot]
             if payload is EMPTY:
-                if timestamp < stream.bound:
+                if timestamp < stream.bound != DONE:
                     _check_promise(stream, slot, timestamp, emissions)
                 self.promise(stream, timestamp)
                 continue

@@ -100,7 +100,8 @@ def _fixed_size(
 
 
 def _mux(options: Any | None, slots: Slots, processes_bounds: bool) -> MakePolicy:
-    return MuxPolicy
+    # MediaPipe orders the inputs of a node by their tags; the last one selects.
+    return partial(MuxPolicy, order=[slots[each] for each in sorted(slots)])
 
 
 def _barrier(options: Any | None, slots: Slots, processes_bounds: bool) -> MakePolicy:

@@ -201,10 +201,14 @@ class MuxPolicy:
     at its timestamp; what the others have at that time is dropped.
     """
 
-    __slots__ = ("_control", "_data", "bound", "is_over", "timestamp")
+    __slots__ = ("_control", "_data", "_order", "bound", "is_over", "timestamp")
 
-    def __init__(self, inputs: Sequence[InputStream]) -> None:
-        *self._data, self._control = inputs
+    def __init__(
+        self, inputs: Sequence[InputStream], *, order: Sequence[int] | None = None
+    ) -> None:
+        """`order` has the positions of the inputs by tag and index."""
+        self._order = range(len(inputs)) if order is None else order
+        *self._data, self._control = [inputs[slot] for slot in self._order]
         self.timestamp: Timestamp = UNSET
         self.bound: Timestamp = UNSET
         self.is_over = False
@@ -231,9 +235,9 @@ class MuxPolicy:
         queue = self._data[selected]
         if not queue.packets and queue.bound <= timestamp:
             return None
-        payloads: list[Any] = [EMPTY] * len(self._data)
-        payloads[selected] = pop_at(queue, timestamp)
-        payloads.append(control.packets.popleft()[1])
+        payloads: list[Any] = [EMPTY] * len(self._order)
+        payloads[self._order[selected]] = pop_at(queue, timestamp)
+        payloads[self._order[-1]] = control.packets.popleft()[1]
         for queue in self._data:
             queue_discard(queue, next_allowed(timestamp))
         self.timestamp = timestamp

@@ -552,6 +552,59 @@ class ConstantSidePacketCalculatorOptions(Message):
     ) -> None: ...
     def ClearField(self, field_name: Literal["packet"]) -> None: ...
 
+class FlowLimiterCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, FlowLimiterCalculatorOptions]
+    ]
+    MAX_IN_FLIGHT_FIELD_NUMBER: Final = 1
+    MAX_IN_QUEUE_FIELD_NUMBER: Final = 2
+    IN_FLIGHT_TIMEOUT_FIELD_NUMBER: Final = 3
+    max_in_flight: int
+    max_in_queue: int
+    in_flight_timeout: int
+    def __init__(
+        self,
+        *,
+        max_in_flight: int | None = ...,
+        max_in_queue: int | None = ...,
+        in_flight_timeout: int | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["max_in_flight", "max_in_queue", "in_flight_timeout"]
+    ) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["max_in_flight", "max_in_queue", "in_flight_timeout"]
+    ) -> None: ...
+
+class GateCalculatorOptions(Message):
+    GateState: ClassVar[EnumTypeWrapper]
+    UNSPECIFIED: Final = 0
+    GATE_UNINITIALIZED: Final = 1
+    GATE_ALLOW: Final = 2
+    GATE_DISALLOW: Final = 3
+    ext: ClassVar[_ExtensionFieldDescriptor[CalculatorOptions, GateCalculatorOptions]]
+    EMPTY_PACKETS_AS_ALLOW_FIELD_NUMBER: Final = 1
+    ALLOW_FIELD_NUMBER: Final = 2
+    INITIAL_GATE_STATE_FIELD_NUMBER: Final = 3
+    empty_packets_as_allow: bool
+    allow: bool
+    initial_gate_state: int
+    def __init__(
+        self,
+        *,
+        empty_packets_as_allow: bool | None = ...,
+        allow: bool | None = ...,
+        initial_gate_state: int | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal["empty_packets_as_allow", "allow", "initial_gate_state"],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal["empty_packets_as_allow", "allow", "initial_gate_state"],
+    ) -> None: ...
+
 class GetVectorItemCalculatorOptions(Message):
     ext: ClassVar[
         _ExtensionFieldDescriptor[CalculatorOptions, GetVectorItemCalculatorOptions]
@@ -571,6 +624,181 @@ class GetVectorItemCalculatorOptions(Message):
     ) -> bool: ...
     def ClearField(
         self, field_name: Literal["item_index", "output_empty_on_oob"]
+    ) -> None: ...
+
+class ImmediateMuxCalculatorOptions(Message):
+    PROCESS_TIMESTAMP_BOUNDS_FIELD_NUMBER: Final = 1
+    process_timestamp_bounds: bool
+    def __init__(
+        self,
+        *,
+        process_timestamp_bounds: bool | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["process_timestamp_bounds"]) -> bool: ...
+    def ClearField(self, field_name: Literal["process_timestamp_bounds"]) -> None: ...
+
+class PacketClonerCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, PacketClonerCalculatorOptions]
+    ]
+    OUTPUT_ONLY_WHEN_ALL_INPUTS_RECEIVED_FIELD_NUMBER: Final = 1
+    OUTPUT_PACKETS_ONLY_WHEN_ALL_INPUTS_RECEIVED_FIELD_NUMBER: Final = 2
+    output_only_when_all_inputs_received: bool
+    output_packets_only_when_all_inputs_received: bool
+    def __init__(
+        self,
+        *,
+        output_only_when_all_inputs_received: bool | None = ...,
+        output_packets_only_when_all_inputs_received: bool | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "output_only_when_all_inputs_received",
+            "output_packets_only_when_all_inputs_received",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "output_only_when_all_inputs_received",
+            "output_packets_only_when_all_inputs_received",
+        ],
+    ) -> None: ...
+
+class PacketResamplerCalculatorOptions(Message):
+    OutputHeader: ClassVar[EnumTypeWrapper]
+    NONE: Final = 0
+    PASS_HEADER: Final = 1
+    UPDATE_VIDEO_HEADER: Final = 2
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, PacketResamplerCalculatorOptions]
+    ]
+    FRAME_RATE_FIELD_NUMBER: Final = 1
+    OUTPUT_HEADER_FIELD_NUMBER: Final = 2
+    FLUSH_LAST_PACKET_FIELD_NUMBER: Final = 3
+    JITTER_FIELD_NUMBER: Final = 4
+    BASE_TIMESTAMP_FIELD_NUMBER: Final = 5
+    START_TIME_FIELD_NUMBER: Final = 6
+    END_TIME_FIELD_NUMBER: Final = 7
+    ROUND_LIMITS_FIELD_NUMBER: Final = 8
+    JITTER_WITH_REFLECTION_FIELD_NUMBER: Final = 9
+    REPRODUCIBLE_SAMPLING_FIELD_NUMBER: Final = 10
+    USE_INPUT_FRAME_RATE_FIELD_NUMBER: Final = 11
+    MAX_FRAME_RATE_FIELD_NUMBER: Final = 12
+    frame_rate: float
+    output_header: int
+    flush_last_packet: bool
+    jitter: float
+    base_timestamp: int
+    start_time: int
+    end_time: int
+    round_limits: bool
+    jitter_with_reflection: bool
+    reproducible_sampling: bool
+    use_input_frame_rate: bool
+    max_frame_rate: float
+    def __init__(
+        self,
+        *,
+        frame_rate: float | None = ...,
+        output_header: int | None = ...,
+        flush_last_packet: bool | None = ...,
+        jitter: float | None = ...,
+        base_timestamp: int | None = ...,
+        start_time: int | None = ...,
+        end_time: int | None = ...,
+        round_limits: bool | None = ...,
+        jitter_with_reflection: bool | None = ...,
+        reproducible_sampling: bool | None = ...,
+        use_input_frame_rate: bool | None = ...,
+        max_frame_rate: float | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "frame_rate",
+            "output_header",
+            "flush_last_packet",
+            "jitter",
+            "base_timestamp",
+            "start_time",
+            "end_time",
+            "round_limits",
+            "jitter_with_reflection",
+            "reproducible_sampling",
+            "use_input_frame_rate",
+            "max_frame_rate",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "frame_rate",
+            "output_header",
+            "flush_last_packet",
+            "jitter",
+            "base_timestamp",
+            "start_time",
+            "end_time",
+            "round_limits",
+            "jitter_with_reflection",
+            "reproducible_sampling",
+            "use_input_frame_rate",
+            "max_frame_rate",
+        ],
+    ) -> None: ...
+
+class PacketThinnerCalculatorOptions(Message):
+    ThinnerType: ClassVar[EnumTypeWrapper]
+    ASYNC: Final = 1
+    SYNC: Final = 2
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, PacketThinnerCalculatorOptions]
+    ]
+    THINNER_TYPE_FIELD_NUMBER: Final = 1
+    PERIOD_FIELD_NUMBER: Final = 2
+    START_TIME_FIELD_NUMBER: Final = 3
+    END_TIME_FIELD_NUMBER: Final = 4
+    SYNC_OUTPUT_TIMESTAMPS_FIELD_NUMBER: Final = 5
+    UPDATE_FRAME_RATE_FIELD_NUMBER: Final = 6
+    thinner_type: int
+    period: int
+    start_time: int
+    end_time: int
+    sync_output_timestamps: bool
+    update_frame_rate: bool
+    def __init__(
+        self,
+        *,
+        thinner_type: int | None = ...,
+        period: int | None = ...,
+        start_time: int | None = ...,
+        end_time: int | None = ...,
+        sync_output_timestamps: bool | None = ...,
+        update_frame_rate: bool | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "thinner_type",
+            "period",
+            "start_time",
+            "end_time",
+            "sync_output_timestamps",
+            "update_frame_rate",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "thinner_type",
+            "period",
+            "start_time",
+            "end_time",
+            "sync_output_timestamps",
+            "update_frame_rate",
+        ],
     ) -> None: ...
 
 class Range(Message):

@@ -1,0 +1,40 @@
+"""Packets in turn to several streams: RoundRobinDemuxCalculator.
+
+    node {
+      calculator: "RoundRobinDemuxCalculator"
+      input_stream: "frames"
+      output_stream: "OUTPUT:0:even_frames"
+      output_stream: "OUTPUT:1:odd_frames"
+      output_stream: "SELECT:which"
+    }
+
+As MediaPipe's: each packet goes to the next OUTPUT; SELECT says which, for a
+MuxCalculator that brings them together again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ovms_mp.calculator import Calculator, Input, Output, Outputs
+
+if TYPE_CHECKING:
+    from ovms_mp.calculator import Context
+
+
+class RoundRobinDemuxCalculator(Calculator):
+    """Deals."""
+
+    timestamp_offset = 0
+
+    packet = Input(Any)
+    outputs = Outputs(Any, "OUTPUT")
+    select = Output(int, "SELECT", optional=True)
+    _next = 0
+
+    def process(self, ctx: Context) -> None:
+        """To the next one."""
+        ctx.send(self.outputs[self._next], ctx[self.packet])
+        if self.select:
+            ctx.send(self.select, self._next)
+        self._next = (self._next + 1) % len(self.outputs)

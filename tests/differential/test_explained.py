@@ -1,0 +1,142 @@
+"""Where this runtime differs from MediaPipe's, a graph each, with what both do and why.
+`cases` leaves out exactly these.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.differential import own
+from tests.differential.oracle import NoAnswer, Oracle
+
+IMMEDIATE = (
+    'input_stream_handler { input_stream_handler: "ImmediateInputStreamHandler" }'
+)
+
+
+def both(
+    oracle: Oracle,
+    pbtxt: str,
+    steps: list[Any],
+    *,
+    has_bounds: bool = False,
+    **types: str,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The last step's outcome, MediaPipe's and ours."""
+    inputs = [name for name in types if name.startswith("in")]
+    executor = 'executor { type: "ApplicationThreadExecutor" }\n'
+    case = {
+        "pbtxt": executor + pbtxt,
+        "types": types,
+        "inputs": inputs,
+        "observed": [name for name in types if name not in inputs],
+        "bounds": has_bounds,
+        "side": {},
+        "steps": steps,
+    }
+    return oracle.ask(case)["steps"][-1], own.outcome(case)["steps"][-1]
+
+
+def test_a_stream_that_ends_two_inputs_of_an_immediate_node_ends_them_at_once(
+    oracle: Oracle,
+) -> None:
+    """MediaPipe closes one input after the other and looks at the node in between: that
+    one of its inputs has ended is a call of its own, at the bound of the other one, and
+    an offset carries it to the outputs. Here both have ended when the node is looked at.
+    """
+    native, ours = both(
+        oracle,
+        f"""
+        input_stream: "in"
+        node {{
+          calculator: "PassThroughCalculator"
+          input_stream: "in" input_stream: "in"
+          output_stream: "a" output_stream: "b"
+          {IMMEDIATE}
+        }}
+        """,
+        [[["empty", "in", 0]], [["close", "in"]]],
+        has_bounds=True,
+        **{"in": "int", "a": "int", "b": "int"},
+    )
+    assert native["bounds"] == {"a": 1, "b": 1}
+    assert ours["bounds"] == {"a": 0, "b": 0}
+
+
+def test_an_immediate_node_with_calls_in_flight_at_one_timestamp_does_not_die(
+    oracle: Oracle,
+) -> None:
+    """Two calls at one timestamp can be in flight when two inputs get packets at it one
+    after the other. MediaPipe ends the process over that; here the run fails.
+    """
+    case = {
+        "pbtxt": f"""
+        executor {{ type: "ApplicationThreadExecutor" }}
+        input_stream: "in"
+        node {{
+          calculator: "PassThroughCalculator"
+          input_stream: "in" input_stream: "in"
+          output_stream: "a" output_stream: "b"
+          max_in_flight: 3
+          {IMMEDIATE}
+        }}
+        """,
+        "types": {"in": "int", "a": "int", "b": "int"},
+        "inputs": ["in"],
+        "observed": ["a", "b"],
+        "bounds": True,
+        "side": {},
+        "steps": [[["packet", "in", 5, 72]]],
+    }
+    with pytest.raises(NoAnswer):
+        oracle.ask(case)
+    assert "timestamp mismatch" in own.outcome(case)["steps"][-1]["error"]
+
+
+def test_what_follows_the_end_of_a_stream_before_the_node_has_closed_is_dropped(
+    oracle: Oracle,
+) -> None:
+    """In MediaPipe a node's queues close when its Close is run, and until then a packet
+    behind the end is an error, which threads may win or lose. Here they close with the
+    decision to close the node.
+    """
+    native, ours = both(
+        oracle,
+        """
+        input_stream: "in"
+        node {
+          calculator: "PassThroughCalculator"
+          input_stream: "in" output_stream: "out"
+        }
+        """,
+        [[["empty", "in", "PRESTREAM"], ["packet", "in", 5, 1]]],
+        **{"in": "int", "out": "int"},
+    )
+    assert "timestamp mismatch" in native["error"]
+    assert ours["error"] is None
+
+
+def test_a_queue_that_would_grow_for_ever_ends_the_run(oracle: Oracle) -> None:
+    """MediaPipe makes room whenever a full queue waits for another input, without end; a
+    client could fill a server's memory that way. Here a queue may grow to ten times its
+    size.
+    """
+    native, ours = both(
+        oracle,
+        """
+        input_stream: "in"
+        input_stream: "in_too"
+        max_queue_size: 1
+        node {
+          calculator: "PassThroughCalculator"
+          input_stream: "in" input_stream: "in_too"
+          output_stream: "a" output_stream: "b"
+        }
+        """,
+        [[["packet", "in", at, at]] for at in range(12)],
+        **{"in": "int", "in_too": "int", "a": "int", "b": "int"},
+    )
+    assert native["error"] is None
+    assert "deadlock due to input throttling" in ours["error"]
