@@ -126,11 +126,18 @@ class Context:
 
         A promise that takes an earlier one back fails the node.
         """
-        self.emissions.append((port.slot, timestamp, EMPTY))
+        self._promise(port.slot, timestamp)
 
     def close(self, port: OutputPort[Any]) -> None:
         """End an output stream before the node ends."""
-        self.emissions.append((port.slot, DONE, EMPTY))
+        self._promise(port.slot, DONE)
+
+    def _promise(self, slot: int, bound: Timestamp) -> None:
+        emissions = self.emissions
+        if emissions and emissions[-1][0] == slot and emissions[-1][2] is EMPTY:
+            # Nobody sees but the last bound of a call.
+            bound = max(bound, emissions.pop()[1])
+        emissions.append((slot, bound, EMPTY))
 
     def settled(self, port: InputPort[Any]) -> Timestamp:
         """The timestamp of the input's packet; without one, the timestamp up to which

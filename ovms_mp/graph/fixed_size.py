@@ -42,6 +42,8 @@ class FixedSizePolicy:
     others to the same time; with `is_minimum` only when all queues have reached it.
     """
 
+    is_eager = True
+
     __slots__ = (
         "_inner",
         "_inputs",

@@ -5,7 +5,7 @@ input_stream_manager.cc).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ovms_mp.calculator.context import EMPTY
 from ovms_mp.core.timestamp import (
@@ -28,7 +28,7 @@ from ovms_mp.graph.stream import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ovms_mp.graph.node import NodeRun
     from ovms_mp.graph.stream import InputStream, Stream, Tap
@@ -42,13 +42,21 @@ Emission: TypeAlias = tuple[int, Timestamp, Any]
 """What a call did to its outputs: (slot, timestamp, payload); see Context.emissions."""
 
 
+# Of nodes that are settled while another is: a chain of any length must not become a
+# recursion of that depth. Beyond it they see together what came together.
+_MAX_DEPTH: Final = 50
+
+
 class Flow:
     """The moving parts of a run's streams."""
 
-    __slots__ = ("_throttle", "dirty", "produced")
+    __slots__ = ("_depth", "_examine", "_throttle", "dirty", "produced")
 
-    def __init__(self, throttle: Throttle) -> None:
+    def __init__(self, throttle: Throttle, examine: Callable[[], object]) -> None:
+        """`examine` looks at all nodes that are dirty."""
         self._throttle = throttle
+        self._examine = examine
+        self._depth = 0
         self.dirty: list[NodeRun] = []
         """Nodes to be examined: something that their policies can see has changed."""
         self.produced: list[Produced] = []
@@ -58,6 +66,17 @@ class Flow:
         if not node.is_dirty:
             node.is_dirty = True
             self.dirty.append(node)
+
+    def settle_first(self) -> None:
+        """A node whose policy takes what comes is to see one thing after the other, as
+        in MediaPipe: what has come before is examined before more comes.
+        """
+        if self._depth < _MAX_DEPTH:
+            self._depth += 1
+            try:
+                self._examine()
+            finally:
+                self._depth -= 1
 
     def emit(  # noqa: C901, PLR0912  # every packet passes here: calls would cost most
         self, streams: Sequence[Stream], emissions: Sequence[Emission]
@@ -83,6 +102,8 @@ class Flow:
             for queue in stream.consumers:
                 if queue.is_closed:
                     continue
+                if queue.is_eager and queue.node.is_dirty:
+                    self.settle_first()
                 if timestamp < queue.bound or timestamp == POSTSTREAM:
                     _check_packet(stream, queue, timestamp)
                 queue.bound = bound
@@ -121,6 +142,8 @@ class Flow:
         stream.bound = bound
         for queue in stream.consumers:
             if bound > queue.bound:
+                if queue.is_eager and queue.node.is_dirty:
+                    self.settle_first()
                 queue.bound = bound
                 # Behind a packet a bound changes nothing that a policy could see.
                 if not queue.packets:

@@ -93,6 +93,8 @@ class NodeRun:
             queue.node = self
         self.outputs = outputs
         self.policy: InputPolicy = definition.make_policy(inputs)
+        for queue in inputs:
+            queue.is_eager = self.policy.is_eager
         self.offset = self.calculator.timestamp_offset
         self.carried: Timestamp = UNSTARTED
         """The bound of the inputs that the outputs know of, by the offset."""

@@ -34,6 +34,13 @@ READY_FOR_CLOSE: Final = 2
 class InputPolicy(Protocol):
     """Decides for one node of one run."""
 
+    @property
+    def is_eager(self) -> bool:
+        """True if it matters to the policy in which order inputs change that change at
+        the same time; one that waits for all of them does not care.
+        """
+        ...
+
     timestamp: Timestamp
     """Of the packets that `take` has returned."""
 
@@ -61,6 +68,8 @@ def pop_at(queue: InputStream, timestamp: Timestamp) -> Any:
 class OneInputPolicy:
     """DefaultInputStreamHandler of a node with one input: what comes is processed."""
 
+    is_eager = False
+
     __slots__ = ("_queue", "bound", "is_over", "timestamp")
 
     def __init__(self, inputs: Sequence[InputStream]) -> None:
@@ -84,6 +93,8 @@ class SynchronisedPolicy:
     """DefaultInputStreamHandler: a timestamp is processed when every input is settled
     at it, with all packets of exactly that timestamp.
     """
+
+    is_eager = False
 
     __slots__ = ("_inputs", "bound", "is_over", "timestamp")
 
@@ -161,6 +172,8 @@ class SettledPolicy:
     timestamp that becomes settled is a call, with packets or without.
     """
 
+    is_eager = False
+
     __slots__ = ("_set", "bound", "is_over", "timestamp")
 
     def __init__(self, inputs: Sequence[InputStream]) -> None:
@@ -184,6 +197,8 @@ class BatchedPolicy:
     """DefaultInputStreamHandler with a `batch_size`: sets of packets are held back until
     there are so many, or no more come; the bound stays at the first of them meanwhile.
     """
+
+    is_eager = False
 
     __slots__ = ("_batch", "_inner", "_ready", "_size", "bound", "is_over", "timestamp")
 

@@ -61,7 +61,7 @@ class Scheduler:
     def __init__(self, definition: GraphDefinition) -> None:
         self.streams = [Stream(each.name) for each in definition.streams]
         self.throttle = Throttle()
-        self.flow = Flow(self.throttle)
+        self.flow = Flow(self.throttle, self._settle)
         self.nodes = [self._node_run(definition, each) for each in definition.nodes]
         self._by_rank = self.nodes[::-1]
         for number, (_, stream) in enumerate(definition.outputs):

@@ -4,9 +4,7 @@ framework/stream_handler/, whose name it bears.
 
 from __future__ import annotations
 
-from collections import deque
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ovms_mp.calculator.context import EMPTY
 from ovms_mp.core.timestamp import DONE, MAX, UNSET, is_range_value, next_allowed
@@ -20,61 +18,27 @@ from ovms_mp.graph.policy import (
 from ovms_mp.graph.stream import StreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
     from ovms_mp.core.timestamp import Timestamp
-    from ovms_mp.graph.stream import InputStream, QueuedPacket
-
-
-_NONE: Final = -1
-
-
-class _ArrivalQueue(deque[Any]):
-    """A queue that says when a packet comes."""
-
-    def __init__(
-        self, packets: Iterable[QueuedPacket], arrived: Callable[[], object]
-    ) -> None:
-        super().__init__(packets)
-        self._arrived = arrived
-
-    def append(self, x: QueuedPacket, /) -> None:
-        """Add a packet, then tell."""
-        super().append(x)
-        self._arrived()
+    from ovms_mp.graph.stream import InputStream
 
 
 class ImmediatePolicy:
     """Every input is a timeline of its own, and a packet is processed as soon as it
     comes; packets of equal timestamps that wait together are processed together.
 
-    The first packet that comes to an idle node goes alone, even if the same call sends
-    another one to its next input: MediaPipe looks at the node after each of them.
-
     An input that ends while others go on causes one call without packets, at the
     smallest bound: MediaPipe keeps that for old calculators, and so do we.
     """
 
-    __slots__ = (
-        "_first",
-        "_is_idle",
-        "_ready",
-        "_sets",
-        "bound",
-        "is_over",
-        "timestamp",
-    )
+    is_eager = True
+
+    __slots__ = ("_ready", "_sets", "bound", "is_over", "timestamp")
 
     def __init__(
         self, inputs: Sequence[InputStream], *, processes_bounds: bool = False
     ) -> None:
-        self._is_idle = False
-        """The last `take` was in vain, and no packet has come since."""
-        self._first = _NONE
-        """The input of the packet that came when the node was idle."""
-        for number, queue in enumerate(inputs):
-            arrived = partial(self._arrived, number)
-            queue.packets = _ArrivalQueue(queue.packets, arrived)
         self._sets = [
             SyncSet([queue], processes_bounds=processes_bounds) for queue in inputs
         ]
@@ -83,26 +47,8 @@ class ImmediatePolicy:
         self.bound: Timestamp = UNSET
         self.is_over = False
 
-    def _arrived(self, number: int) -> None:
-        if self._is_idle:
-            self._is_idle = False
-            self._first = number
-
     def take(self) -> list[Any] | None:
         """See InputPolicy."""
-        first, self._first = self._first, _NONE
-        if first != _NONE and self._ready[first] == UNSET:
-            each = self._sets[first]
-            if each.readiness() == READY_FOR_PROCESS:
-                self.timestamp = self._ready[first] = each.timestamp
-                payloads: list[Any] = [EMPTY] * len(self._sets)
-                payloads[first] = self._take(first, self.timestamp)
-                return payloads
-        taken = self._next()
-        self._is_idle = taken is None
-        return taken
-
-    def _next(self) -> list[Any] | None:
         earliest: Timestamp = DONE
         bound: Timestamp = DONE
         has_newly_ended = False
@@ -146,6 +92,8 @@ class SyncSetPolicy:
     """The inputs of each group share a timeline; those in no group form one more. One
     group is processed per call, the earliest of those that are ready.
     """
+
+    is_eager = True
 
     __slots__ = ("_groups", "_size", "bound", "is_over", "timestamp")
 
@@ -201,6 +149,8 @@ class MuxPolicy:
     at its timestamp; what the others have at that time is dropped.
     """
 
+    is_eager = True
+
     __slots__ = ("_control", "_data", "_order", "bound", "is_over", "timestamp")
 
     def __init__(
@@ -247,6 +197,8 @@ class MuxPolicy:
 class BarrierPolicy:
     """One packet of every input, whatever their timestamps; over when one input is."""
 
+    is_eager = True
+
     __slots__ = ("_inputs", "bound", "is_over", "timestamp")
 
     def __init__(self, inputs: Sequence[InputStream]) -> None:
@@ -269,6 +221,8 @@ class BarrierPolicy:
 
 class EarlyClosePolicy:
     """As the default policy, but over as soon as one input is."""
+
+    is_eager = True
 
     __slots__ = ("_inputs", "bound", "is_over", "timestamp")
 
@@ -297,6 +251,8 @@ class TimestampAlignPolicy:
     by the difference of their first packets. Until each has one, packets of the base
     are processed alone.
     """
+
+    is_eager = True
 
     __slots__ = (
         "_base",

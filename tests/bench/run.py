@@ -28,7 +28,7 @@ from ovms_mp_clients import Client
 
 from graphs import assets, repository
 from graphs.people_tracking.serving import serving
-from tests.bench import loads, report
+from tests.bench import loads, report, runtime
 from tests.bench.loads import Frames, Tally
 from tests.graphs.in_process import Viewer
 from tests.graphs.in_process import serving as in_process_serving
@@ -232,9 +232,15 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("bench_output"))
     wanted = parser.parse_args()
     measured: list[Case] = []
+    ratios: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config, frames = lay_out(folder), clip()
+        model = next(folder.rglob(f"{MIDDLE}/1/*.xml"), None) or next(
+            folder.rglob(f"{MIDDLE}/1/*.pb")
+        )
+        graph = graph_around(MIDDLE, "image_tensor", "detection_boxes")
+        ratios = runtime.measure(model, graph, frames[0][None], wanted.rounds)
         with serving(config, DEMO, folder / "server.log") as address:
             # One after the other: of the models that a process holds, OpenVINO gives
             # the first one the best threads, and each limit must be the first.
@@ -251,7 +257,7 @@ def main() -> None:
         "rounds": wanted.rounds,
         "seconds": wanted.seconds,
     }
-    print(report.write(measured, machine, wanted.output))
+    print(report.write(measured, ratios, machine, wanted.output))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,6 @@ class _Graph:
         self.nodes: list[str] = []
         self.used: set[str] = set()
         self.loops: list[tuple[str, int]] = []
-        self.producers: dict[str, int] = {}
 
     def one_of(self, *values: Any) -> Any:
         return self.draw(st.sampled_from(values))
@@ -50,7 +49,6 @@ class _Graph:
     def new(self, kind: str) -> str:
         name = f"s{len(self.types)}"
         self.types[name] = kind
-        self.producers[name] = len(self.nodes)
         return name
 
     def pick(self, kind: str | None = None) -> str:
@@ -62,15 +60,8 @@ class _Graph:
 
     def new_input(self, kind: str) -> str:
         name = self.new(kind)
-        self.producers[name] = -len(self.types)
         self.inputs.append(name)
         return name
-
-    def are_apart(self, names: list[str]) -> bool:
-        """Streams of different producers: one that ends two inputs of an immediate node
-        does so at once here, one after the other there (`test_explained`).
-        """
-        return len({self.producers[each] for each in names}) == len(names)
 
     def loop(self) -> str:
         """The place of a stream of int that is chosen when all are there."""
@@ -86,11 +77,9 @@ class _Graph:
     def options(self, calculator: str, body: str) -> str:
         return f"options {{ [mediapipe.{calculator}Options.ext] {{ {body} }} }}"
 
-    def handler(self, ins: list[str], *, has_loop: bool = False) -> str:
+    def handler(self, *, has_loop: bool = False) -> str:
         which = self.one_of(*_HANDLERS)
-        if which == "" or (
-            which == "Immediate" and (has_loop or not self.are_apart(ins))
-        ):
+        if which == "" or (which == "Immediate" and has_loop):
             return ""
         self.used.add(which)
         if which == "Immediate":
@@ -119,7 +108,7 @@ class _Graph:
             lines.append(f"input_stream_info {{ {info} }}")
             outs.append(self.new("int"))
         lines += [f'output_stream: "{n}"' for n in outs]
-        handler = self.handler(ins, has_loop=len(outs) > len(ins))
+        handler = self.handler(has_loop=len(outs) > len(ins))
         # MediaPipe refuses it with batches, and may die of it with immediate inputs.
         is_able = not handler or "FixedSize" in handler or len(outs) == 1
         if "batch_size" not in handler and is_able and self.may(15):
@@ -183,7 +172,7 @@ class _Graph:
             "MergeCalculator",
             *ins,
             out,
-            self.handler(names, has_loop=len(ins) > len(names)),
+            self.handler(has_loop=len(ins) > len(names)),
         )
 
     def packet_presence(self) -> None:

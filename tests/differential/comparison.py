@@ -28,8 +28,9 @@ def compare(oracle: Oracle, case: dict[str, Any], statistics: Counter[str]) -> N
     try:
         native = oracle.ask(case)
     except NoAnswer:
-        statistics["native runtime died or hung"] += 1
-        raise Difference("MediaPipe died or hung", case, None, ours) from None
+        # A CHECK of a calculator's or the framework's: nothing to compare with.
+        statistics["MediaPipe died or hung"] += 1
+        return
     if (native["refused"] is None) != (ours["refused"] is None):
         raise Difference("load", case, native["refused"], ours["refused"])
     statistics["refused by both"] += native["refused"] is not None

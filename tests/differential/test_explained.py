@@ -39,32 +39,6 @@ def both(
     return oracle.ask(case)["steps"][-1], own.outcome(case)["steps"][-1]
 
 
-def test_a_stream_that_ends_two_inputs_of_an_immediate_node_ends_them_at_once(
-    oracle: Oracle,
-) -> None:
-    """MediaPipe closes one input after the other and looks at the node in between: that
-    one of its inputs has ended is a call of its own, at the bound of the other one, and
-    an offset carries it to the outputs. Here both have ended when the node is looked at.
-    """
-    native, ours = both(
-        oracle,
-        f"""
-        input_stream: "in"
-        node {{
-          calculator: "PassThroughCalculator"
-          input_stream: "in" input_stream: "in"
-          output_stream: "a" output_stream: "b"
-          {IMMEDIATE}
-        }}
-        """,
-        [[["empty", "in", 0]], [["close", "in"]]],
-        has_bounds=True,
-        **{"in": "int", "a": "int", "b": "int"},
-    )
-    assert native["bounds"] == {"a": 1, "b": 1}
-    assert ours["bounds"] == {"a": 0, "b": 0}
-
-
 def test_an_immediate_node_with_calls_in_flight_at_one_timestamp_does_not_die(
     oracle: Oracle,
 ) -> None:

@@ -105,17 +105,6 @@ def test_immediate_takes_the_earliest_packet_and_what_equals_it():
     assert policy.take() == [7, EMPTY, EMPTY] and policy.timestamp == 7
 
 
-def test_the_first_packet_for_an_idle_immediate_node_goes_alone():
-    a, b = stream(PRESTREAM), stream(PRESTREAM)
-    policy = ImmediatePolicy([a, b])
-    add(a, 3), add(b, 3)
-    assert policy.take() == [3, 3], "nobody has looked at the node before"
-    assert not_ready(policy, 4)
-    add(b, 7), add(a, 5), add(b, 8)
-    assert policy.take() == [EMPTY, 7] and policy.timestamp == 7
-    assert policy.take() == [5, EMPTY]
-
-
 def test_immediate_calls_once_for_an_input_that_ends_before_the_others():
     a, b = stream(DONE), stream(9)
     policy = ImmediatePolicy([a, b])
