@@ -172,7 +172,7 @@ class SettledPolicy:
     timestamp that becomes settled is a call, with packets or without.
     """
 
-    is_eager = False
+    is_eager = True
 
     __slots__ = ("_set", "bound", "is_over", "timestamp")
 
@@ -198,11 +198,19 @@ class BatchedPolicy:
     there are so many, or no more come; the bound stays at the first of them meanwhile.
     """
 
-    is_eager = False
-
-    __slots__ = ("_batch", "_inner", "_ready", "_size", "bound", "is_over", "timestamp")
+    __slots__ = (
+        "_batch",
+        "_inner",
+        "_ready",
+        "_size",
+        "bound",
+        "is_eager",
+        "is_over",
+        "timestamp",
+    )
 
     def __init__(self, inner: InputPolicy, size: int) -> None:
+        self.is_eager = inner.is_eager
         self._inner = inner
         self._size = size
         self._batch: list[tuple[Timestamp, list[Any]]] = []
