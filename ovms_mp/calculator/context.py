@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from ovms_mp.core.timestamp import DONE
+from ovms_mp.core.timestamp import DONE, previous_allowed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,12 +38,8 @@ class Host(Protocol):
 
     side_inputs: Sequence[Any]
 
-    def settled(self, slot: int) -> Timestamp:
-        """The timestamp up to which an input without a packet is settled."""
-        ...
-
-    def is_done(self, slot: int) -> bool:
-        """True if an input has nothing and gets nothing more."""
+    def input_bound(self, slot: int) -> Timestamp:
+        """The timestamp of an input's next packet, or its bound."""
         ...
 
     def next_bound(self, slot: int) -> Timestamp:
@@ -64,6 +60,7 @@ class Context:
     """
 
     __slots__ = (
+        "bounds",
         "continuation",
         "emissions",
         "error",
@@ -82,6 +79,9 @@ class Context:
         source."""
         self.inputs = inputs
         """The payload of each input, EMPTY where there is none."""
+        self.bounds: Sequence[Timestamp] | None = None
+        """How far each input was when the call was decided on, where that matters: the
+        timestamp of its next packet, or its bound."""
         self.emissions: list[tuple[int, Timestamp, Any]] = []
         """What the call sent: (slot of the output, timestamp, payload), or with payload
         EMPTY a promise that nothing before the timestamp follows."""
@@ -145,11 +145,16 @@ class Context:
         """
         if self.inputs[port.slot] is not EMPTY:
             return self.timestamp
-        return self.node.settled(port.slot)
+        return previous_allowed(self._bound(port.slot))
 
     def is_done(self, port: InputPort[Any]) -> bool:
         """True if nothing waits on the input and nothing will come (IsDone)."""
-        return self.node.is_done(port.slot)
+        return self._bound(port.slot) == DONE
+
+    def _bound(self, slot: int) -> Timestamp:
+        if self.bounds is None:
+            return self.node.input_bound(slot)
+        return self.bounds[slot]
 
     def next_bound(self, port: OutputPort[Any]) -> Timestamp:
         """The earliest timestamp that may still be sent (NextTimestampBound), by what

@@ -147,13 +147,9 @@ class NodeRun:
         """What people call it."""
         return self.definition.info.name
 
-    def settled(self, slot: int) -> Timestamp:
+    def input_bound(self, slot: int) -> Timestamp:
         """See Host."""
-        return self.inputs[slot].settled()
-
-    def is_done(self, slot: int) -> bool:
-        """See Host."""
-        return self.inputs[slot].is_done()
+        return self.inputs[slot].head_or_bound()
 
     def next_bound(self, slot: int) -> Timestamp:
         """See Host."""

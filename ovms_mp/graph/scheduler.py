@@ -300,6 +300,8 @@ class Scheduler:
                 context = node.context
                 context.timestamp = policy.timestamp
                 context.inputs = inputs
+                if policy.is_eager:
+                    context.bounds = [each.head_or_bound() for each in node.inputs]
                 heappush(self._ready, node.rank)
             elif policy.is_over:
                 self._end(node)
@@ -320,6 +322,8 @@ class Scheduler:
                 self.throttle.relax(node)
             if inputs is not None:
                 context = node.call(policy.timestamp, inputs)
+                if policy.is_eager:
+                    context.bounds = [each.head_or_bound() for each in node.inputs]
                 in_flight.append(context)
                 node.queued.append(context)
                 heappush(self._ready, node.rank)
