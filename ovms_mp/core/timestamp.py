@@ -45,11 +45,12 @@ def next_allowed(timestamp: Timestamp) -> Timestamp:
     """The earliest timestamp that may follow a packet at `timestamp` on a stream.
 
     A packet at PRESTREAM is the only one of its stream, as is one at POSTSTREAM the
-    last, so what follows both is ONE_OVER_POSTSTREAM.
+    last, so what follows both is ONE_OVER_POSTSTREAM; what follows values before them
+    is MIN.
     """
     if timestamp >= MAX or timestamp == PRESTREAM:
         return ONE_OVER_POSTSTREAM
-    return timestamp + 1
+    return max(timestamp + 1, MIN)
 
 
 def previous_allowed(timestamp: Timestamp) -> Timestamp:
