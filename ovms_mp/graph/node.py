@@ -61,6 +61,7 @@ class NodeRun:
         "invocations",
         "is_active",
         "is_busy",
+        "is_by_stream",
         "is_dirty",
         "is_serial",
         "offset",
@@ -109,6 +110,8 @@ class NodeRun:
             self.queued, self.in_flight = deque(), deque()
         self.is_busy = False
         """A serial node has a call in flight, or a source must wait for its turn."""
+        self.is_by_stream = False
+        """It matters to a consumer in which order the outputs change."""
         self.is_dirty = False
         self.is_active = False
         """Opened and not ending: calls of process may be made."""

@@ -30,6 +30,8 @@ from ovms_mp.graph.stream import InputStream, Stream, Tap
 from ovms_mp.graph.throttle import Throttle
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ovms_mp.calculator.context import Context
     from ovms_mp.core.packet import Packet
     from ovms_mp.core.timestamp import Timestamp
@@ -63,6 +65,10 @@ class Scheduler:
         self.throttle = Throttle()
         self.flow = Flow(self.throttle, self._settle)
         self.nodes = [self._node_run(definition, each) for each in definition.nodes]
+        for node in self.nodes:
+            node.is_by_stream = len(node.outputs) > 1 and any(
+                queue.is_eager for stream in node.outputs for queue in stream.consumers
+            )
         self._by_rank = self.nodes[::-1]
         for number, (_, stream) in enumerate(definition.outputs):
             self.streams[stream].taps.append(Tap(number))
@@ -206,13 +212,16 @@ class Scheduler:
             self.flow.emit(node.outputs, context.emissions)
             self._close(node)
         else:
-            node.is_busy = False
             context.inputs = ()
-            if context.emissions:
-                self.flow.emit(node.outputs, context.emissions)
-                context.emissions = []
-            if node.offset is not None:
-                self._offset_after(node, context.timestamp)
+            if node.is_by_stream:
+                self._release_by_stream(node, context)
+            else:
+                if context.emissions:
+                    self.flow.emit(node.outputs, context.emissions)
+                if node.offset is not None:
+                    self._offset_after(node, context.timestamp, node.outputs)
+            context.emissions = []
+            node.is_busy = False
             if context.is_stopped:
                 self._stop(node, context)
             self.flow.mark(node)
@@ -222,13 +231,24 @@ class Scheduler:
         context.is_finished = True
         in_flight = node.in_flight
         while in_flight and in_flight[0].is_finished:
-            first = in_flight.popleft()
-            self.flow.emit(node.outputs, first.emissions)
-            self._offset_after(node, first.timestamp)
+            first = in_flight[0]
+            self._release_by_stream(node, first)
+            in_flight.popleft()
             self._stop(node, first)
         if not in_flight and node.seen > node.carried:
             self._offset(node, node.seen)
         self.flow.mark(node)
+
+    def _release_by_stream(self, node: NodeRun, context: Context) -> None:
+        """What a call sent, and what its offset promises: one output after the other,
+        for whoever takes what comes sees that order (PropagateOutputPackets).
+        """
+        for slot, stream in enumerate(node.outputs):
+            mine = [each for each in context.emissions if each[0] == slot]
+            if mine:
+                self.flow.emit(node.outputs, mine)
+            if node.offset is not None:
+                self._offset_after(node, context.timestamp, (stream,))
 
     def _stop(self, node: NodeRun, context: Context) -> None:
         if context.is_stopped:
@@ -347,7 +367,9 @@ class Scheduler:
                 if stream.bound != DONE:
                     self.flow.promise(stream, moved)
 
-    def _offset_after(self, node: NodeRun, timestamp: Timestamp) -> None:
+    def _offset_after(
+        self, node: NodeRun, timestamp: Timestamp, streams: Sequence[Stream]
+    ) -> None:
         """The inputs of a node with an offset are processed up to `timestamp`."""
         offset = node.offset
         if offset is None:
@@ -361,7 +383,7 @@ class Scheduler:
         else:
             bound = min(max(timestamp + 1 + offset, MIN), MAX)
             node.carried = timestamp + 1
-        for stream in node.outputs:
+        for stream in streams:
             if bound > stream.bound:
                 self.flow.promise(stream, bound)
 
