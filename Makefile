@@ -7,7 +7,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 
 # What runs once more against mediapipe's numpy 1.26 and protobuf 4.25.
-NATIVE_TESTS ?= tests/unit tests/graphs tests/interop tests/native
+NATIVE_TESTS ?= tests/unit tests/graphs tests/interop tests/native tests/mediapipe tests/library
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

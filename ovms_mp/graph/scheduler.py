@@ -114,11 +114,8 @@ class Scheduler:
 
     @property
     def is_over(self) -> bool:
-        """True if nothing can happen any more: the graph's inputs are closed, its
-        sources are done, and no call is left to make.
-
-        Nodes may be open still, in a cycle or behind an input policy that never became
-        ready: they are closed without a chance to send (Scheduler::HandleIdle).
+        """True if nothing can happen any more: inputs closed, sources done, no call left.
+        What is open still, in a cycle for one, is closed without a chance to send.
         """
         return not (
             self.open_inputs or self._ready or self.running or self._sources.are_left()
@@ -240,9 +237,7 @@ class Scheduler:
         self.flow.mark(node)
 
     def _release_by_stream(self, node: NodeRun, context: Context) -> None:
-        """What a call sent, and what its offset promises: one output after the other,
-        for whoever takes what comes sees that order (PropagateOutputPackets).
-        """
+        """One output after the other: a consumer may see the order."""
         for slot, stream in enumerate(node.outputs):
             mine = [each for each in context.emissions if each[0] == slot]
             if mine:
@@ -263,15 +258,13 @@ class Scheduler:
         self._sources.stop()
 
     def closing(self, node: NodeRun) -> Context | None:
-        """The context for a close out of turn, when the run ends; None if the node was
-        never opened or is closed already.
-        """
+        """The context for a close when the run ends; None where there is none to be."""
         if node.state is NodeState.CREATED or node.state is NodeState.CLOSED:
             return None
         return node.out_of_turn(DONE)
 
     def abandon(self, node: NodeRun) -> None:
-        """A close out of turn has returned, or is not needed. Nothing propagates."""
+        """A close out of turn is over, or not needed. Nothing propagates."""
         if node.state is not NodeState.CLOSED:
             node.on(NodeEvent.CLOSE)
 
@@ -295,7 +288,7 @@ class Scheduler:
         self._settle()
 
     def tap(self, stream: int, output: int, *, wants_bounds: bool) -> None:
-        """Have the packets of any stream leave as those of `output`."""
+        """Have a stream's packets leave as those of `output`."""
         self.streams[stream].taps.append(Tap(output, wants_bounds=wants_bounds))
 
     # Readiness

@@ -181,11 +181,12 @@ def native() -> Iterator[Callable[[str, str, int], float]]:
     ) as child:
         assert child.stdin is not None
         assert child.stdout is not None
+        answers = child.stdout
 
         def ask(what: str, text: str, count: int) -> float:
             asked = json.dumps({"what": what, "text": text, "count": count})
             print(asked, file=child.stdin, flush=True)
-            return json.loads(child.stdout.readline()) * 1e6
+            return json.loads(answers.readline()) * 1e6
 
         yield ask
         child.stdin.close()

@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib import import_module
 from typing import Any
 
 # MediaPipe's own log goes to file descriptor 1, too.
 answers = os.fdopen(os.dup(1), "w", buffering=1)
 os.dup2(2, 1)
 
-import mediapipe as mp  # noqa: E402
+
+mp: Any = import_module("mediapipe")  # it has no types
 
 CREATE = {
     "int": mp.packet_creator.create_int,

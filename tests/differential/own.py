@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -92,7 +91,6 @@ class Run:
 
 def outcome(case: dict[str, Any]) -> dict[str, Any]:
     """What our runtime does with a case."""
-    logging.getLogger("ovms_mp").setLevel(logging.CRITICAL)
     try:
         run = Run(case)
     except ServingError as problem:

@@ -20,9 +20,9 @@ def both(
     oracle: Oracle,
     pbtxt: str,
     steps: list[Any],
+    types: dict[str, str],
     *,
     has_bounds: bool = False,
-    **types: str,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The last step's outcome, MediaPipe's and ours."""
     inputs = [name for name in types if name.startswith("in")]
@@ -86,7 +86,7 @@ def test_what_follows_the_end_of_a_stream_before_the_node_has_closed_is_dropped(
         }
         """,
         [[["empty", "in", "PRESTREAM"], ["packet", "in", 5, 1]]],
-        **{"in": "int", "out": "int"},
+        types={"in": "int", "out": "int"},
     )
     assert "timestamp mismatch" in native["error"]
     assert ours["error"] is None
@@ -110,7 +110,7 @@ def test_a_queue_that_would_grow_for_ever_ends_the_run(oracle: Oracle) -> None:
         }
         """,
         [[["packet", "in", at, at]] for at in range(12)],
-        **{"in": "int", "in_too": "int", "a": "int", "b": "int"},
+        types={"in": "int", "in_too": "int", "a": "int", "b": "int"},
     )
     assert native["error"] is None
     assert "deadlock due to input throttling" in ours["error"]

@@ -25,6 +25,11 @@ NEEDY = """
     output_stream: "out"
     input_side_packet: "threshold"
     node { calculator: "PassThroughCalculator" input_stream: "in" output_stream: "out" }
+    node {
+      calculator: "SidePacketToStreamCalculator"
+      input_side_packet: "threshold"
+      output_stream: "AT_PRESTREAM:seen"
+    }
 """
 FULL = """
     input_stream: "in0"

@@ -47,7 +47,7 @@ class Run:
         self.told: dict[str, list[tuple[int, Any]]] = {n: [] for n in self._names}
         self.bounds: dict[str, list[int]] = {}
         self.is_done = False
-        self.error: ServingError | None = None
+        self.error: Any = None
         self.has_room = True
         self.run = GraphRun(self.definition, self, inline)
         for name in observe.split():

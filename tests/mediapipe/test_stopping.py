@@ -79,7 +79,7 @@ node { calculator: "Pass" input_stream: "a" input_stream: "b"
   output_stream: "x" output_stream: "y" }
 """)
     run.feed("a", 1, 1)
-    assert run.error is None
+    assert not run.error
     run.feed("a", 2, 2)
     run.feed("a", 3, 3)
     assert run.is_done and "UNAVAILABLE" in run.error.details

@@ -135,3 +135,25 @@ class GraphOf:
 
     def finished(self, error: ServingError | None) -> None:
         self.error, self.is_done = error, True
+
+
+class Started(GraphOf):
+    """A graph whose first run has begun."""
+
+    def advance(self, stream: str, to: int) -> None:
+        number = self._inputs[stream]
+        self._run.post(lambda: self._run.advance(number, to))
+
+    def sent(self, stream: str, at: int) -> Started:
+        self.feed(stream, at, at)
+        return self
+
+
+def graph(text: str, **side: Any) -> Started:
+    made = Started(text)
+    made.start(**side)
+    return made
+
+
+def pairs(packets: list[Packet]) -> list[tuple[int, Any]]:
+    return [(at, payload) for at, payload in packets]
