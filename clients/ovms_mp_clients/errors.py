@@ -55,6 +55,11 @@ _LOST = frozenset(
 )
 
 
+# What grpc.aio calls a write that failed under it because the connection broke, when it
+# learns that before the status of the call.
+_BROKEN_WRITE = "Internal error from Core"
+
+
 def from_rpc(error: grpc.RpcError) -> ClientError:
     """The error that says what a caller can do."""
     return from_status(error.code(), error.details())
@@ -62,6 +67,8 @@ def from_rpc(error: grpc.RpcError) -> ClientError:
 
 def from_status(code: grpc.StatusCode, details: str | None) -> ClientError:
     """The error that says what a caller can do, for the end of a call."""
+    if code is grpc.StatusCode.INTERNAL and (details or "").startswith(_BROKEN_WRITE):
+        code = grpc.StatusCode.UNAVAILABLE
     message = f"{code.name}: {details or ''}"
     if code in _LOST:
         return ConnectionLost(message, code)

@@ -23,3 +23,9 @@ def test_what_came_too_late_is_pythons_timeout_as_well():
     with pytest.raises(TimeoutError):
         raise TimedOut("late")
     assert issubclass(TimedOut, ClientError)
+
+
+def test_a_write_that_broke_with_its_connection_is_an_unavailable_server():
+    error = from_status(grpc.StatusCode.INTERNAL, "Internal error from Core")
+    assert type(error) is ConnectionLost
+    assert error.code is grpc.StatusCode.UNAVAILABLE
