@@ -45,7 +45,7 @@ from ovms_mp.calculator import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ovms_mp.calculator import Context, InputPort, NodeInfo
+    from ovms_mp.calculator import Context, InputPort, NodeInfo, TensorInfo
     from ovms_mp.calculator.ports import BoundPort
     from ovms_mp.core.tensor import Array
 
@@ -95,6 +95,28 @@ class OpenVINOInferenceCalculator(Calculator):
         _check_inputs(_streams(node.inputs, names, order))
         names = options.tag_to_output_tensor_names
         _check_side("output", node.outputs, names, options.output_order_list)
+
+    @classmethod
+    def known_tensors(
+        cls, node: NodeInfo, sessions: Mapping[str, InferenceSession]
+    ) -> Mapping[str, TensorInfo]:
+        """Those of the model, on the streams that carry one tensor each."""
+        session = sessions.get(node.side_inputs[0].name)
+        if session is None:
+            return {}
+        options = node.options.get(_OPTIONS.DESCRIPTOR.full_name, _OPTIONS())
+        ins = options.tag_to_input_tensor_names, options.input_order_list
+        outs = options.tag_to_output_tensor_names, options.output_order_list
+        return {
+            stream.port.name: info
+            for streams, infos in (
+                (_streams(node.inputs, *ins), session.inputs),
+                (_streams(node.outputs, *outs), session.outputs),
+            )
+            for stream in streams
+            for info in infos
+            if not stream.is_vector and info.name == stream.names[0]
+        }
 
     def open(self, ctx: Context) -> None:
         """Settle once which tensor each stream carries."""

@@ -18,6 +18,7 @@ from ovms_mp.calculator.ports import (
     SidePort,
 )
 from ovms_mp.calculator.services import InferenceSession, Models, Services
+from ovms_mp.core.messages import TensorInfo
 
 __all__ = (
     "ANY_TAG",
@@ -41,4 +42,5 @@ __all__ = (
     "SideOutput",
     "SideOutputs",
     "SidePort",
+    "TensorInfo",
 )

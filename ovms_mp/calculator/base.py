@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ovms_mp.calculator.context import Context
+    from ovms_mp.calculator.services import InferenceSession
+    from ovms_mp.core.messages import TensorInfo
 
 
 class ContractError(Exception):
@@ -115,6 +117,16 @@ class Calculator:
 
         Raises ContractError or ServingError; the graph is then not served.
         """
+
+    @classmethod
+    def known_tensors(
+        cls, node: NodeInfo, sessions: Mapping[str, InferenceSession]
+    ) -> Mapping[str, TensorInfo]:
+        """What the models that come as side packets, by their names, say of the tensors
+        on the node's streams: by the streams' names. Only for those whose packets are
+        such tensors, one each; the graph's metadata have it from here.
+        """
+        return {}
 
     @classmethod
     def unload(cls, shared: Any) -> None:

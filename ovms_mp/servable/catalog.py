@@ -5,25 +5,20 @@ lets them.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ovms_mp.core.errors import ServingError, Status
-from ovms_mp.core.lifecycle import (
-    GRAPH_TRANSITIONS,
-    VERSION_TRANSITIONS,
-    GraphEvent,
-    GraphState,
-    VersionEvent,
-    VersionState,
-)
+from ovms_mp.core.lifecycle import GraphEvent, GraphState, VersionEvent, VersionState
 from ovms_mp.core.pending import Pending
+from ovms_mp.servable.entries import GraphEntry, ModelEntry, VersionEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ovms_mp.core.messages import InferRequest, InferResponse, ServableMetadata
     from ovms_mp.servable.base import StreamSession, StreamSink
+    from ovms_mp.servable.description import Description, Listed
     from ovms_mp.servable.graph import GraphServable
     from ovms_mp.servable.model import ModelServable
     from ovms_mp.telemetry.metrics import Metrics
@@ -33,44 +28,6 @@ MODEL_PATIENCE: Final = 10.0
 
 GRAPH_PATIENCE: Final = 0.5
 """Seconds that a request waits for a graph that is being loaded (OVMS's)."""
-
-
-@dataclass(slots=True)
-class _Version:
-    state: VersionState = VersionState.START
-    has_failed: bool = False
-    servable: ModelServable | None = None
-
-    def on(self, event: VersionEvent) -> None:
-        self.state = VERSION_TRANSITIONS[self.state, event]
-        self.has_failed = event is VersionEvent.FAILED
-
-
-@dataclass(slots=True)
-class _Model:
-    versions: dict[int, _Version] = field(default_factory=dict[int, _Version])
-    is_settled: bool = False
-    """True once it is known which versions there are and how their loading went."""
-
-    def available(self) -> tuple[str, ...]:
-        """The versions that are served, ascending."""
-        available = VersionState.AVAILABLE
-        numbers = [n for n, each in self.versions.items() if each.state is available]
-        return tuple(str(number) for number in sorted(numbers))
-
-    def default(self) -> int | None:
-        """The highest version that is served."""
-        available = self.available()
-        return int(available[-1]) if available else None
-
-
-@dataclass(slots=True)
-class _Graph:
-    state: GraphState = GraphState.BEGIN
-    servable: GraphServable | None = None
-
-    def on(self, event: GraphEvent) -> None:
-        self.state = GRAPH_TRANSITIONS[self.state, event]
 
 
 class Catalog:
@@ -89,8 +46,8 @@ class Catalog:
         self._model_patience = model_patience
         self._graph_patience = graph_patience
         self._lock = threading.Lock()
-        self._models: dict[str, _Model] = {}
-        self._graphs: dict[str, _Graph] = {}
+        self._models: dict[str, ModelEntry] = {}
+        self._graphs: dict[str, GraphEntry] = {}
         self._waiting: list[Callable[[], None]] = []
         self._watchers: list[Callable[[], None]] = []
         self._is_ready = False
@@ -100,14 +57,14 @@ class Catalog:
     def announce_model(self, name: str) -> None:
         """A model of this name will be loaded."""
         with self._lock:
-            self._models.setdefault(name, _Model())
+            self._models.setdefault(name, ModelEntry())
 
     def announce_graph(self, name: str) -> None:
         """A graph of this name will be loaded. Raises ServingError if a model has it."""
         with self._lock:
             if name in self._models:
                 raise ServingError(Status.MEDIAPIPE_GRAPH_NAME_OCCUPIED, name)
-            self._graphs.setdefault(name, _Graph())
+            self._graphs.setdefault(name, GraphEntry())
 
     def expects_graph(self, name: str) -> bool:
         """True if a graph of this name was announced and is still to be loaded."""
@@ -118,7 +75,7 @@ class Catalog:
     def model_loading(self, name: str, version: int) -> None:
         """A version is being loaded."""
         with self._lock:
-            entry = self._models[name].versions.setdefault(version, _Version())
+            entry = self._models[name].versions.setdefault(version, VersionEntry())
             entry.on(VersionEvent.LOAD)
 
     def model_loaded(self, name: str, version: int, servable: ModelServable) -> None:
@@ -129,10 +86,12 @@ class Catalog:
             entry.on(VersionEvent.LOADED)
         self._changed()
 
-    def model_failed(self, name: str, version: int) -> None:
-        """A version could not be loaded."""
+    def model_failed(self, name: str, version: int, reason: str = "") -> None:
+        """A version could not be loaded, for a reason that clients may know."""
         with self._lock:
-            self._models[name].versions[version].on(VersionEvent.FAILED)
+            entry = self._models[name].versions[version]
+            entry.reason = reason
+            entry.on(VersionEvent.FAILED)
         self._changed()
 
     def model_settled(self, name: str) -> None:
@@ -148,9 +107,10 @@ class Catalog:
             self._graphs[name].on(GraphEvent.VALIDATION_PASSED)
         self._changed()
 
-    def graph_failed(self, name: str) -> None:
-        """A graph could not be loaded."""
+    def graph_failed(self, name: str, reason: str = "") -> None:
+        """A graph could not be loaded, for a reason that clients may know."""
         with self._lock:
+            self._graphs[name].reason = reason
             self._graphs[name].on(GraphEvent.VALIDATION_FAILED)
         self._changed()
 
@@ -240,6 +200,23 @@ class Catalog:
         self._metrics.model_request(name, label, interface, "ModelMetadata", ok=True)
         return metadata
 
+    def describe(self, name: str, version: str) -> Description:
+        """How a servable is set up. Waits and raises as `metadata`."""
+        with self._lock:
+            graph = self._graphs.get(name)
+            if graph is not None:
+                return self._graph_servable(graph).describe()
+            model = self._model(name)
+            servable = self._version(model, version)
+            return servable.describe().of_versions(model.available())
+
+    def index(self) -> tuple[Listed, ...]:
+        """Everything that is served, is about to be, or could not be."""
+        with self._lock:
+            models = [entry.listed(name) for name, entry in self._models.items()]
+            graphs = [entry.listed(name) for name, entry in self._graphs.items()]
+        return (*(each for listed in models for each in listed), *graphs)
+
     def infer(self, request: InferRequest) -> Pending[InferResponse]:
         """ModelInfer on a model or graph. Raises ServingError, or fails with it."""
         servable = self._find(request)
@@ -321,13 +298,13 @@ class Catalog:
         for watcher in self._watchers:
             watcher()
 
-    def _model(self, name: str) -> _Model:
+    def _model(self, name: str) -> ModelEntry:
         model = self._models.get(name)
         if model is None:
             raise ServingError(Status.MODEL_NAME_MISSING)
         return model
 
-    def _version(self, model: _Model, version: str) -> ModelServable:
+    def _version(self, model: ModelEntry, version: str) -> ModelServable:
         number = _parse(version)
         if number == 0:
             default = model.default()
@@ -345,7 +322,7 @@ class Catalog:
             raise ServingError(Status.MODEL_VERSION_NOT_LOADED_YET)
         return entry.servable
 
-    def _graph_servable(self, graph: _Graph) -> GraphServable:
+    def _graph_servable(self, graph: GraphEntry) -> GraphServable:
         if graph.state is GraphState.RETIRED:
             raise ServingError(Status.MEDIAPIPE_DEFINITION_NOT_LOADED_ANYMORE)
         if graph.servable is None:
@@ -366,7 +343,7 @@ def _parse(version: str) -> int:
     return number
 
 
-def _is_coming(model: _Model, number: int) -> bool:
+def _is_coming(model: ModelEntry, number: int) -> bool:
     """True if a version may become available without anyone doing anything more."""
     if number == 0:
         return model.default() is None and not model.is_settled

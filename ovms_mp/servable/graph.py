@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.pending import Pending
+from ovms_mp.servable.description import Description
 from ovms_mp.servable.interface import GraphInterface
 from ovms_mp.servable.parameters import side_packets_of, timestamp_of
 from ovms_mp.servable.session import GraphSession
@@ -48,6 +49,10 @@ class GraphServable:
     def metadata(self) -> ServableMetadata:
         """What ModelMetadata tells."""
         return self._interface.metadata()
+
+    def describe(self) -> Description:
+        """How it is set up."""
+        return Description(self.metadata(), backend="mediapipe", is_decoupled=True)
 
     def infer(self, request: InferRequest) -> Pending[InferResponse]:
         """Run the graph for one request; the first packet of each output stream is the

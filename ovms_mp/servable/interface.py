@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import (
@@ -15,14 +15,18 @@ from ovms_mp.core.messages import (
 from ovms_mp.core.packet import Packet
 from ovms_mp.servable import boundary
 from ovms_mp.servable.boundary import Kind
+from ovms_mp.servable.model import ModelSession
 from ovms_mp.servable.parameters import TIMESTAMP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from ovms_mp.calculator.services import InferenceSession
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.graph.config import GraphConfig, StreamName
     from ovms_mp.graph.definition import GraphDefinition
+
+_TENSORS: Final = frozenset({Kind.OVTENSOR, Kind.TENSOR, Kind.TFTENSOR})
 
 VERSION: Final = "1"
 """Graphs have no versions; this is what OVMS says on the wire."""
@@ -33,6 +37,7 @@ class GraphInterface:
 
     def __init__(self, name: str, definition: GraphDefinition) -> None:
         self._name = name
+        self._definition = definition
         self._inputs = {
             stream.name: (boundary.kind_of(stream.tag), number)
             for stream, number in definition.inputs
@@ -53,12 +58,18 @@ class GraphInterface:
         return len(self._inputs)
 
     def metadata(self) -> ServableMetadata:
-        """As OVMS: the names of the streams, with datatype INVALID and no shape."""
+        """The names of the streams. Those of tensors that go straight into a model, or
+        come straight out of it, have its datatypes and shapes; of the others nobody
+        knows, so they are INVALID and without a shape (in OVMS all are).
+        """
+        known = _known_tensors(self._definition)
         return ServableMetadata(
             name=self._name,
             versions=(VERSION,),
-            inputs=tuple(TensorInfo(name, "INVALID", ()) for name in self._inputs),
-            outputs=tuple(TensorInfo(name, "INVALID", ()) for _, name in self._outputs),
+            inputs=tuple(
+                _info(name, kind, known) for name, (kind, _) in self._inputs.items()
+            ),
+            outputs=tuple(_info(name, kind, known) for kind, name in self._outputs),
         )
 
     def packets(
@@ -111,6 +122,25 @@ class GraphInterface:
                 for output, packet in packets
             ),
         )
+
+
+def _info(name: str, kind: Kind, known: Mapping[str, TensorInfo]) -> TensorInfo:
+    if kind in _TENSORS and name in known:
+        return replace(known[name], name=name)
+    return TensorInfo(name, "INVALID", ())
+
+
+def _known_tensors(definition: GraphDefinition) -> Mapping[str, TensorInfo]:
+    """By the names of streams, what nodes know of tensors on them."""
+    sessions: dict[str, InferenceSession] = {}
+    known: dict[str, TensorInfo] = {}
+    for node in definition.nodes:
+        shared: Any = node.attributes["shared"]
+        # A node that gives a session to each run has it from its load.
+        if isinstance(shared, ModelSession):
+            sessions.update((name, shared) for name in node.side_outputs)
+        known.update(node.calculator.known_tensors(node.info, sessions))
+    return known
 
 
 def check_boundary(config: GraphConfig) -> None:

@@ -103,9 +103,9 @@ class Loader:
             compiled = self._engine.load(path, config)
         except ServingError as error:
             log.error("model %s version %d: %s", spec.name, version, error.text)
-            self._catalog.model_failed(spec.name, version)
+            self._catalog.model_failed(spec.name, version, error.text)
             return False
-        servable = ModelServable(spec.name, version, compiled, self._metrics)
+        servable = ModelServable(spec.name, version, compiled, self._metrics, spec)
         self._catalog.model_loaded(spec.name, version, servable)
         log.info("model %s version %d is available", spec.name, version)
         return True
@@ -121,7 +121,7 @@ class Loader:
             )
         except ServingError as error:
             log.error("graph %s: %s", spec.name, error.text)
-            self._catalog.graph_failed(spec.name)
+            self._catalog.graph_failed(spec.name, error.text)
             return
         graph = Graph(definition)
         servable = GraphServable(spec.name, graph, self._submit, self._metrics)

@@ -11,6 +11,7 @@ import numpy as np
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import InferResponse, OutputTensor, ServableMetadata
 from ovms_mp.core.pending import Pending
+from ovms_mp.servable.description import Description
 from ovms_mp.servable.validation import check_outputs, order_inputs, read_inputs
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ovms_mp.core.messages import Buffer, InferRequest, TensorInfo
     from ovms_mp.core.tensor import Array
     from ovms_mp.inference.engine import CompiledModel, InferenceObserver, Ports
+    from ovms_mp.repository.config import ModelSpec
     from ovms_mp.servable.base import StreamSession, StreamSink
     from ovms_mp.telemetry.metrics import Metrics
 
@@ -29,8 +31,14 @@ class ModelServable:
     """See base.Servable. Owns `compiled`. Thread-safe; nothing blocks."""
 
     def __init__(
-        self, name: str, version: int, compiled: CompiledModel, metrics: Metrics
+        self,
+        name: str,
+        version: int,
+        compiled: CompiledModel,
+        metrics: Metrics,
+        spec: ModelSpec | None = None,
     ) -> None:
+        self._spec = spec
         self._name = name
         self._version = version
         self._label = str(version)
@@ -65,6 +73,18 @@ class ModelServable:
             versions=(self._label,),
             inputs=self._compiled.inputs.infos,
             outputs=self._compiled.outputs.infos,
+        )
+
+    def describe(self) -> Description:
+        """How it is set up; `versions` tells of this one only."""
+        spec = self._spec
+        return Description(
+            self.metadata(),
+            backend="openvino",
+            version_policy=spec and spec.version_policy,
+            device=spec.target_device if spec else "",
+            slots=self._compiled.slots,
+            parameters={"NUM_STREAMS": str(self._compiled.streams)},
         )
 
     def infer(self, request: InferRequest) -> Pending[InferResponse]:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 METHOD: Final = "ModelInferStream"
 """OVMS's label for ModelStreamInfer in metrics, spelt unlike the RPC."""
 
-# Requests whose answers are timed at a time: more than any graph has in it, and few
-# enough to cost nothing where a graph answers only some.
+# Requests that are remembered at a time: more than any graph has in it, and few enough
+# to cost nothing where a graph answers only some.
 _MAX_ARRIVALS: Final = 1024
 
 _FIRST: Final = "partial deserialization of first request"
@@ -51,7 +51,7 @@ class GraphSession:
         self._sink = sink
         self._metrics = metrics
         self._started = time.perf_counter()
-        self._latency = _Latency(name, metrics)
+        self._asked = _Asked(name, metrics)
         self._next_timestamp = 0
         self._owes_room = False
         self._is_cancelled = False
@@ -116,7 +116,7 @@ class GraphSession:
             self._refuse(request, refusal)
             return
         self._next_timestamp = timestamp + 1
-        self._latency.arrived(timestamp, arrival)
+        self._asked.arrived(timestamp, request.id, arrival)
         self._metrics.graph_requests_accepted(self._name, self._label, METHOD)
 
     def _timestamp(self, request: InferRequest) -> int:
@@ -139,12 +139,13 @@ class GraphSession:
         if self._is_cancelled:
             return
         try:
-            response = self._interface.response([(output, packet)], "")
+            asked = self._asked.id_of(packet.timestamp)
+            response = self._interface.response([(output, packet)], asked)
         except ServingError as error:
             self._run.fail(error)
             return
         self._metrics.graph_responses(self._name, self._label, METHOD)
-        self._latency.left(packet.timestamp)
+        self._asked.answered(packet.timestamp)
         self._sink.response(response)
 
     def settled(self, *, has_room: bool) -> None:
@@ -166,23 +167,30 @@ class GraphSession:
         self._sink.finished(error)
 
 
-class _Latency:
-    """From a request's arrival to each of its answers, if anybody wants to know."""
+class _Asked:
+    """What is remembered of a request for its answers, which have its timestamp: the id,
+    if it has one, and when it arrived, if anybody wants to know how long they take.
+    """
 
     def __init__(self, name: str, metrics: Metrics) -> None:
         self._name = name
         self._metrics = metrics
-        self._arrivals: dict[Timestamp, float] = {}
+        self._requests: dict[Timestamp, tuple[str, float]] = {}
 
-    def arrived(self, timestamp: Timestamp, arrival: float) -> None:
-        if not self._metrics.measures_latency:
+    def arrived(self, timestamp: Timestamp, request_id: str, arrival: float) -> None:
+        if not request_id and not self._metrics.measures_latency:
             return
-        self._arrivals[timestamp] = arrival
-        if len(self._arrivals) > _MAX_ARRIVALS:
-            del self._arrivals[next(iter(self._arrivals))]
+        self._requests[timestamp] = request_id, arrival
+        if len(self._requests) > _MAX_ARRIVALS:
+            del self._requests[next(iter(self._requests))]
 
-    def left(self, timestamp: Timestamp) -> None:
-        arrival = self._arrivals.get(timestamp)
-        if arrival is not None:
-            seconds = time.perf_counter() - arrival
+    def id_of(self, timestamp: Timestamp) -> str:
+        """The id of the request at this timestamp; empty if there was none."""
+        request = self._requests.get(timestamp)
+        return request[0] if request is not None else ""
+
+    def answered(self, timestamp: Timestamp) -> None:
+        request = self._requests.get(timestamp)
+        if request is not None and self._metrics.measures_latency:
+            seconds = time.perf_counter() - request[1]
             self._metrics.graph_request_latency(self._name, METHOD, seconds)

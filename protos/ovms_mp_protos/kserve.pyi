@@ -24,6 +24,9 @@ MODEL_READY: Final = "/inference.GRPCInferenceService/ModelReady"
 MODEL_METADATA: Final = "/inference.GRPCInferenceService/ModelMetadata"
 MODEL_INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
 MODEL_STREAM_INFER: Final = "/inference.GRPCInferenceService/ModelStreamInfer"
+MODEL_CONFIG: Final = "/inference.GRPCInferenceService/ModelConfig"
+MODEL_STATISTICS: Final = "/inference.GRPCInferenceService/ModelStatistics"
+REPOSITORY_INDEX: Final = "/inference.GRPCInferenceService/RepositoryIndex"
 HEALTH_CHECK: Final = "/grpc.health.v1.Health/Check"
 HEALTH_LIST: Final = "/grpc.health.v1.Health/List"
 HEALTH_WATCH: Final = "/grpc.health.v1.Health/Watch"
@@ -272,6 +275,329 @@ class ErrorResponse(Message):
     ) -> None: ...
     def ClearField(
         self, field_name: Literal["error_code", "error_message"]
+    ) -> None: ...
+
+class ModelInput(Message):
+    NAME_FIELD_NUMBER: Final = 1
+    DATA_TYPE_FIELD_NUMBER: Final = 2
+    DIMS_FIELD_NUMBER: Final = 4
+    name: str
+    data_type: int
+    @property
+    def dims(self) -> RepeatedScalarFieldContainer[int]: ...
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        data_type: int | None = ...,
+        dims: Iterable[int] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["name", "data_type", "dims"]) -> None: ...
+
+class ModelOutput(Message):
+    NAME_FIELD_NUMBER: Final = 1
+    DATA_TYPE_FIELD_NUMBER: Final = 2
+    DIMS_FIELD_NUMBER: Final = 3
+    name: str
+    data_type: int
+    @property
+    def dims(self) -> RepeatedScalarFieldContainer[int]: ...
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        data_type: int | None = ...,
+        dims: Iterable[int] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["name", "data_type", "dims"]) -> None: ...
+
+class ModelInstanceGroup(Message):
+    Kind: ClassVar[EnumTypeWrapper]
+    KIND_AUTO: Final = 0
+    KIND_GPU: Final = 1
+    KIND_CPU: Final = 2
+    KIND_MODEL: Final = 3
+    NAME_FIELD_NUMBER: Final = 1
+    COUNT_FIELD_NUMBER: Final = 2
+    KIND_FIELD_NUMBER: Final = 4
+    name: str
+    count: int
+    kind: int
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        count: int | None = ...,
+        kind: int | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["name", "count", "kind"]) -> None: ...
+
+class ModelVersionPolicy(Message):
+    class Latest(Message):
+        NUM_VERSIONS_FIELD_NUMBER: Final = 1
+        num_versions: int
+        def __init__(
+            self,
+            *,
+            num_versions: int | None = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: Literal["num_versions"]) -> None: ...
+
+    class All(Message):
+        def __init__(self) -> None: ...
+
+    class Specific(Message):
+        VERSIONS_FIELD_NUMBER: Final = 1
+        @property
+        def versions(self) -> RepeatedScalarFieldContainer[int]: ...
+        def __init__(
+            self,
+            *,
+            versions: Iterable[int] | None = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: Literal["versions"]) -> None: ...
+
+    LATEST_FIELD_NUMBER: Final = 1
+    ALL_FIELD_NUMBER: Final = 2
+    SPECIFIC_FIELD_NUMBER: Final = 3
+    @property
+    def latest(self) -> ModelVersionPolicy.Latest: ...
+    @property
+    def all(self) -> ModelVersionPolicy.All: ...
+    @property
+    def specific(self) -> ModelVersionPolicy.Specific: ...
+    def __init__(
+        self,
+        *,
+        latest: ModelVersionPolicy.Latest | None = ...,
+        all: ModelVersionPolicy.All | None = ...,
+        specific: ModelVersionPolicy.Specific | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["latest", "all", "specific", "policy_choice"]
+    ) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["latest", "all", "specific", "policy_choice"]
+    ) -> None: ...
+    def WhichOneof(
+        self, oneof_group: Literal["policy_choice"]
+    ) -> Literal["latest", "all", "specific"] | None: ...
+
+class ModelParameter(Message):
+    STRING_VALUE_FIELD_NUMBER: Final = 1
+    string_value: str
+    def __init__(
+        self,
+        *,
+        string_value: str | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["string_value"]) -> None: ...
+
+class ModelTransactionPolicy(Message):
+    DECOUPLED_FIELD_NUMBER: Final = 1
+    decoupled: bool
+    def __init__(
+        self,
+        *,
+        decoupled: bool | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["decoupled"]) -> None: ...
+
+class ModelConfig(Message):
+    NAME_FIELD_NUMBER: Final = 1
+    PLATFORM_FIELD_NUMBER: Final = 2
+    VERSION_POLICY_FIELD_NUMBER: Final = 3
+    MAX_BATCH_SIZE_FIELD_NUMBER: Final = 4
+    INPUT_FIELD_NUMBER: Final = 5
+    OUTPUT_FIELD_NUMBER: Final = 6
+    INSTANCE_GROUP_FIELD_NUMBER: Final = 7
+    PARAMETERS_FIELD_NUMBER: Final = 14
+    BACKEND_FIELD_NUMBER: Final = 17
+    MODEL_TRANSACTION_POLICY_FIELD_NUMBER: Final = 19
+    name: str
+    platform: str
+    @property
+    def version_policy(self) -> ModelVersionPolicy: ...
+    max_batch_size: int
+    @property
+    def input(self) -> RepeatedCompositeFieldContainer[ModelInput]: ...
+    @property
+    def output(self) -> RepeatedCompositeFieldContainer[ModelOutput]: ...
+    @property
+    def instance_group(self) -> RepeatedCompositeFieldContainer[ModelInstanceGroup]: ...
+    @property
+    def parameters(self) -> MessageMap[str, ModelParameter]: ...
+    backend: str
+    @property
+    def model_transaction_policy(self) -> ModelTransactionPolicy: ...
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        platform: str | None = ...,
+        version_policy: ModelVersionPolicy | None = ...,
+        max_batch_size: int | None = ...,
+        input: Iterable[ModelInput] | None = ...,
+        output: Iterable[ModelOutput] | None = ...,
+        instance_group: Iterable[ModelInstanceGroup] | None = ...,
+        parameters: Mapping[str, ModelParameter] | None = ...,
+        backend: str | None = ...,
+        model_transaction_policy: ModelTransactionPolicy | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["version_policy", "model_transaction_policy"]
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "name",
+            "platform",
+            "version_policy",
+            "max_batch_size",
+            "input",
+            "output",
+            "instance_group",
+            "parameters",
+            "backend",
+            "model_transaction_policy",
+        ],
+    ) -> None: ...
+
+class StatisticDuration(Message):
+    COUNT_FIELD_NUMBER: Final = 1
+    NS_FIELD_NUMBER: Final = 2
+    count: int
+    ns: int
+    def __init__(
+        self,
+        *,
+        count: int | None = ...,
+        ns: int | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["count", "ns"]) -> None: ...
+
+class InferStatistics(Message):
+    SUCCESS_FIELD_NUMBER: Final = 1
+    FAIL_FIELD_NUMBER: Final = 2
+    QUEUE_FIELD_NUMBER: Final = 3
+    COMPUTE_INPUT_FIELD_NUMBER: Final = 4
+    COMPUTE_INFER_FIELD_NUMBER: Final = 5
+    COMPUTE_OUTPUT_FIELD_NUMBER: Final = 6
+    @property
+    def success(self) -> StatisticDuration: ...
+    @property
+    def fail(self) -> StatisticDuration: ...
+    @property
+    def queue(self) -> StatisticDuration: ...
+    @property
+    def compute_input(self) -> StatisticDuration: ...
+    @property
+    def compute_infer(self) -> StatisticDuration: ...
+    @property
+    def compute_output(self) -> StatisticDuration: ...
+    def __init__(
+        self,
+        *,
+        success: StatisticDuration | None = ...,
+        fail: StatisticDuration | None = ...,
+        queue: StatisticDuration | None = ...,
+        compute_input: StatisticDuration | None = ...,
+        compute_infer: StatisticDuration | None = ...,
+        compute_output: StatisticDuration | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "success",
+            "fail",
+            "queue",
+            "compute_input",
+            "compute_infer",
+            "compute_output",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "success",
+            "fail",
+            "queue",
+            "compute_input",
+            "compute_infer",
+            "compute_output",
+        ],
+    ) -> None: ...
+
+class InferBatchStatistics(Message):
+    BATCH_SIZE_FIELD_NUMBER: Final = 1
+    COMPUTE_INPUT_FIELD_NUMBER: Final = 2
+    COMPUTE_INFER_FIELD_NUMBER: Final = 3
+    COMPUTE_OUTPUT_FIELD_NUMBER: Final = 4
+    batch_size: int
+    @property
+    def compute_input(self) -> StatisticDuration: ...
+    @property
+    def compute_infer(self) -> StatisticDuration: ...
+    @property
+    def compute_output(self) -> StatisticDuration: ...
+    def __init__(
+        self,
+        *,
+        batch_size: int | None = ...,
+        compute_input: StatisticDuration | None = ...,
+        compute_infer: StatisticDuration | None = ...,
+        compute_output: StatisticDuration | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["compute_input", "compute_infer", "compute_output"]
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "batch_size", "compute_input", "compute_infer", "compute_output"
+        ],
+    ) -> None: ...
+
+class ModelStatistics(Message):
+    NAME_FIELD_NUMBER: Final = 1
+    VERSION_FIELD_NUMBER: Final = 2
+    LAST_INFERENCE_FIELD_NUMBER: Final = 3
+    INFERENCE_COUNT_FIELD_NUMBER: Final = 4
+    EXECUTION_COUNT_FIELD_NUMBER: Final = 5
+    INFERENCE_STATS_FIELD_NUMBER: Final = 6
+    BATCH_STATS_FIELD_NUMBER: Final = 7
+    name: str
+    version: str
+    last_inference: int
+    inference_count: int
+    execution_count: int
+    @property
+    def inference_stats(self) -> InferStatistics: ...
+    @property
+    def batch_stats(self) -> RepeatedCompositeFieldContainer[InferBatchStatistics]: ...
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        version: str | None = ...,
+        last_inference: int | None = ...,
+        inference_count: int | None = ...,
+        execution_count: int | None = ...,
+        inference_stats: InferStatistics | None = ...,
+        batch_stats: Iterable[InferBatchStatistics] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["inference_stats"]) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "name",
+            "version",
+            "last_inference",
+            "inference_count",
+            "execution_count",
+            "inference_stats",
+            "batch_stats",
+        ],
     ) -> None: ...
 
 class ServerLiveRequest(Message):
@@ -687,3 +1013,99 @@ class InferTensorContents(Message):
             "bytes_contents",
         ],
     ) -> None: ...
+
+class ModelConfigRequest(Message):
+    NAME_FIELD_NUMBER: Final = 1
+    VERSION_FIELD_NUMBER: Final = 2
+    name: str
+    version: str
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        version: str | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["name", "version"]) -> None: ...
+
+class ModelConfigResponse(Message):
+    CONFIG_FIELD_NUMBER: Final = 1
+    @property
+    def config(self) -> ModelConfig: ...
+    def __init__(
+        self,
+        *,
+        config: ModelConfig | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["config"]) -> bool: ...
+    def ClearField(self, field_name: Literal["config"]) -> None: ...
+
+class ModelStatisticsRequest(Message):
+    NAME_FIELD_NUMBER: Final = 1
+    VERSION_FIELD_NUMBER: Final = 2
+    name: str
+    version: str
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        version: str | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["name", "version"]) -> None: ...
+
+class ModelStatisticsResponse(Message):
+    MODEL_STATS_FIELD_NUMBER: Final = 1
+    @property
+    def model_stats(self) -> RepeatedCompositeFieldContainer[ModelStatistics]: ...
+    def __init__(
+        self,
+        *,
+        model_stats: Iterable[ModelStatistics] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["model_stats"]) -> None: ...
+
+class RepositoryIndexRequest(Message):
+    REPOSITORY_NAME_FIELD_NUMBER: Final = 1
+    READY_FIELD_NUMBER: Final = 2
+    repository_name: str
+    ready: bool
+    def __init__(
+        self,
+        *,
+        repository_name: str | None = ...,
+        ready: bool | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["repository_name", "ready"]) -> None: ...
+
+class RepositoryIndexResponse(Message):
+    class ModelIndex(Message):
+        NAME_FIELD_NUMBER: Final = 1
+        VERSION_FIELD_NUMBER: Final = 2
+        STATE_FIELD_NUMBER: Final = 3
+        REASON_FIELD_NUMBER: Final = 4
+        name: str
+        version: str
+        state: str
+        reason: str
+        def __init__(
+            self,
+            *,
+            name: str | None = ...,
+            version: str | None = ...,
+            state: str | None = ...,
+            reason: str | None = ...,
+        ) -> None: ...
+        def ClearField(
+            self, field_name: Literal["name", "version", "state", "reason"]
+        ) -> None: ...
+
+    MODELS_FIELD_NUMBER: Final = 1
+    @property
+    def models(
+        self,
+    ) -> RepeatedCompositeFieldContainer[RepositoryIndexResponse.ModelIndex]: ...
+    def __init__(
+        self,
+        *,
+        models: Iterable[RepositoryIndexResponse.ModelIndex] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["models"]) -> None: ...

@@ -14,6 +14,7 @@ from ovms_mp.core.messages import (
 )
 from ovms_mp.core.pending import Pending
 from ovms_mp.servable.base import StreamSession, StreamSink
+from ovms_mp.servable.description import Description, Listed, State
 
 
 def echo(request: InferRequest) -> InferResponse:
@@ -114,6 +115,12 @@ class FakeCatalog:
 
     def metadata(self, name: str, version: str) -> ServableMetadata:
         return self._find(name).metadata
+
+    def describe(self, name: str, version: str) -> Description:
+        return Description(self._find(name).metadata, backend="fake")
+
+    def index(self) -> tuple[Listed, ...]:
+        return tuple(Listed(name, "1", State.READY) for name in self.servables)
 
     def infer(self, request: InferRequest) -> Pending[InferResponse]:
         return self._find(request.model_name).answer(request)

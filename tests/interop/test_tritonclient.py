@@ -121,13 +121,28 @@ def test_a_dynamic_dimension_is_minus_one(
 def test_metadata_of_a_graph_tells_its_streams(
     client: triton.InferenceServerClient,
 ) -> None:
-    model: Any = client.get_model_metadata("join", as_json=True)
+    model: Any = client.get_model_metadata("echo", as_json=True)
     assert model["versions"] == ["1"]
+    assert model["inputs"] == [{"name": "in", "datatype": "INVALID"}]
+    assert model["outputs"] == [{"name": "out", "datatype": "INVALID"}]
+
+
+def test_metadata_of_a_graph_tell_of_tensors_what_its_models_do(
+    client: triton.InferenceServerClient,
+) -> None:
+    model: Any = client.get_model_metadata("join", as_json=True)
     assert model["inputs"] == [
-        {"name": "a", "datatype": "INVALID"},
-        {"name": "b", "datatype": "INVALID"},
+        {"name": "a", "datatype": "INT64", "shape": ["1", "2"]},
+        {"name": "b", "datatype": "FP32", "shape": ["1", "3"]},
     ]
     assert [each["name"] for each in model["outputs"]] == ["sum", "double"]
+    assert [each["datatype"] for each in model["outputs"]] == ["FP32", "INT64"]
+    # One of its outputs came from a model, the other from the client.
+    fan: Any = client.get_model_metadata("fan", as_json=True)
+    assert fan["outputs"] == [
+        {"name": "same", "datatype": "INVALID"},
+        {"name": "more", "datatype": "FP32", "shape": ["1", "10"]},
+    ]
 
 
 @pytest.mark.parametrize(("name", "port"), [("add_one", "x"), ("add", "in")])
@@ -264,8 +279,8 @@ def test_a_stream_counts_its_requests(client: triton.InferenceServerClient) -> N
         results = [talk.result() for _ in range(5)]
     assert [timestamp(each) for each in results] == [0, 1, 2, 3, 4]
     assert [each.as_numpy("out")[0, 0] for each in results] == [1, 2, 3, 4, 5]
-    # As in OVMS an answer of a stream does not say to which request it belongs.
-    assert {each.get_response().id for each in results} == {""}
+    # Which OVMS does not say.
+    assert [each.get_response().id for each in results] == list("01234")
 
 
 def test_a_timestamp_of_the_client_is_that_of_the_answer_and_rebases_the_count(

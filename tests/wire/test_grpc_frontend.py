@@ -362,5 +362,5 @@ def test_a_client_without_protos_finds_them_by_reflection(
 
 
 def test_a_method_that_is_not_offered_is_unimplemented(channel: grpc.Channel) -> None:
-    method = channel.unary_unary("/inference.GRPCInferenceService/RepositoryIndex")
+    method = channel.unary_unary("/inference.GRPCInferenceService/RepositoryModelLoad")
     assert status_of(lambda: method(b""))[0] is grpc.StatusCode.UNIMPLEMENTED

@@ -73,6 +73,7 @@ def test_control_methods_refuse_what_is_not_there(
     for path, kind in (
         (kserve.MODEL_READY, kserve.ModelReadyRequest),
         (kserve.MODEL_METADATA, kserve.ModelMetadataRequest),
+        (kserve.MODEL_CONFIG, kserve.ModelConfigRequest),
     ):
         method: Any = channel.unary_unary(path)
         message = kind(name=name, version=version).SerializeToString()
@@ -82,5 +83,7 @@ def test_control_methods_refuse_what_is_not_there(
 def test_a_method_of_triton_that_ovms_lacks_is_not_implemented(
     channel: grpc.Channel,
 ) -> None:
-    method: Any = channel.unary_unary("/inference.GRPCInferenceService/RepositoryIndex")
+    method: Any = channel.unary_unary(
+        "/inference.GRPCInferenceService/RepositoryModelLoad"
+    )
     assert calls.status_of(lambda: method(b""))[0] == "UNIMPLEMENTED"

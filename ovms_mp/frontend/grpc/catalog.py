@@ -7,6 +7,7 @@ from typing import Protocol
 from ovms_mp.core.messages import InferRequest, InferResponse, ServableMetadata
 from ovms_mp.core.pending import Pending
 from ovms_mp.servable.base import StreamSession, StreamSink
+from ovms_mp.servable.description import Description, Listed
 
 
 class Catalog(Protocol):
@@ -33,6 +34,14 @@ class Catalog(Protocol):
 
     def metadata(self, name: str, version: str) -> ServableMetadata:
         """What a servable takes and gives."""
+        ...
+
+    def describe(self, name: str, version: str) -> Description:
+        """How a servable is set up."""
+        ...
+
+    def index(self) -> tuple[Listed, ...]:
+        """Everything that is served, is about to be, or could not be."""
         ...
 
     def infer(self, request: InferRequest) -> Pending[InferResponse]:

@@ -12,6 +12,7 @@ from ovms_mp.frontend.grpc.health import HealthService
 from ovms_mp.frontend.grpc.inference import InferenceService
 from ovms_mp.frontend.grpc.reflection import Reflection
 from ovms_mp.frontend.grpc.streaming import ModelStream
+from ovms_mp.frontend.grpc.triton import TritonService
 from ovms_mp.frontend.transport.seam import Handler, stream, unary
 
 _INFERENCE: Final = "inference.GRPCInferenceService"
@@ -41,6 +42,7 @@ def routes(
     unary_handlers = {
         **InferenceService(catalog, version).handlers(),
         **health.handlers(),
+        **TritonService(catalog).handlers(),
     }
     return {
         # Health and metadata are answered whatever a ModelInfer is doing.

@@ -1,0 +1,57 @@
+"""What is set up to be served, and what of it is: for those who ask before they send."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ovms_mp.core.messages import ServableMetadata
+    from ovms_mp.repository.versions import VersionPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """How one model version or one graph is set up.
+
+    `slots` is how many inferences of it may run at a time, 0 where nothing limits it,
+    and `device` where they run, empty for a graph, which has no device of its own. A
+    servable that `is_decoupled` may answer a request of a stream with any number of
+    responses. `parameters` are the remaining settings, by name.
+    """
+
+    metadata: ServableMetadata
+    backend: str
+    version_policy: VersionPolicy | None = None
+    device: str = ""
+    slots: int = 0
+    is_decoupled: bool = False
+    parameters: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def of_versions(self, versions: tuple[str, ...]) -> Description:
+        """The same, among these versions."""
+        return replace(self, metadata=replace(self.metadata, versions=versions))
+
+
+class State(Enum):
+    """What clients can expect of a servable, in Triton's words."""
+
+    READY = "READY"
+    LOADING = "LOADING"
+    UNLOADING = "UNLOADING"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A version of a model, or a graph, as it is now. `version` is empty for a model
+    that has none, `reason` says why one is unavailable.
+    """
+
+    name: str
+    version: str
+    state: State
+    reason: str = ""

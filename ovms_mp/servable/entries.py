@@ -1,0 +1,108 @@
+"""What the catalog keeps of each name: where it is in its life, and what serves it. The
+catalog's lock is theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from ovms_mp.core.lifecycle import (
+    GRAPH_TRANSITIONS,
+    VERSION_TRANSITIONS,
+    GraphEvent,
+    GraphState,
+    VersionEvent,
+    VersionState,
+)
+from ovms_mp.servable.description import Listed, State
+from ovms_mp.servable.interface import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ovms_mp.servable.graph import GraphServable
+    from ovms_mp.servable.model import ModelServable
+
+_VERSION_STATES: Final[Mapping[VersionState, State]] = {
+    VersionState.START: State.LOADING,
+    VersionState.LOADING: State.LOADING,
+    VersionState.AVAILABLE: State.READY,
+    VersionState.UNLOADING: State.UNLOADING,
+    VersionState.END: State.UNAVAILABLE,
+}
+_GRAPH_STATES: Final[Mapping[GraphState, State]] = {
+    GraphState.BEGIN: State.LOADING,
+    GraphState.LOADING_PRECONDITION_FAILED: State.UNAVAILABLE,
+    GraphState.AVAILABLE: State.READY,
+    GraphState.RETIRED: State.UNAVAILABLE,
+}
+
+
+@dataclass(slots=True)
+class VersionEntry:
+    """A version of a model. `reason` is why its loading failed."""
+
+    state: VersionState = VersionState.START
+    has_failed: bool = False
+    reason: str = ""
+    servable: ModelServable | None = None
+
+    def on(self, event: VersionEvent) -> None:
+        """Raises KeyError for what cannot happen to it now."""
+        self.state = VERSION_TRANSITIONS[self.state, event]
+        self.has_failed = event is VersionEvent.FAILED
+
+    def listed(self, name: str, version: int) -> Listed:
+        """A load that failed is none that goes on."""
+        if self.has_failed:
+            return Listed(name, str(version), State.UNAVAILABLE, self.reason)
+        return Listed(name, str(version), _VERSION_STATES[self.state])
+
+
+@dataclass(slots=True)
+class ModelEntry:
+    """A model, by its versions."""
+
+    versions: dict[int, VersionEntry] = field(default_factory=dict[int, VersionEntry])
+    is_settled: bool = False
+    """True once it is known which versions there are and how their loading went."""
+
+    def available(self) -> tuple[str, ...]:
+        """The versions that are served, ascending."""
+        available = VersionState.AVAILABLE
+        numbers = [n for n, each in self.versions.items() if each.state is available]
+        return tuple(str(number) for number in sorted(numbers))
+
+    def default(self) -> int | None:
+        """The highest version that is served."""
+        available = self.available()
+        return int(available[-1]) if available else None
+
+    def listed(self, name: str) -> list[Listed]:
+        """Its versions, ascending; without any, what becomes of it."""
+        if self.versions:
+            return [
+                e.listed(name, version) for version, e in sorted(self.versions.items())
+            ]
+        if self.is_settled:
+            reason = "there is no version that can be served"
+            return [Listed(name, "", State.UNAVAILABLE, reason)]
+        return [Listed(name, "", State.LOADING)]
+
+
+@dataclass(slots=True)
+class GraphEntry:
+    """A graph. `reason` is why its loading failed."""
+
+    state: GraphState = GraphState.BEGIN
+    reason: str = ""
+    servable: GraphServable | None = None
+
+    def on(self, event: GraphEvent) -> None:
+        """Raises KeyError for what cannot happen to it now."""
+        self.state = GRAPH_TRANSITIONS[self.state, event]
+
+    def listed(self, name: str) -> Listed:
+        """With the version that graphs say they have."""
+        return Listed(name, VERSION, _GRAPH_STATES[self.state], self.reason)
