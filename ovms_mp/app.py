@@ -22,7 +22,7 @@ from ovms_mp.core.errors import ServingError
 from ovms_mp.frontend.grpc.routes import health_of, routes
 from ovms_mp.frontend.http.app import build_app
 from ovms_mp.frontend.http.server import HttpServer
-from ovms_mp.frontend.transport.aio import AioServer
+from ovms_mp.frontend.transport.choice import transport
 from ovms_mp.graph.registry import Registry
 from ovms_mp.inference.openvino import OpenVINOEngine
 from ovms_mp.inference.probe import Probe
@@ -88,7 +88,7 @@ class App:
         )
         self._health = health_of(self.catalog)
         self.catalog.watch(self._health.notify)
-        self._grpc = AioServer(
+        self._grpc = transport(settings.grpc_transport)(
             routes(self.catalog, self._health, __version__),
             [_address(host, settings.port) for host in settings.bind_addresses],
             max_receive_bytes=settings.grpc_max_message_size,

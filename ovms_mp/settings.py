@@ -38,7 +38,8 @@ EVERYWHERE: Final = "0.0.0.0"  # noqa: S104  # OVMS's default
 GIB: Final = 1 << 30
 # The length of a protobuf message is an int32.
 MAX_MESSAGE_SIZE: Final = 2**31 - 1
-TRANSPORTS: Final = ("aio",)
+# The first unless told otherwise.
+TRANSPORTS: Final = ("core", "aio")
 
 # What says something of the single model; with a config file these are in the file.
 _MODEL_FLAGS: Final = (

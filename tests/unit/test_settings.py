@@ -218,7 +218,10 @@ def test_rest_port_0_is_off_as_in_ovms() -> None:
             CONFIG | {"metrics_enable": "yes"},
             "metrics_enable should be true or false, not 'yes'",
         ),
-        (CONFIG | {"grpc_transport": "core"}, "grpc_transport should be one of: aio"),
+        (
+            CONFIG | {"grpc_transport": "sync"},
+            "grpc_transport should be one of: core, aio",
+        ),
         (
             CONFIG | {"grpc_max_message_size": "0"},
             "grpc_max_message_size should be from 1 to 2147483647",

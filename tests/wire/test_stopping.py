@@ -35,7 +35,7 @@ class OvmsPythonModel:
 """
 
 
-OURS: Final = {"compute", "inference", "grpc-aio", "http"}
+OURS: Final = {"compute", "inference", "grpc-poll", "grpc-poll-reserved", "http"}
 
 
 def kind(thread: threading.Thread) -> str:

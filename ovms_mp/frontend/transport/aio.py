@@ -13,6 +13,12 @@ import grpc.aio
 from ovms_mp.frontend.transport.aio_call import Context, UnaryCall
 from ovms_mp.frontend.transport.aio_loop import LoopThread
 from ovms_mp.frontend.transport.aio_stream import StreamCall
+from ovms_mp.frontend.transport.options import (
+    RECEIVE_BYTES,
+    SEND_LIMIT,
+    channel_arguments,
+    listening_error,
+)
 from ovms_mp.frontend.transport.seam import (
     Handler,
     SessionFactory,
@@ -23,12 +29,6 @@ from ovms_mp.frontend.transport.seam import (
 
 # Binding and starting are local.
 _START_SECONDS: Final = 30.0
-
-RECEIVE_BYTES: Final = 4 << 20
-"""What a message of a client may have, unless told otherwise: gRPC's own default."""
-
-SEND_LIMIT: Final = 64
-"""Messages of a stream that may wait: a turn of the loop's worth of small ones."""
 
 _GRPC_LOG: Final = logging.getLogger("grpc._cython.cygrpc")
 
@@ -63,13 +63,7 @@ class AioServer:
         self._methods = {
             path: self._method(path, handler) for path, handler in routes.items()
         }
-        self._arguments = {
-            "grpc.max_receive_message_length": max_receive_bytes,
-            # Checked before it comes to that, so that the client reads why.
-            "grpc.max_send_message_length": -1,
-            "grpc.so_reuseport": 0,
-            **dict(options),
-        }
+        self._arguments = channel_arguments(max_receive_bytes, options)
         self._in_flight = 0
         self._lock = threading.Lock()
         self._is_started = False
@@ -216,9 +210,7 @@ def _bind(server: grpc.aio.Server, address: str, tls: Tls | None) -> int:
     except RuntimeError:
         port = 0
     if not port:
-        raise OSError(
-            f"cannot listen on {address}: it is taken, or not this machine's to take"
-        )
+        raise listening_error(address)
     return port
 
 

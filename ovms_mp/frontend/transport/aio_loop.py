@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TypeVar
 
+from ovms_mp.frontend.transport.vital import VitalThread
+
 T = TypeVar("T")
 
 
@@ -16,7 +18,7 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = VitalThread(self._run, name)
         self._background: set[asyncio.Task[None]] = set()
         self._thread.start()
 

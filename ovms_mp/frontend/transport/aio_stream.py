@@ -17,13 +17,9 @@ from typing import Final
 
 import grpc.aio
 
-from ovms_mp.frontend.transport.aio_call import (
-    STATUS,
-    AioCall,
-    Context,
-    too_large,
-)
+from ovms_mp.frontend.transport.aio_call import STATUS, AioCall, Context
 from ovms_mp.frontend.transport.aio_loop import LoopThread
+from ovms_mp.frontend.transport.call import too_large
 from ovms_mp.frontend.transport.outbox import Outbox
 from ovms_mp.frontend.transport.seam import (
     INTERNAL,
@@ -153,7 +149,7 @@ class StreamCall(AioCall):
 
     def _lose(self) -> None:
         """The client has gone, or was made to go."""
-        self.is_cancelled = self._is_over = True
+        self._is_lost = self._is_over = True
         self._drop()
 
     def _break_off(self, ending: Ending) -> None:

@@ -83,6 +83,17 @@ class Outbox:
             self._under_way = self._waiting.popleft()
             return self._under_way[0]
 
+    def take_with_ending(self) -> tuple[bytes | None, Ending | None]:
+        """The next message, which is now under way, if there is one; and the status, if
+        it is settled and no other message is to go before it.
+        """
+        with self._lock:
+            message = None
+            if self._waiting:
+                self._under_way = self._waiting.popleft()
+                message = self._under_way[0]
+            return message, None if self._waiting else self._ending
+
     def sent(self) -> OnWritten | None:
         """The message under way has left: whom to tell so, unless that was done."""
         with self._lock:

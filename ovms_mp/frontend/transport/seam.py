@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -328,5 +328,32 @@ class Server(Protocol):
         False if a callback held the transport beyond `patience` more seconds; what it
         holds is then not freed. Calling again, even while it waits, waits for the same
         end. Not to be called from a callback.
+        """
+        ...
+
+
+class ServerKind(Protocol):
+    """What makes servers of one transport, which serve `routes`: handlers by their path,
+    `/package.Service/Method`.
+    """
+
+    def __call__(
+        self,
+        routes: Mapping[str, Handler],
+        addresses: Sequence[str],
+        *,
+        max_receive_bytes: int = ...,
+        max_send_bytes: int | None = None,
+        send_limit: int = ...,
+        options: Sequence[tuple[str, str | int]] = (),
+        tls: Tls | None = None,
+    ) -> Server:
+        """Listen on `addresses`, as gRPC writes them: `host:port`, `[v6]:port`,
+        `unix:path`; port 0 is a free one. They are bound at once and answer from `start`
+        on. Raises OSError naming the address that cannot be listened on; then none is.
+
+        `options` are gRPC's channel arguments and override what is set here, such as
+        `grpc.so_reuseport`, which is off: a second server on a port would silently get
+        half of the calls.
         """
         ...
