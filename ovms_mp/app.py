@@ -12,17 +12,21 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
 from ovms_mp import __version__
 from ovms_mp.calculator.base import ContractError
+from ovms_mp.core import addresses
 from ovms_mp.core.errors import ServingError
 from ovms_mp.frontend.grpc.routes import health_of, routes
 from ovms_mp.frontend.http.app import build_app
 from ovms_mp.frontend.http.server import HttpServer
 from ovms_mp.frontend.transport.choice import transport
+from ovms_mp.frontend.transport.seam import Server
 from ovms_mp.graph.registry import Registry
 from ovms_mp.inference.openvino import OpenVINOEngine
 from ovms_mp.inference.probe import Probe
@@ -30,8 +34,10 @@ from ovms_mp.repository import config as repository
 from ovms_mp.repository.config import ModelSpec, RepositoryConfig
 from ovms_mp.servable.catalog import Catalog
 from ovms_mp.servable.loading import Loader
+from ovms_mp.servable.siblings import Siblings
 from ovms_mp.settings import Settings, UsageError
 from ovms_mp.telemetry.metrics import Metrics
+from ovms_mp.telemetry.page import Page, render
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +62,7 @@ _CHANNEL_ARGUMENTS: Final = (
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 4 << 20),
 )
+_SHARED: Final = (("grpc.so_reuseport", 1),)
 
 
 def compute_threads() -> int:
@@ -65,12 +72,26 @@ def compute_threads() -> int:
     return min(32, (os.cpu_count() or 1) + 4)
 
 
-class App:
-    """One server. `start` and `stop` once each, from one thread."""
+@dataclass(frozen=True, slots=True)
+class Company:
+    """What a process needs to know that shares its ports with others.
 
-    def __init__(self, settings: Settings) -> None:
+    `page` gives the metrics of all; it may block, and raise PageUnavailable. One that
+    joins others listens when it has loaded, not before: they serve meanwhile.
+    """
+
+    siblings: Siblings
+    page: Callable[[], Page]
+    listens_first: bool
+
+
+class App:
+    """One server process. `start` and `stop` once each, from one thread."""
+
+    def __init__(self, settings: Settings, company: Company | None = None) -> None:
         """Read the configuration. Raises ServingError or UsageError when it is wrong."""
         self._settings = settings
+        self._company = company
         self._config: RepositoryConfig = repository.read(settings.source)
         monitoring = settings.monitoring(self._config.metrics)
         self.metrics = (
@@ -78,7 +99,7 @@ class App:
         )
         self._pool = ThreadPoolExecutor(compute_threads(), "compute")
         self._engine = OpenVINOEngine(Probe() if settings.probe_models else None)
-        self.catalog = Catalog(self.metrics)
+        self.catalog = Catalog(self.metrics, siblings=company and company.siblings)
         self._loader = Loader(
             self.catalog,
             engine=self._engine,
@@ -88,21 +109,15 @@ class App:
         )
         self._health = health_of(self.catalog)
         self.catalog.watch(self._health.notify)
-        self._grpc = transport(settings.grpc_transport)(
-            routes(self.catalog, self._health, __version__),
-            [_address(host, settings.port) for host in settings.bind_addresses],
-            max_receive_bytes=settings.grpc_max_message_size,
-            options=(*_CHANNEL_ARGUMENTS, *settings.grpc_channel_arguments),
-        )
+        if company is not None:
+            company.siblings.watch(self._health.notify)
+        self._grpc: Server | None = None
         self._http: HttpServer | None = None
-        if settings.rest_port is not None:
-            app = build_app(self.metrics)
-            hosts = settings.rest_bind_addresses
-            self._http = HttpServer(app, hosts, settings.rest_port)
 
     @property
     def port(self) -> int:
-        """Where gRPC is served."""
+        """Where gRPC is served, once it is."""
+        assert self._grpc is not None
         return self._grpc.ports[0]
 
     @property
@@ -115,25 +130,52 @@ class App:
 
         Raises OSError when an address is taken. Whatever it raises, the app is stopped.
         """
+        listens_first = self._company is None or self._company.listens_first
         self._loader.announce(self._config)
         try:
-            self._listen()
+            if listens_first:
+                self._listen()
             self._loader.load(self._config)
+            if not listens_first:
+                self._listen()
         except BaseException:
             self.stop(0)
             raise
-        ready = [name for name in self.catalog.names() if self._is_ready(name)]
-        log.info("serving: %s", ", ".join(ready) or "nothing")
+        log.info("serving: %s", ", ".join(self.catalog.available()) or "nothing")
 
     def _listen(self) -> None:
+        settings, is_shared = self._settings, self._company is not None
+        self._grpc = transport(settings.grpc_transport)(
+            routes(self.catalog, self._health, __version__),
+            [addresses.text(host, settings.port) for host in settings.bind_addresses],
+            max_receive_bytes=settings.grpc_max_message_size,
+            options=(
+                *_CHANNEL_ARGUMENTS,
+                *settings.grpc_channel_arguments,
+                *(_SHARED if is_shared else ()),
+            ),
+        )
         self._grpc.start()
-        for host in self._settings.bind_addresses:
-            log.info("gRPC server listening on %s", _address(host, self.port))
-        if self._http is None:
+        for host in settings.bind_addresses:
+            log.info("gRPC server listening on %s", addresses.text(host, self.port))
+        if settings.rest_port is None:
             return
+        hosts = settings.rest_bind_addresses
+        self._http = HttpServer(
+            build_app(self._page if self.metrics.is_enabled else None),
+            hosts,
+            settings.rest_port,
+            shares_port=is_shared,
+        )
         self._http.start()
-        for host in self._settings.rest_bind_addresses:
-            log.info("REST server listening on %s", _address(host, self._http.port))
+        for host in hosts:
+            address = addresses.text(host, self._http.port)
+            log.info("REST server listening on %s", address)
+
+    def _page(self) -> bytes:
+        if self._company is None:
+            return self.metrics.render()
+        return render(self.metrics.enabled(self._company.page()))
 
     @property
     def serves_its_purpose(self) -> bool:
@@ -141,13 +183,9 @@ class App:
         ends, as OVMS does. With a config file it serves what there is.
         """
         source = self._settings.source
-        return not isinstance(source, ModelSpec) or self._is_ready(source.name)
-
-    def _is_ready(self, name: str) -> bool:
-        try:
-            return self.catalog.is_servable_ready(name, "")
-        except ServingError:
-            return False
+        return not isinstance(source, ModelSpec) or (
+            source.name in self.catalog.available()
+        )
 
     def stop(self, grace: float = GRACE_SECONDS) -> bool:
         """Refuse new calls, give those in flight `grace` seconds, release everything.
@@ -156,7 +194,8 @@ class App:
         use is not released.
         """
         self._health.close()
-        self._grpc.stop(grace)
+        if self._grpc is not None:
+            self._grpc.stop(grace)
         if self._http is not None:
             self._http.stop()
         # Calls are over; what their graphs still have to close is on the pool.
@@ -186,7 +225,8 @@ def _calculators(settings: Settings) -> Registry:
 
 def run(settings: Settings) -> int:
     """Serve until SIGINT or SIGTERM; returns the exit code. In the main thread."""
-    stop = _stop_requested()
+    stop = threading.Event()
+    stop_at_signals(stop)
     try:
         app = App(settings)
         app.start()
@@ -199,21 +239,26 @@ def run(settings: Settings) -> int:
     stop.wait()
     log.info("stopping")
     if not app.stop():
-        # The interpreter would wait for the thread, and nobody knows how long.
-        logging.shutdown()
-        os._exit(0)
+        leave_behind()
     return 0
 
 
-def _stop_requested() -> threading.Event:
-    """Will be set by the first of STOP_SIGNALS. The second ends the process: whoever
-    asks twice does not want to wait.
+def leave_behind() -> None:
+    """End the process whose threads do not end: the interpreter would wait for them, and
+    nobody knows how long.
+    """
+    logging.shutdown()
+    os._exit(0)
+
+
+def stop_at_signals(stop: threading.Event) -> None:
+    """Have `stop` set by the first of STOP_SIGNALS. The second ends the process: whoever
+    asks twice does not want to wait. In the main thread.
 
     A Python handler is called when the main thread comes back to Python. One that
     blocks just after the signal came does not come back; so a thread reads what the
     interpreter's own handler writes at once.
     """
-    requested = threading.Event()
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
 
@@ -222,20 +267,15 @@ def _stop_requested() -> threading.Event:
             for number in os.read(reader, 1):
                 if number not in STOP_SIGNALS:
                     continue
-                if requested.is_set():
+                if stop.is_set():
                     os._exit(1)
-                requested.set()
+                stop.set()
 
     for number in STOP_SIGNALS:
         signal.signal(number, _leave_it_to_the_thread)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     threading.Thread(target=watch, name="signals", daemon=True).start()
-    return requested
 
 
 def _leave_it_to_the_thread(number: int, frame: FrameType | None) -> None:
     """Without a handler in Python the interpreter has none either."""
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

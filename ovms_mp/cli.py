@@ -12,6 +12,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, NoReturn
 
 from ovms_mp import __version__
@@ -52,6 +53,7 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
     "gRPC": (
         Flag("port", "PORT", "default 9178; 0 or auto: a free one, told in the log"),
         Flag("grpc_bind_address", "HOSTS", "comma-separated, default 0.0.0.0"),
+        Flag("grpc_workers", "N", "server processes on the port, default 1"),
         Flag("grpc_transport", "NAME", "aio, the only one so far"),
         Flag("grpc_max_message_size", "BYTES", "largest request, default 1 GiB"),
         Flag("grpc_channel_arguments", "NAME=VALUE,...", "options of the gRPC server"),
@@ -73,7 +75,6 @@ _NO_CORS: Final = "no cross-origin headers are sent"
 # Flags of OVMS whose absence changes no answer, and why.
 _IN_VAIN: Final[Mapping[Flag, str]] = {
     Flag("file_system_poll_wait_seconds", "SECONDS"): "files are not watched yet",
-    Flag("grpc_workers", "N"): "one server uses all cores",
     Flag("grpc_max_threads", "N"): "calls occupy no threads",
     Flag("grpc_memory_quota", "BYTES"): "memory of calls is not bounded yet",
     Flag("rest_workers", "N"): "requests occupy no threads",
@@ -135,7 +136,7 @@ def main(
 ) -> int:
     """Serve what `argv` says until stopped; returns the exit code.
 
-    `run` serves; without one it is that of `ovms_mp.app`.
+    `run` serves; without one it is that of `ovms_mp.app`, or of `ovms_mp.supervisor`.
     """
     arguments = sys.argv[1:] if argv is None else argv
     parser = _parser()
@@ -154,7 +155,7 @@ def main(
     try:
         with logging_to(settings.log_level, settings.log_path):
             _log_what_is_missing(given, settings)
-            return _serve(settings, run or _run_app)
+            return _serve(settings, run or partial(_run, given))
     except OSError as error:
         print(f"log_path cannot be written: {error}", file=sys.stderr)
         return 1
@@ -227,8 +228,13 @@ def _serve(settings: Settings, run: Callable[[Settings], int]) -> int:
     return 1
 
 
-def _run_app(settings: Settings) -> int:
-    # Here, so that --help and wrong usage need not wait for OpenVINO and gRPC.
+def _run(given: Mapping[str, str], settings: Settings) -> int:
+    # Here, so that --help and wrong usage need not wait for OpenVINO and gRPC, which the
+    # supervisor of several workers never loads.
+    if settings.grpc_workers > 1:
+        from ovms_mp.supervisor import run
+
+        return run.run(settings, given)
     from ovms_mp import app
 
     return app.run(settings)

@@ -82,6 +82,7 @@ class Settings:
     bind_addresses: tuple[str, ...] = (EVERYWHERE,)
     rest_port: int | None = None
     rest_bind_addresses: tuple[str, ...] = (EVERYWHERE,)
+    grpc_workers: int = 1
     grpc_transport: str = TRANSPORTS[0]
     grpc_max_message_size: int = GIB
     grpc_channel_arguments: tuple[tuple[str, str | int], ...] = ()
@@ -120,7 +121,7 @@ def settings_from(given: Mapping[str, str]) -> Settings:
     """
     flags = _Flags(given)
     _check_source(flags)
-    _check_grpc_workers(flags)
+    grpc_workers = _grpc_workers(flags)
     metrics = _metrics(flags)
     rest_port = _rest_port(flags)
     _check_rest_workers(flags, rest_port)
@@ -136,6 +137,7 @@ def settings_from(given: Mapping[str, str]) -> Settings:
         bind_addresses=addresses,
         rest_port=rest_port,
         rest_bind_addresses=rest_addresses,
+        grpc_workers=grpc_workers,
         grpc_transport=flags.one_of("grpc_transport", TRANSPORTS, TRANSPORTS[0]),
         grpc_max_message_size=_message_size(flags),
         grpc_channel_arguments=_channel_arguments(flags),
@@ -194,12 +196,14 @@ def _check_source(flags: _Flags) -> None:
         raise UsageError("Model parameters in CLI are exclusive with the config file")
 
 
-def _check_grpc_workers(flags: _Flags) -> None:
+def _grpc_workers(flags: _Flags) -> int:
     cores = os.cpu_count() or 1
-    if not 1 <= flags.number("grpc_workers", 1) <= cores:
+    count = flags.number("grpc_workers", 1)
+    if not 1 <= count <= cores:
         raise UsageError(
             f"grpc_workers count should be from 1 to CPU core count : {cores}"
         )
+    return count
 
 
 def _metrics(flags: _Flags) -> MonitoringSpec | None:

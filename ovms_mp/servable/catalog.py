@@ -12,6 +12,7 @@ from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.lifecycle import GraphEvent, GraphState, VersionEvent, VersionState
 from ovms_mp.core.pending import Pending
 from ovms_mp.servable.entries import GraphEntry, ModelEntry, VersionEntry
+from ovms_mp.servable.siblings import Siblings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,8 +42,10 @@ class Catalog:
         *,
         model_patience: float = MODEL_PATIENCE,
         graph_patience: float = GRAPH_PATIENCE,
+        siblings: Siblings | None = None,
     ) -> None:
         self._metrics = metrics
+        self._siblings = siblings or Siblings.none()
         self._model_patience = model_patience
         self._graph_patience = graph_patience
         self._lock = threading.Lock()
@@ -50,7 +53,7 @@ class Catalog:
         self._graphs: dict[str, GraphEntry] = {}
         self._waiting: list[Callable[[], None]] = []
         self._watchers: list[Callable[[], None]] = []
-        self._is_ready = False
+        self._is_loaded = False
 
     # What loading tells
 
@@ -118,7 +121,7 @@ class Catalog:
         """The configuration has been read once to its end: the server is ready, even if
         some of it failed (OVMS).
         """
-        self._is_ready = True
+        self._is_loaded = True
         self._changed()
 
     def close(self) -> None:
@@ -139,9 +142,24 @@ class Catalog:
     # What frontends ask
 
     @property
-    def is_ready(self) -> bool:
+    def is_loaded(self) -> bool:
         """True once the first load is done."""
-        return self._is_ready
+        return self._is_loaded
+
+    @property
+    def is_ready(self) -> bool:
+        """True once it is loaded here and in all siblings."""
+        return self._is_loaded and self._siblings.are_ready
+
+    def available(self) -> dict[str, tuple[str, ...]]:
+        """What would be served now by this process: the versions of each model, and
+        for a graph, which has none, the empty one.
+        """
+        with self._lock:
+            versions = {name: each.available() for name, each in self._models.items()}
+            for name, graph in self._graphs.items():
+                versions[name] = ("",) if graph.state is GraphState.AVAILABLE else ()
+        return {name: each for name, each in versions.items() if each}
 
     def names(self) -> tuple[str, ...]:
         """Every name that is served, or would be if its loading had not failed."""
@@ -155,8 +173,9 @@ class Catalog:
     def is_servable_ready(
         self, name: str, version: str, interface: str | None = None
     ) -> bool:
-        """True if requests would be served now; false while it is loaded or when that
-        failed. Counted as a ModelReady request if it came by an `interface`.
+        """True if requests would be served now, by whichever sibling; false while it is
+        loaded or when that failed. Counted as a ModelReady request if it came by an
+        `interface`.
 
         Raises ServingError for a name or version that is not there.
         """
@@ -168,7 +187,7 @@ class Catalog:
                 is_ready = self._is_model_ready(name, version)
         if interface is not None:
             self._metrics.model_request(name, "", interface, "ModelReady", ok=True)
-        return is_ready
+        return is_ready and self._siblings.serve(name, version)
 
     def _is_model_ready(self, name: str, version: str) -> bool:
         model = self._model(name)

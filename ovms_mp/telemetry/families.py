@@ -1,5 +1,5 @@
-"""OVMS's metric families: names, kinds, labels, help texts (its spelling) and which are on
-when nobody names any.
+"""Metric families: names, kinds, labels, help texts and which are on when nobody names
+any. Those that begin with `ovms_mp_` are ours, the others OVMS's, in its spelling.
 """
 
 from __future__ import annotations
@@ -137,6 +137,18 @@ GRAPH_LATENCY: Final = Family(
     # OVMS has it in none of its lists, so that nobody can enable it there.
     is_default=False,
 )
+WORKERS: Final = Family(
+    "ovms_mp_workers",
+    Kind.GAUGE,
+    (),
+    "Number of server processes that serve, of those that share the port.",
+)
+WORKER_RESTARTS: Final = Family(
+    "ovms_mp_worker_restarts",
+    Kind.COUNTER,
+    (),
+    "Number of server processes that ended and were replaced.",
+)
 
 FAMILIES: Final = (
     REQUESTS_SUCCESS,
@@ -155,5 +167,7 @@ FAMILIES: Final = (
     GRAPH_ERROR,
     GRAPH_TIME,
     GRAPH_LATENCY,
+    WORKERS,
+    WORKER_RESTARTS,
 )
 """All of them, in the order of the page."""

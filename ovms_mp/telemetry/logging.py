@@ -1,6 +1,7 @@
 """The one place that configures logging: OVMS's line, and no text can forge a second.
 
-A line is `[2026-11-22 21:14:55.123][serving][info] text`. Control characters are shown as
+A line is `[2026-11-22 21:14:55.123][serving][info] text`; that of one of several
+processes has `[worker 2]` before the text. Control characters are shown as
 escapes; what follows the first line of an exception is indented.
 """
 
@@ -40,13 +41,20 @@ _UNSAFE: Final = re.compile(
 
 
 class OvmsFormatter(logging.Formatter):
-    """Formats a record as OVMS prints it, in local time."""
+    """Formats a record as OVMS prints it, in local time. `source` says which of several
+    processes it is that speaks.
+    """
+
+    def __init__(self, source: str = "") -> None:
+        super().__init__()
+        self._source = f"[{source}]" if source else ""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line; an exception's traceback follows on indented lines."""
         date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
         head = f"[{date}.{int(record.msecs):03d}][{_logger(record.name)}]"
-        line = f"{head}[{_level(record.levelno)}] {escape(record.getMessage())}"
+        head += f"[{_level(record.levelno)}]{self._source}"
+        line = f"{head} {escape(record.getMessage())}"
         if record.exc_info:
             trace = self.formatException(record.exc_info)
             # Only "\n": a message must not break a line by other means.
@@ -55,10 +63,12 @@ class OvmsFormatter(logging.Formatter):
 
 
 @contextmanager
-def logging_to(level: str, file: Path | None = None) -> Generator[None]:
+def logging_to(
+    level: str, file: Path | None = None, *, source: str = ""
+) -> Generator[None]:
     """Within the block, log to standard output and, if given, to the end of `file`.
 
-    `level` is a key of LEVELS. Raises OSError if the file cannot be opened. Afterwards
+    `level` is a key of LEVELS, `source` the formatter's. Raises OSError if the file cannot be opened. Afterwards
     the root logger is as it was.
     """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
@@ -68,7 +78,7 @@ def logging_to(level: str, file: Path | None = None) -> Generator[None]:
     restore = [_configure(name, max(number, logging.WARNING)) for name in _CHATTERS]
     restore.append(_configure("", number))
     root = logging.getLogger()
-    formatter = OvmsFormatter()
+    formatter = OvmsFormatter(source)
     for handler in handlers:
         handler.setFormatter(formatter)
         root.addHandler(handler)

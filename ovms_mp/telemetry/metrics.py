@@ -1,7 +1,6 @@
 """What has happened, counted under OVMS's names for Prometheus to read.
 
-prometheus_client keeps the values; the page is written here, because OVMS's counters
-have no `_total` and a label without a value is left out.
+prometheus_client keeps the values, `telemetry.page` writes them down.
 """
 
 from __future__ import annotations
@@ -13,13 +12,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.telemetry import families
 from ovms_mp.telemetry.families import FAMILIES, Family, Kind
+from ovms_mp.telemetry.page import Page, Sample, Section, render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from prometheus_client.metrics_core import Metric
-
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _API: Final = "KServe"
 _INTERFACES: Final = ("gRPC", "REST")
@@ -103,11 +101,18 @@ class Metrics:
         """True if someone wants `graph_request_latency`."""
         return families.GRAPH_LATENCY.name in self._enabled
 
+    def page(self) -> Page:
+        """What has happened so far."""
+        sections = map(_section, self._registry.collect())
+        return tuple(section for section in sections if section is not None)
+
+    def enabled(self, page: Page) -> Page:
+        """Of a page, the sections that are to be shown."""
+        return tuple(section for section in page if section.name in self._enabled)
+
     def render(self) -> bytes:
-        """The page, in Prometheus's text format 0.0.4 (CONTENT_TYPE)."""
-        return "".join(
-            line for metric in self._registry.collect() for line in _section(metric)
-        ).encode()
+        """The page as Prometheus reads it."""
+        return render(self.page())
 
     # Models
 
@@ -233,29 +238,14 @@ def _enabled(names: Iterable[str] | None) -> frozenset[str]:
     return enabled
 
 
-def _section(metric: Metric) -> Iterator[str]:
-    """A family's lines; none before it has a first child (as OVMS)."""
+def _section(metric: Metric) -> Section | None:
+    """A family's samples; nothing before it has a first child (as OVMS)."""
     suffix = "_total" if metric.type == "counter" else ""
-    samples = [s for s in metric.samples if not s.name.endswith("_created")]
+    samples = {
+        Sample(each.name.removesuffix(suffix), tuple(each.labels.items())): each.value
+        for each in metric.samples
+        if not each.name.endswith("_created")
+    }
     if not samples:
-        return
-    yield f"# HELP {metric.name} {metric.documentation}\n"
-    yield f"# TYPE {metric.name} {metric.type}\n"
-    for sample in samples:
-        labels = ",".join(
-            f'{name}="{_number(float(value)) if name == "le" else _escape(value)}"'
-            for name, value in sample.labels.items()
-            if value
-        )
-        name = sample.name.removesuffix(suffix)
-        yield f"{name}{{{labels}}} {_number(sample.value)}\n"
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-
-
-def _number(value: float) -> str:
-    if value == float("inf"):
-        return "+Inf"
-    return str(int(value)) if value.is_integer() else repr(value)
+        return None
+    return Section(metric.name, metric.type, metric.documentation, samples)

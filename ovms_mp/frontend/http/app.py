@@ -4,6 +4,7 @@ route does not have 406, with OVMS's texts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
@@ -11,26 +12,35 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ovms_mp.telemetry.metrics import CONTENT_TYPE
+from ovms_mp.telemetry.page import CONTENT_TYPE
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-
-    from ovms_mp.telemetry.metrics import Metrics
 
 # Others are refused before anybody looks at the path.
 _METHODS: Final = frozenset({"GET", "POST", "OPTIONS"})
 
 
-def build_app(metrics: Metrics) -> Starlette:
-    """The routes. `/metrics` is one only if metrics are enabled (OVMS)."""
+class PageUnavailable(Exception):
+    """There is no page of metrics to be had now; the text says why."""
 
-    async def show_metrics(_: Request) -> Response:
-        return Response(metrics.render(), media_type=CONTENT_TYPE)
 
-    routes = [Route("/metrics", show_metrics, methods=["GET"])]
+def build_app(page: Callable[[], bytes] | None) -> Starlette:
+    """The routes. `/metrics` is one only if there is a page, because metrics are enabled
+    (OVMS). `page` may block, and may raise PageUnavailable.
+    """
+    routes: list[Route] = []
+    if page is not None:
+
+        def show_metrics(_: Request) -> Response:  # no coroutine: in a thread
+            try:
+                return Response(page(), media_type=CONTENT_TYPE)
+            except PageUnavailable as error:
+                return _error(503, str(error))
+
+        routes.append(Route("/metrics", show_metrics, methods=["GET"]))
     app = Starlette(
-        routes=routes if metrics.is_enabled else [],
+        routes=routes,
         exception_handlers={HTTPException: _refuse, Exception: _fail},
     )
     # A path is a route or it is not; OVMS guesses at none.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
+from ovms_mp.core import addresses
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,12 +23,21 @@ class HttpServer:
     """Serves `app` between `start` and `stop`, each called once, from any thread.
 
     `hosts` are names or addresses to listen on, all on the same port; port 0 is a free
-    one, which `port` tells after `start`.
+    one, which `port` tells after `start`. With `shares_port`, other processes may
+    listen on the same one, and the kernel deals connections out.
     """
 
-    def __init__(self, app: Starlette, hosts: Sequence[str], port: int) -> None:
+    def __init__(
+        self,
+        app: Starlette,
+        hosts: Sequence[str],
+        port: int,
+        *,
+        shares_port: bool = False,
+    ) -> None:
         self._hosts = tuple(hosts)
         self._port = port
+        self._shares_port = shares_port
         self._server = _Server(
             uvicorn.Config(
                 app,
@@ -53,7 +64,7 @@ class HttpServer:
 
         Raises OSError naming the address that cannot be listened on.
         """
-        sockets = _listen(self._hosts, self._port)
+        sockets = _listen(self._hosts, self._port, is_shared=self._shares_port)
         self._port = sockets[0].getsockname()[1]
         self._thread = threading.Thread(
             target=self._server.serve_on, args=(sockets,), name="http"
@@ -92,47 +103,18 @@ class _Server(uvicorn.Server):
         self.has_settled.set()
 
 
-def _listen(hosts: Sequence[str], port: int) -> list[socket.socket]:
+def _listen(hosts: Sequence[str], port: int, *, is_shared: bool) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     try:
         for host in hosts:
-            for address in _addresses(host):
-                sockets.append(_bound(host, address, port))
-                port = sockets[0].getsockname()[1]
+            for address in addresses.resolved(host):
+                listener = addresses.bound(host, address, port, is_shared=is_shared)
+                sockets.append(listener)
+                # Now, not in the thread: two may bind a port, but only one listen on it.
+                addresses.listen(listener, host, port)
+                port = listener.getsockname()[1]
     except OSError:
         for each in sockets:
             each.close()
         raise
     return sockets
-
-
-def _addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
-    try:
-        found = socket.getaddrinfo(
-            host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except OSError as error:
-        raise OSError(
-            error.errno, f"cannot listen on {host}: {error.strerror}"
-        ) from error
-    return [(family, str(address[0])) for family, _, _, _, address in found]
-
-
-def _bound(
-    host: str, address: tuple[socket.AddressFamily, str], port: int
-) -> socket.socket:
-    family, ip = address
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            # So that `0.0.0.0,::` is two listeners, not a conflict.
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind((ip, port))
-        # Now, not in the thread: two may bind a port, but only one may listen on it.
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        details = f"cannot listen on {host}:{port}: {error.strerror}"
-        raise OSError(error.errno, details) from error
-    return listener

@@ -44,7 +44,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def client(metrics: Metrics) -> Iterator[Client]:
-    server = HttpServer(build_app(metrics), ["127.0.0.1"], 0)
+    server = HttpServer(build_app(metrics.render), ["127.0.0.1"], 0)
     server.start()
     try:
         yield Client(server.port)
@@ -83,7 +83,7 @@ def test_what_is_no_route_is_refused_as_ovms_does(
 
 
 def test_without_metrics_there_is_no_such_page() -> None:
-    server = HttpServer(build_app(Metrics.off()), ["127.0.0.1"], 0)
+    server = HttpServer(build_app(None), ["127.0.0.1"], 0)
     server.start()
     try:
         code, _, body = Client(server.port).ask("GET", "/metrics")
@@ -96,7 +96,7 @@ def test_a_failing_route_says_nothing_of_its_reason() -> None:
     async def fail(_: Request) -> Response:
         raise RuntimeError("secret")
 
-    app = build_app(Metrics.off())
+    app = build_app(None)
     app.router.routes.append(Route("/fail", fail))
     server = HttpServer(app, ["127.0.0.1"], 0)
     server.start()
@@ -108,7 +108,7 @@ def test_a_failing_route_says_nothing_of_its_reason() -> None:
 
 
 def test_port_0_is_a_free_port_on_every_host() -> None:
-    server = HttpServer(build_app(Metrics()), ["127.0.0.1", "127.0.0.2"], 0)
+    server = HttpServer(build_app(Metrics().render), ["127.0.0.1", "127.0.0.2"], 0)
     server.start()
     try:
         assert server.port != 0
@@ -121,7 +121,9 @@ def test_port_0_is_a_free_port_on_every_host() -> None:
 def test_a_taken_port_is_told_with_its_address_and_nothing_is_kept() -> None:
     with socket.create_server(("127.0.0.2", 0)) as taken:
         port = taken.getsockname()[1]
-        server = HttpServer(build_app(Metrics()), ["127.0.0.1", "127.0.0.2"], port)
+        server = HttpServer(
+            build_app(Metrics().render), ["127.0.0.1", "127.0.0.2"], port
+        )
         expected = f"cannot listen on 127.0.0.2:{port}: Address already in use"
         with pytest.raises(OSError, match=expected):
             server.start()
@@ -131,14 +133,14 @@ def test_a_taken_port_is_told_with_its_address_and_nothing_is_kept() -> None:
 
 
 def test_a_host_without_an_address_is_told() -> None:
-    server = HttpServer(build_app(Metrics()), ["no-such-host.invalid"], 0)
+    server = HttpServer(build_app(Metrics().render), ["no-such-host.invalid"], 0)
     with pytest.raises(OSError, match=r"cannot listen on no-such-host\.invalid: "):
         server.start()
 
 
 def test_stopping_releases_thread_and_port() -> None:
     before = threading.active_count()
-    server = HttpServer(build_app(Metrics()), ["127.0.0.1"], 0)
+    server = HttpServer(build_app(Metrics().render), ["127.0.0.1"], 0)
     server.start()
     assert threading.active_count() == before + 1
     idle = socket.create_connection(("127.0.0.1", server.port), timeout=10)

@@ -1,0 +1,122 @@
+"""A server process of several on one port: it does what its supervisor says, and tells
+it what it serves.
+
+    python -m ovms_mp.worker LINK_FD
+
+Exit codes are those of a server. It ends when the supervisor does.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from ovms_mp.core.errors import ServingError
+from ovms_mp.servable.siblings import Siblings
+from ovms_mp.settings import Settings, UsageError, settings_from
+from ovms_mp.supervisor.channel import ChannelError, Message
+from ovms_mp.supervisor.link import Link, SupervisorGone
+from ovms_mp.telemetry import page
+from ovms_mp.telemetry.logging import logging_to
+from ovms_mp.telemetry.page import Page
+
+if TYPE_CHECKING:
+    from ovms_mp.app import App
+
+log = logging.getLogger("ovms_mp.worker")  # not `__main__`, which it is
+
+PAGE_SECONDS: Final = 5.0
+"""For the supervisor to ask all workers."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`LINK_FD`: serve until told to stop; returns the exit code."""
+    link = Link(int(arguments[0]))
+    order = link.first()
+    settings = settings_from(order["flags"])
+    settings = replace(settings, port=order["port"], rest_port=order["rest_port"])
+    source = f"worker {order['number']}"
+    with logging_to(settings.log_level, settings.log_path, source=source):
+        try:
+            return Worker(link, settings).serve(listens_first=order["listens_first"])
+        except (ServingError, UsageError, OSError) as error:
+            log.error("The server cannot start: %s", error)
+        except Exception:
+            log.exception("The server failed")
+        return 1
+
+
+class Worker:
+    """The server in this process, on the supervisor's link."""
+
+    def __init__(self, link: Link, settings: Settings) -> None:
+        self._link = link
+        self._settings = settings
+        self._siblings = Siblings()
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._app: App | None = None
+
+    def serve(self, *, listens_first: bool) -> int:
+        """Serve until the supervisor, or a signal, says stop; returns the exit code."""
+        # The supervisor may ask if we are alive while OpenVINO is being imported.
+        self._link.listen(self._heard, self._answer, self._stop.set)
+        from ovms_mp.app import App, Company, leave_behind, stop_at_signals
+
+        stop_at_signals(self._stop)
+        company = Company(self._siblings, self._page_of_all, listens_first)
+        app = App(self._settings, company)
+        app.start()
+        if not app.serves_its_purpose:
+            app.stop(0)
+            return 1
+        self._app = app
+        app.catalog.watch(self._tell_state)
+        self._tell_state()
+        self._stop.wait()
+        log.info("stopping")
+        has_ended = app.stop()
+        self._link.say("counted", page=page.to_json(app.metrics.page()))
+        if not has_ended:
+            leave_behind()
+        return 0
+
+    def _tell_state(self) -> None:
+        assert self._app is not None
+        catalog = self._app.catalog
+        with self._lock:  # so that the last that is told is the last that was so
+            self._link.say(
+                "state", is_ready=catalog.is_loaded, servables=catalog.available()
+            )
+
+    def _heard(self, message: Message) -> None:
+        match message["say"]:
+            case "fleet":
+                self._siblings.tell(
+                    are_ready=message["is_ready"], servables=message["servables"]
+                )
+            case "stop":
+                self._stop.set()
+            case other:
+                raise ChannelError(f"{other!r} is nothing that a supervisor says")
+
+    def _answer(self, question: str) -> Any:
+        if question == "page":
+            return page.to_json(self._app.metrics.page()) if self._app else []
+        raise ValueError(f"{question!r} is nothing to ask a worker")
+
+    def _page_of_all(self) -> Page:
+        from ovms_mp.frontend.http.app import PageUnavailable
+
+        try:
+            return page.from_json(self._link.ask("page", PAGE_SECONDS))
+        except SupervisorGone as error:
+            raise PageUnavailable(str(error)) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
