@@ -152,9 +152,7 @@ class Catalog:
         return self._is_loaded and self._siblings.are_ready
 
     def available(self) -> dict[str, tuple[str, ...]]:
-        """What would be served now by this process: the versions of each model, and
-        for a graph, which has none, the empty one.
-        """
+        """Versions that this process would serve now, by name; "" is a graph's."""
         with self._lock:
             versions = {name: each.available() for name, each in self._models.items()}
             for name, graph in self._graphs.items():
@@ -173,9 +171,8 @@ class Catalog:
     def is_servable_ready(
         self, name: str, version: str, interface: str | None = None
     ) -> bool:
-        """True if requests would be served now, by whichever sibling; false while it is
-        loaded or when that failed. Counted as a ModelReady request if it came by an
-        `interface`.
+        """True if requests would be served now, here and by siblings; false while it is
+        loaded or when that failed. Counted as ModelReady if it came by an `interface`.
 
         Raises ServingError for a name or version that is not there.
         """

@@ -137,18 +137,6 @@ GRAPH_LATENCY: Final = Family(
     # OVMS has it in none of its lists, so that nobody can enable it there.
     is_default=False,
 )
-WORKERS: Final = Family(
-    "ovms_mp_workers",
-    Kind.GAUGE,
-    (),
-    "Number of server processes that serve, of those that share the port.",
-)
-WORKER_RESTARTS: Final = Family(
-    "ovms_mp_worker_restarts",
-    Kind.COUNTER,
-    (),
-    "Number of server processes that ended and were replaced.",
-)
 
 FAMILIES: Final = (
     REQUESTS_SUCCESS,
@@ -167,7 +155,21 @@ FAMILIES: Final = (
     GRAPH_ERROR,
     GRAPH_TIME,
     GRAPH_LATENCY,
-    WORKERS,
-    WORKER_RESTARTS,
 )
-"""All of them, in the order of the page."""
+"""What a server process counts, in the order of the page."""
+
+WORKERS: Final = Family(
+    "ovms_mp_workers",
+    Kind.GAUGE,
+    (),
+    "Number of server processes that serve, of those that share the port.",
+)
+WORKER_RESTARTS: Final = Family(
+    "ovms_mp_worker_restarts",
+    Kind.COUNTER,
+    (),
+    "Number of server processes that ended and were replaced.",
+)
+
+OF_WORKERS: Final = (WORKERS, WORKER_RESTARTS)
+"""What the supervisor of several counts."""

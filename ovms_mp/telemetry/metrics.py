@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.telemetry import families
-from ovms_mp.telemetry.families import FAMILIES, Family, Kind
+from ovms_mp.telemetry.families import FAMILIES, OF_WORKERS, Family, Kind
 from ovms_mp.telemetry.page import Page, Sample, Section, render
 
 if TYPE_CHECKING:
@@ -229,10 +229,11 @@ class Metrics:
 
 
 def _enabled(names: Iterable[str] | None) -> frozenset[str]:
+    known = (*FAMILIES, *OF_WORKERS)
     if names is None:
-        return frozenset(family.name for family in FAMILIES if family.is_default)
+        return frozenset(family.name for family in known if family.is_default)
     enabled = frozenset(names)
-    unknown = enabled - {family.name for family in FAMILIES}
+    unknown = enabled - {family.name for family in known}
     if unknown:
         raise ServingError(Status.INVALID_METRICS_FAMILY_NAME, min(unknown))
     return enabled

@@ -23,7 +23,7 @@ from ovms_mp.graph.registry import Registry
 from ovms_mp.repository import schema
 from ovms_mp.servable import boundary
 from ovms_mp.settings import settings_from
-from ovms_mp.telemetry.families import FAMILIES
+from ovms_mp.telemetry.families import FAMILIES, OF_WORKERS
 from tests.docs.blocks import Table, blocks_of
 
 UNITS = {"MiB": 1 << 20, "GiB": 1 << 30}
@@ -95,9 +95,10 @@ def test_every_key_of_a_config_is_in_its_table(tables: dict[str, Table]) -> None
 
 
 def test_every_metric_is_in_its_table(tables: dict[str, Table]) -> None:
-    assert [(row[0].strip("`"), row[1]) for row in tables["metrics"].rows] == [
-        (family.name, "on" if family.is_default else "off") for family in FAMILIES
-    ]
+    for name, families in (("metrics", FAMILIES), ("metrics of workers", OF_WORKERS)):
+        assert [(row[0].strip("`"), row[1]) for row in tables[name].rows] == [
+            (family.name, "on" if family.is_default else "off") for family in families
+        ]
 
 
 def test_every_status_is_in_a_table_with_its_code(tables: dict[str, Table]) -> None:

@@ -24,7 +24,7 @@ WORKING = (
 )
 IN_VAIN = (
     "--grpc_memory_quota=1000",
-    *("--grpc_workers=1", "--grpc_max_threads=4", "--rest_workers=4"),
+    *("--grpc_max_threads=4", "--rest_workers=4"),
     *("--file_system_poll_wait_seconds=1", "--sequence_cleaner_poll_wait_minutes=5"),
     *("--custom_node_resources_cleaner_interval_seconds=1", "--cache_dir=c"),
     *("--trace_path=t", "--verbose_response", "--allowed_origins=*"),
