@@ -21,64 +21,90 @@ and serves all that use the graph, at the same time if it so happens:
                                 base_path (the file's directory)
     execute(self, inputs)       inputs: a Tensor for each stream that has one at the
                                 timestamp, sorted by tag; returns a list of Tensors,
-                                each named as the output stream that it leaves by
+                                each named as the output stream that it leaves by, or
+                                yields such lists, or does either as `async def`
     finalize(self)              optional; when the graph is unloaded
 
-Generators and the tag LOOPBACK are not supported yet, nor is `async def execute`.
+    open_session(self)          optional; what it returns is the stream's `session`
+    execute(self, inputs, session)
+    close_session(self, session)
+
+The first list of a generation leaves at the inputs' timestamp t, the next ones at t+1,
+t+2, …, and each as soon as it is there; what comes after a generation moves on to the
+next timestamp that is free. With the tag LOOPBACK among inputs and outputs, a back edge
+and SyncSetInputStreamHandler, the node is called anew for each list, as in OVMS, and
+refuses new data while it generates; without, new data wait. `max_in_flight` of the node
+lets so many calls, or generations, of one stream overlap.
 """
 
 from __future__ import annotations
 
-import inspect
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from ovms_mp_protos import graph
 
 from ovms_mp.calculator import (
     Calculator,
+    CalculatorError,
     ContractError,
+    Input,
     Inputs,
     Options,
+    Output,
     Outputs,
     SideInput,
 )
 from ovms_mp.calculator.pyovms import Tensor
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.pending import Pending
 from ovms_mp_calculators import python_handler
+from ovms_mp_calculators.python_output import Voice
 
 if TYPE_CHECKING:
     from ovms_mp.calculator import Context, NodeInfo, OutputPort
-    from ovms_mp_calculators.python_handler import PythonModel
+    from ovms_mp_calculators.python_model import (
+        Answer,
+        Generation,
+        PythonModel,
+        Tensors,
+    )
 
 _OPTIONS = graph.PythonExecutorCalculatorOptions
 _LOOPBACK: Final = "LOOPBACK"
 
+_AT_ONCE: Final[Pending[None]] = Pending()
+_AT_ONCE.complete(None)
+
 
 class PythonExecutorCalculator(Calculator):
-    """Fails with what `execute` raises, and when it returns anything but a list of
-    Tensors that are named as output streams, each at most once.
+    """Fails with what `execute` raises, and when it returns or yields anything but lists
+    of Tensors that are named as output streams, each at most once.
     """
 
-    inputs = Inputs(Tensor)
+    inputs = Inputs(Tensor, optional=True)
     outputs = Outputs(Tensor, optional=True)
+    loopback_in = Input(bool, _LOOPBACK, optional=True)
+    loopback_out = Output(bool, _LOOPBACK, optional=True)
     resources = SideInput(object, "PYTHON_NODE_RESOURCES")
     options = Options(_OPTIONS, optional=True)
     timestamp_offset = 0
 
     @classmethod
     def check(cls, node: NodeInfo) -> None:
-        """No loop, for now."""
+        """A loop has two ends, and something comes in."""
         ends = [
             any(port.tag == _LOOPBACK for port in ports)
             for ports in (node.inputs, node.outputs)
         ]
-        if all(ends):
-            raise ContractError(f"{_LOOPBACK} is not supported yet")
-        if any(ends):
+        if any(ends) and not all(ends):
             raise ContractError(
                 f"If {_LOOPBACK} is used, it must be defined on both input and output "
                 "of the node"
             )
+        if all(ends) and node.max_in_flight > 1:
+            raise ContractError(f"{_LOOPBACK} excludes a max_in_flight above 1")
+        if len(node.inputs) == all(ends):
+            raise ContractError("input stream of any tag is missing")
 
     @classmethod
     def load(cls, node: NodeInfo) -> PythonModel:
@@ -98,7 +124,7 @@ class PythonExecutorCalculator(Calculator):
             "output_names": [port.name for port in node.outputs],
             "base_path": str(path.parent),
         }
-        return python_handler.load(path, label, kwargs)
+        return python_handler.load(path, Voice(label), label, kwargs)
 
     @classmethod
     def unload(cls, shared: PythonModel) -> None:
@@ -107,26 +133,73 @@ class PythonExecutorCalculator(Calculator):
 
     def open(self, ctx: Context) -> None:
         """Settle the order of inputs and the names of outputs."""
-        self._model: PythonModel = self.shared
+        model: PythonModel = self.shared
+        self._session = model.open(is_serial=self.node.max_in_flight == 1)
         self._sources = sorted(self.inputs, key=lambda port: (port.tag, port.index))
         self._targets = {port.name: port for port in self.outputs}
+        self._loops = any(port.tag == _LOOPBACK for port in self.node.outputs)
+        self._generations: set[Generation] = set()
+        self._has_generated = False
 
     def process(self, ctx: Context) -> None:
-        """Call `execute` with the tensors there are."""
+        """Call `execute` with the tensors there are, or let a loop go round."""
         tensors = [ctx[port] for port in self._sources if ctx.has(port)]
-        for tensor in tensors:
-            _check_tensor("an input stream carries", tensor)
-        for port, tensor in self._outgoing(self._model.execute(tensors)):
-            ctx.send(port, tensor)
+        if self._loops and self._generations:
+            if tensors:
+                raise CalculatorError(
+                    "Node is already processing data. Create new stream for another "
+                    "request.",
+                    "RESOURCE_EXHAUSTED",
+                )
+            (generation,) = self._generations
+            self._step(ctx, generation)
+        elif tensors:
+            self._take(ctx, self._session.execute(tensors))
 
-    def _outgoing(self, result: object) -> list[tuple[OutputPort[Tensor], Tensor]]:
-        if not isinstance(result, list):
-            raise TypeError(
-                f"execute must return a list of pyovms.Tensor, it returned {_what(result)}"
-            )
+    def _take(self, ctx: Context, answer: Answer | Pending[Answer]) -> None:
+        if isinstance(answer, Pending):
+            ctx.wait(answer, lambda there: self._take(ctx, there))
+        elif isinstance(answer, list):
+            self._send(ctx, answer)
+        else:
+            self._has_generated = True
+            self._generations.add(answer)
+            self._step(ctx, answer)
+
+    def _step(self, ctx: Context, generation: Generation) -> None:
+        item = generation.step()
+        if isinstance(item, Pending):
+            ctx.wait(item, lambda there: self._go_on(ctx, generation, there))
+        else:
+            self._go_on(ctx, generation, item)
+
+    def _go_on(
+        self, ctx: Context, generation: Generation, item: Tensors | None
+    ) -> None:
+        if item is None:
+            self._generations.discard(generation)
+            generation.close()
+            return
+        at = self._send(ctx, item)
+        loops = self._loops
+        if loops:
+            after = max(at + 1, ctx.next_bound(self.loopback_out))
+            ctx.send(self.loopback_out, True, after)
+        # What was posted to the run meanwhile, new data or its end, has its turn now.
+        ctx.flush()
+        ctx.wait(_AT_ONCE, lambda _: None if loops else self._step(ctx, generation))
+
+    def _send(self, ctx: Context, tensors: Tensors) -> int:
+        at = ctx.timestamp
+        if self._has_generated:
+            at = max([at, *(ctx.next_bound(port) for port in self.outputs)])
+        for port, tensor in self._outgoing(tensors):
+            ctx.send(port, tensor, at)
+        return at
+
+    def _outgoing(self, tensors: Tensors) -> list[tuple[OutputPort[Tensor], Tensor]]:
         outgoing: dict[str, tuple[OutputPort[Tensor], Tensor]] = {}
-        for each in cast("list[object]", result):
-            tensor = _check_tensor("the list that execute returned contains", each)
+        for tensor in tensors:
             port = self._targets.get(tensor.name)
             if port is None:
                 known = ", ".join(f'"{name}"' for name in self._targets)
@@ -139,18 +212,8 @@ class PythonExecutorCalculator(Calculator):
             outgoing[tensor.name] = port, tensor
         return list(outgoing.values())
 
-
-def _check_tensor(where: str, tensor: object) -> Tensor:
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"{where} {type(tensor).__name__}, not pyovms.Tensor")
-    return tensor
-
-
-def _what(result: Any) -> str:
-    """The name of a wrong result. One that runs only later is told not to bother."""
-    if inspect.isgenerator(result):
-        return "a generator, that is not supported yet"
-    if inspect.iscoroutine(result):
-        result.close()
-        return "a coroutine, that is not supported yet"
-    return type(result).__name__
+    def close(self, ctx: Context) -> None:
+        """End what still generates, and the session."""
+        for generation in self._generations:
+            generation.close()
+        self._session.close()

@@ -1,4 +1,4 @@
-"""A handler file becomes a PythonModel that is ready to execute, or an error that says
+"""A handler file becomes a LocalModel that is ready to execute, or an error that says
 where in the file it failed.
 
 Whatever the file does while it is loaded, raise or exit, ends in ServingError.
@@ -18,9 +18,11 @@ from uuid import uuid4
 
 from ovms_mp.calculator import pyovms
 from ovms_mp.core.errors import ServingError, Status, public_text
+from ovms_mp_calculators.python_local import LocalModel, foreign
+from ovms_mp_calculators.python_output import Voice, listen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
     from types import CodeType, ModuleType
 
@@ -28,44 +30,14 @@ log = logging.getLogger(__name__)
 
 CLASS_NAME: Final = "OvmsPythonModel"
 
-_NOT_YET: Final[tuple[tuple[Callable[[object], bool], str], ...]] = (
-    (inspect.isgeneratorfunction, "a generator"),
-    (inspect.iscoroutinefunction, "async"),
-    (inspect.isasyncgenfunction, "an async generator"),
-)
-
 
 class _Defect(Exception):
     """The file is fine Python, but no handler; the message says why not."""
 
 
-class PythonModel:
-    """A handler's OvmsPythonModel, initialized. `execute` may be called from any thread
-    and by several at a time: the handler is shared by all that use the graph.
-    """
-
-    def __init__(self, label: str, module: ModuleType, model: Any) -> None:
-        self._label = label
-        self._module = module
-        self._model = model
-        self.execute: Callable[[list[pyovms.Tensor]], object] = model.execute
-
-    def finalize(self) -> None:
-        """Call the handler's `finalize` if it has one, and forget its module. What that
-        raises is logged.
-        """
-        try:
-            finalize = getattr(self._model, "finalize", None)
-            if finalize is not None:
-                finalize()
-        except BaseException:  # foreign code, on the way out
-            log.exception("%s: finalize failed", self._label)
-        sys.modules.pop(self._module.__name__, None)
-
-
-def load(path: Path, label: str, kwargs: Mapping[str, Any]) -> PythonModel:
+def load(path: Path, voice: Voice, label: str, kwargs: Mapping[str, Any]) -> LocalModel:
     """Load the file as a module of its own and initialize its OvmsPythonModel with
-    `kwargs`. `label` names the node in errors and logs.
+    `kwargs`. `label` names the node in errors; what the handler prints is the voice's.
 
     The module has a name that nobody else uses, so files of the same name do not meet;
     its directory is on `sys.path` from here on, so that it can import its neighbours.
@@ -75,14 +47,17 @@ def load(path: Path, label: str, kwargs: Mapping[str, Any]) -> PythonModel:
         details = f"{label}: {path.name}"
         raise ServingError(Status.PYTHON_NODE_FILE_DOES_NOT_EXIST, details)
     sys.modules["pyovms"] = pyovms
+    listen()
     directory = str(path.parent)
     if directory not in sys.path:
         sys.path.append(directory)
     importlib.invalidate_caches()  # a neighbour may be younger than the last look
     name = f"ovms_mp_handler_{uuid4().hex}"
     try:
-        module = _import(name, path)
-        return PythonModel(label, module, _initialized(module, kwargs))
+        with foreign(voice):
+            module = _import(name, path)
+            model = _initialized(module, kwargs)
+        return LocalModel(voice, module, model)
     except BaseException as error:  # foreign code; it may well call sys.exit
         sys.modules.pop(name, None)
         log.exception("%s: %s cannot be loaded", label, path)
@@ -119,13 +94,17 @@ def _initialized(module: ModuleType, kwargs: Mapping[str, Any]) -> Any:
     execute = getattr(model, "execute", None)
     if not callable(execute):
         raise _Defect(f"class {CLASS_NAME} has no method execute")
-    for is_so, what in _NOT_YET:
-        if is_so(execute):
-            raise _Defect(f"{CLASS_NAME}.execute is {what}, that is not supported yet")
+    open_session = getattr(model, "open_session", None)
+    if inspect.iscoroutinefunction(open_session) and not _is_async(execute):
+        raise _Defect(f"{CLASS_NAME}.open_session is async and execute is not")
     initialize = getattr(model, "initialize", None)
     if initialize is not None:
         initialize(dict(kwargs))
     return model
+
+
+def _is_async(method: object) -> bool:
+    return inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
 
 
 def _describe(path: Path, error: BaseException) -> str:

@@ -1,6 +1,11 @@
 """The SDK: all that the author of a calculator ever imports."""
 
-from ovms_mp.calculator.base import Calculator, ContractError, NodeInfo
+from ovms_mp.calculator.base import (
+    Calculator,
+    CalculatorError,
+    ContractError,
+    NodeInfo,
+)
 from ovms_mp.calculator.context import EMPTY, Context
 from ovms_mp.calculator.ports import (
     ANY_TAG,
@@ -24,6 +29,7 @@ __all__ = (
     "ANY_TAG",
     "EMPTY",
     "Calculator",
+    "CalculatorError",
     "Context",
     "ContractError",
     "InferenceSession",

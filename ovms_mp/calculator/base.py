@@ -43,6 +43,18 @@ class ContractError(Exception):
     """A node does not fit its calculator's contract, or the contract itself is wrong."""
 
 
+class CalculatorError(Exception):
+    """Fails a run with this text for the client, and with absl's `code` for it.
+
+    UNAVAILABLE and DEADLINE_EXCEEDED are the client's status, too; with any other code
+    that is OVMS's for a run that failed.
+    """
+
+    def __init__(self, text: str, code: str = "INTERNAL") -> None:
+        super().__init__(text)
+        self.code = code
+
+
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
     """A calculator's place in a graph; the same for all runs of the graph.
@@ -50,7 +62,7 @@ class NodeInfo:
     A node that the pbtxt does not name has its calculator's `name`. `options` maps full
     message names to the messages that the pbtxt gives. `base_path` is the graph's
     directory. `is_namesake` tells that an earlier node of the same calculator has the
-    same name.
+    same name; `max_in_flight` how many of its calls may wait at a time.
     """
 
     name: str
@@ -64,6 +76,7 @@ class NodeInfo:
     services: Services = field(default_factory=Services)
     is_named: bool = True
     is_namesake: bool = False
+    max_in_flight: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ class Context:
         "error",
         "inputs",
         "is_finished",
+        "is_partial",
         "is_stopped",
         "node",
         "pending",
@@ -89,6 +90,7 @@ class Context:
         """In close: why the run ends; None when it ends well (GraphStatus)."""
         self.is_stopped = False
         self.is_finished = False
+        self.is_partial = False
         self.pending: Pending[Any] | None = None
         self.continuation: Callable[[Any], object] | None = None
 
@@ -193,6 +195,15 @@ class Context:
             msg = "this call waits already"
             raise RuntimeError(msg)
         self.pending, self.continuation = pending, then
+
+    def flush(self) -> None:
+        """What was sent so far leaves when the call returns to `wait`, instead of when
+        it is over, and without waiting for earlier calls in flight.
+
+        Such a call goes on in a turn of its own, and not before the outputs of the run
+        can take more: a call may flush and wait any number of times.
+        """
+        self.is_partial = True
 
     def stop(self) -> None:
         """End without an error after this call (StatusStop): a source ends itself; any

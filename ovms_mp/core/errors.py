@@ -64,6 +64,7 @@ class Status(Enum):
     MEDIAPIPE_GRAPH_ADD_PACKET_INPUT_STREAM = (
         "Failed to add packet to mediapipe graph input stream"
     )
+    MEDIAPIPE_NODE_UNAVAILABLE = "A node of the graph is not available"
     MEDIAPIPE_EXECUTION_ERROR = "Mediapipe execution failed. MP status"
     MEDIAPIPE_PRECONDITION_FAILED = "Mediapipe graph precondition failed"
     MEDIAPIPE_INVALID_TIMESTAMP = "Malformed packet timestamp"

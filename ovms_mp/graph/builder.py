@@ -226,6 +226,7 @@ class _Builder:
             services=self._services,
             is_named=bool(config.name),
             is_namesake=(config.calculator, config.name) in self._named,
+            max_in_flight=config.max_in_flight or calculator.max_in_flight,
         )
         self._named.add((config.calculator, config.name))
         definition = NodeDefinition(
@@ -240,7 +241,7 @@ class _Builder:
             side_outputs=tuple(each.name for each in config.side_outputs),
             side_output_payloads=binding.side_output_payloads,
             make_policy=self._policy(node, info),
-            max_in_flight=config.max_in_flight or calculator.max_in_flight,
+            max_in_flight=info.max_in_flight,
             source_layer=config.source_layer,
             producers=tuple(
                 sorted(

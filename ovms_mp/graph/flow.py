@@ -30,6 +30,7 @@ from ovms_mp.graph.stream import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ovms_mp.calculator.context import Context
     from ovms_mp.graph.node import NodeRun
     from ovms_mp.graph.stream import InputStream, Stream, Tap
     from ovms_mp.graph.throttle import Throttle
@@ -118,6 +119,15 @@ class Flow:
                     self._throttle.fill(queue)
             if stream.taps:
                 self._deliver(stream, timestamp, payload, bound)
+
+    def flush(self, context: Context) -> None:
+        """What a call has sent so far leaves; the call goes on."""
+        node: NodeRun = context.node  # pyright: ignore[reportAssignmentType]
+        emissions, context.emissions = context.emissions, []
+        if node.is_by_stream:
+            emissions.sort(key=lambda each: each[0])
+        self.emit(node.outputs, emissions)
+        self._examine()
 
     def _deliver(
         self, stream: Stream, timestamp: Timestamp, payload: Any, bound: Timestamp

@@ -14,7 +14,7 @@ from ovms_mp.calculator.context import EMPTY
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.packet import Packet
 from ovms_mp.core.timestamp import DONE
-from ovms_mp.graph.failures import STUCK_SOURCES, failed, reason, throttled
+from ovms_mp.graph import failures
 from ovms_mp.graph.listener import status_of
 from ovms_mp.graph.payload import fits, mismatch
 from ovms_mp.graph.scheduler import Scheduler
@@ -58,6 +58,7 @@ class GraphRun:
         "_is_over",
         "_listener",
         "_outputs",
+        "_parked",
         "_scheduler",
         "_strand",
         "_waiting",
@@ -78,6 +79,7 @@ class GraphRun:
         self._outputs = len(definition.outputs)
         self._growth_left = definition.max_queue_size * (MAX_QUEUE_GROWTH - 1)
         self._waiting: set[Context] = set()
+        self._parked: list[Context] = []
         self._errors: list[ServingError] = []
         self._is_held = False
         self._is_measured = is_measured
@@ -101,14 +103,14 @@ class GraphRun:
         """
         for name, expected in self._definition.side_inputs.items():
             if name not in side_packets:
-                details = f'Side packet "{name}" is required but was not provided.'
-                self.fail(ServingError(Status.MEDIAPIPE_GRAPH_START_ERROR, details))
-                return
-            if not fits(expected, side_packets[name]):
-                reason = mismatch(expected, side_packets[name])
-                details = f'Side packet "{name}" failed validation: {reason}'
-                self.fail(ServingError(Status.MEDIAPIPE_GRAPH_START_ERROR, details))
-                return
+                problem = "is required but was not provided."
+            elif not fits(expected, side_packets[name]):
+                problem = f"failed validation: {mismatch(expected, side_packets[name])}"
+            else:
+                continue
+            details = f'Side packet "{name}" {problem}'
+            self.fail(ServingError(Status.MEDIAPIPE_GRAPH_START_ERROR, details))
+            return
         self._scheduler.side_packets.update(side_packets)
         self._open()
 
@@ -131,7 +133,7 @@ class GraphRun:
                     "Packet type mismatch on a calculator receiving from stream "
                     f'"{definition.name}": {mismatch(expected, packet.payload)}'
                 )
-                self.fail(failed("INVALID_ARGUMENT", message))
+                self.fail(failures.failed("INVALID_ARGUMENT", message))
                 return
         try:
             self._scheduler.feed(stream, packet)
@@ -171,7 +173,11 @@ class GraphRun:
         """Go on."""
         if self._is_held:
             self._is_held = False
-            self.post(_nothing)
+            self.post(self._unpark)
+
+    def _unpark(self) -> None:
+        while self._parked and not self._is_held:
+            self._resume(self._parked.pop())
 
     def cancel(self) -> None:
         """Drop everything: cancel what nodes wait for, close them, then `finished` with
@@ -214,7 +220,7 @@ class GraphRun:
             self._call(node, "Open", partial(node.calculator.open, context))
             if context.pending is not None:
                 context.pending.cancel()
-                self._refuse(node, "Open", "may not wait")
+                self.fail(failures.may_not_wait("Open", node.label))
             if self._errors:
                 # Its open failed, so it is not closed.
                 scheduler.abandon(node)
@@ -255,9 +261,8 @@ class GraphRun:
             except StreamError as error:
                 self._blame(error)
             except BaseException as error:  # user code may raise SystemExit as well
-                self._failed(
-                    node, "Close" if context.timestamp == DONE else "Process", error
-                )
+                method = "Close" if context.timestamp == DONE else "Process"
+                self.fail(failures.raised(error, method, node.label))
             if node.set_side_packets and self._take_side_packets(node):
                 self._open()
             if scheduler.flow.produced:
@@ -275,7 +280,7 @@ class GraphRun:
         if scheduler.throttle.full and not (self._errors or self._is_held):
             self._make_room()
         if not (scheduler.open_inputs or self._errors) and scheduler.is_stuck:
-            self.fail(failed("UNKNOWN", STUCK_SOURCES))
+            self.fail(failures.failed("UNKNOWN", failures.STUCK_SOURCES))
         if self._errors or (not scheduler.open_inputs and scheduler.is_over):
             self._close_nodes()
             self._finish()
@@ -291,14 +296,20 @@ class GraphRun:
         assert pending is not None
         if context.timestamp == DONE:
             pending.cancel()
-            self._refuse(_node(context), "Close", "may not wait")
-        elif pending.is_settled:
+            self.fail(failures.may_not_wait("Close", _node(context).label))
+        elif pending.is_settled and not context.is_partial:
             self._resume(context)
         else:
+            if context.is_partial:
+                self._tell(self._scheduler.flow.flush, context)
             self._waiting.add(context)
             pending.on_settled(lambda _: self.post(lambda: self._resume(context)))
 
     def _resume(self, context: Context) -> None:
+        if context.is_partial and self._is_held:
+            self._parked.append(context)
+            return
+        context.is_partial = False
         self._waiting.discard(context)
         pending, then = context.pending, context.continuation
         context.pending = context.continuation = None
@@ -316,17 +327,7 @@ class GraphRun:
         try:
             call()
         except BaseException as error:  # user code may raise SystemExit as well
-            self._failed(node, method, error)
-
-    def _failed(self, node: NodeRun, method: str, error: BaseException) -> None:
-        if not isinstance(error, ServingError):
-            text = 'Calculator::%s() for node "%s" failed'
-            log.error(text, method, node.label, exc_info=error)
-        self._refuse(node, method, f"failed: {reason(error)}")
-
-    def _refuse(self, node: NodeRun, method: str, text: str) -> None:
-        message = f'Calculator::{method}() for node "{node.label}" {text}'
-        self.fail(failed("INTERNAL", message))
+            self.fail(failures.raised(error, method, node.label))
 
     def _tell(self, call: Callable[..., object], *arguments: Any) -> None:
         """Tell the scheduler; what was sent may turn out not to fit its stream."""
@@ -336,7 +337,7 @@ class GraphRun:
             self._blame(error)
 
     def _blame(self, error: StreamError) -> None:
-        self.fail(failed("INVALID_ARGUMENT", str(error)))
+        self.fail(failures.failed("INVALID_ARGUMENT", str(error)))
 
     def _deliver(self) -> None:
         for output, timestamp, payload in self._scheduler.take_produced():
@@ -360,7 +361,7 @@ class GraphRun:
             # Sources wait, as they should, for a packet that may come from outside.
             return
         if self._definition.report_deadlock or is_exhausted:
-            self.fail(failed("UNAVAILABLE", throttled(queue)))
+            self.fail(failures.failed("UNAVAILABLE", failures.throttled(queue)))
             return
         self._growth_left -= 1
         throttle.grow()

@@ -26,8 +26,7 @@ REASONS: Final = {
     "stranger": 'ValueError: execute returned tensor "stranger", which is no output '
     'stream of the node: "said"',
     "twice": 'ValueError: execute returned tensor "said" twice',
-    "yield": "TypeError: execute must return a list of pyovms.Tensor, it returned "
-    "a generator, that is not supported yet",
+    "yield": "TypeError: execute must yield lists of pyovms.Tensor, it yielded Tensor",
 }
 
 

@@ -29,6 +29,7 @@ _STATUSES: Final[dict[Code, tuple[Status, ...]]] = {
         Status.MODEL_VERSION_NOT_LOADED_YET,
         Status.MEDIAPIPE_DEFINITION_NOT_LOADED_YET,
         Status.SERVER_NOT_READY,  # OVMS: UNKNOWN
+        Status.MEDIAPIPE_NODE_UNAVAILABLE,  # OVMS has no such nodes
     ),
     Code.INVALID_ARGUMENT: (
         Status.MODEL_VERSION_INVALID_FORMAT,

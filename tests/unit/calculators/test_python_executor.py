@@ -153,8 +153,9 @@ def test_a_handler_without_initialize_and_finalize_is_complete(tmp_path: Path):
     ("streams", "why"),
     [
         (
-            f'{ONE} input_stream: "LOOPBACK:l" output_stream: "LOOPBACK:m"',
-            "LOOPBACK is not supported yet",
+            f'{ONE} input_stream: "LOOPBACK:l" output_stream: "LOOPBACK:m" '
+            "max_in_flight: 2",
+            "LOOPBACK excludes a max_in_flight above 1",
         ),
         (
             f'{ONE} input_stream: "LOOPBACK:l"',
@@ -206,10 +207,13 @@ def test_a_node_without_a_name_is_refused(tmp_path: Path):
             "return [Tensor('out', b''), Tensor('out', b'')]",
             'execute returned tensor "out" twice',
         ),
-        ("return (each for each in inputs)", "a generator, that is not supported yet"),
         (
-            "async def later(): return []\n        return later()",
-            "a coroutine, that is not supported yet",
+            "return (each for each in inputs)",
+            "TypeError: execute must yield lists of pyovms.Tensor, it yielded Tensor",
+        ),
+        (
+            "yield [Tensor('other', b'')]",
+            'tensor "other", which is no output stream of the node: "out"',
         ),
         ("return inputs[1]", "IndexError: list index out of range"),
         ("import no_such_module", "ModuleNotFoundError: No module named"),

@@ -190,21 +190,15 @@ def test_a_file_that_fails_leaves_no_module_behind(tmp_path: Path):
     assert set(sys.modules) - before <= {"pyovms"}
 
 
-@pytest.mark.parametrize(
-    ("execute", "what"),
-    [
-        ("def execute(self, inputs): yield []", "a generator"),
-        ("async def execute(self, inputs): return []", "async"),
-        ("async def execute(self, inputs): yield []", "an async generator"),
-    ],
-)
-def test_an_execute_that_cannot_run_yet_is_refused(
-    tmp_path: Path, execute: str, what: str
-):
-    error = refused(tmp_path, f"class OvmsPythonModel:\n    {execute}")
-    assert error.details == (
-        f'node:1: node "worker": handler.py: OvmsPythonModel.execute is {what}, '
-        "that is not supported yet"
+def test_an_async_open_session_needs_an_async_execute(tmp_path: Path):
+    code = """
+    class OvmsPythonModel:
+        async def open_session(self): pass
+        def execute(self, inputs, session): return []
+    """
+    assert refused(tmp_path, code).details == (
+        'node:1: node "worker": handler.py: OvmsPythonModel.open_session is async and '
+        "execute is not"
     )
 
 

@@ -1,0 +1,134 @@
+"""What a handler prints and logs is in the server's log, with its graph and node, in
+lines of bounded length and number.
+
+Prints are known by the context of the call: a thread that a handler starts on its own
+prints as the server would.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final, TextIO, cast
+
+log = logging.getLogger(__name__)
+
+MAX_LINE: Final = 2000
+"""Characters of a line; the rest of it is dropped."""
+
+MAX_LINES: Final = 200
+"""Lines of one node in a second; what comes beyond is counted."""
+
+
+class Voice:
+    """One node's way into the log. Thread-safe."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self._lock = threading.Lock()
+        self._began = time.monotonic()
+        self._lines = 0
+        self._dropped = 0
+        self._rest = ""
+
+    def write(self, text: str) -> None:
+        """Characters of a print; whole lines are said."""
+        with self._lock:
+            *lines, rest = (self._rest + text).split("\n")
+            self._rest = rest[: MAX_LINE + 1]
+        for line in lines:
+            self.say(logging.INFO, line)
+
+    def say(self, level: int, line: str) -> None:
+        """A line, if there have not been too many."""
+        if not line or not self._may_speak():
+            return
+        if len(line) > MAX_LINE:
+            line = f"{line[:MAX_LINE]}…"
+        token = _SPEAKER.set(None)  # the log is not the handler's
+        try:
+            log.log(level, "%s: %s", self.label, line)
+        finally:
+            _SPEAKER.reset(token)
+
+    def _may_speak(self) -> bool:
+        now = time.monotonic()
+        with self._lock:
+            dropped = 0
+            if now - self._began >= 1.0:
+                dropped, self._dropped = self._dropped, 0
+                self._began, self._lines = now, 0
+            self._lines += 1
+            if self._lines > MAX_LINES:
+                self._dropped += 1
+                return False
+        if dropped:
+            log.warning("%s: %d lines are left out", self.label, dropped)
+        return True
+
+
+_SPEAKER: Final[ContextVar[Voice | None]] = ContextVar("speaker", default=None)
+
+
+class _Output(io.TextIOBase):
+    """Standard output or error: a handler's goes to its voice, others' where it went."""
+
+    def __init__(self, beneath: TextIO) -> None:
+        self._beneath = beneath
+
+    def write(self, text: str, /) -> int:
+        voice = _SPEAKER.get()
+        if voice is None:
+            return self._beneath.write(text)
+        voice.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        if _SPEAKER.get() is None:
+            self._beneath.flush()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._beneath, name)
+
+
+class _Attribution(logging.Filter):
+    """Records of a handler's own loggers bear the node's label."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        voice = _SPEAKER.get()
+        if voice is not None and not hasattr(record, "is_attributed"):
+            record.is_attributed = True
+            record.msg, record.args = f"{voice.label}: {record.getMessage()}", None
+        return True
+
+
+_ATTRIBUTION: Final = _Attribution()
+
+
+def listen() -> None:
+    """Stand between handlers and what is standard output, error and log now; what has
+    been done before is not done again.
+    """
+    for name in ("stdout", "stderr"):
+        stream: TextIO | None = getattr(sys, name)
+        if stream is not None and not isinstance(stream, _Output):
+            setattr(sys, name, cast("TextIO", _Output(stream)))
+    for handler in logging.getLogger().handlers:
+        if _ATTRIBUTION not in handler.filters:
+            handler.addFilter(_ATTRIBUTION)
+
+
+@contextmanager
+def speaking(voice: Voice) -> Generator[None]:
+    """Within the block the thread, or task, is a handler's."""
+    token = _SPEAKER.set(voice)
+    try:
+        yield
+    finally:
+        _SPEAKER.reset(token)

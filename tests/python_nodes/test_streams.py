@@ -1,0 +1,156 @@
+"""Laws of handlers that yield and wait, over the wire: with a loop, without one, as
+coroutines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tests.python_nodes.site import LOOPBACK, graph, served
+from tests.wire.calls import Request, Stream, arrays, ask, infer, text, timestamp
+from tests.wire.servers import Server
+from tests.wire.waiting import until
+
+# Each word waits for a file of its name, so that a test decides when it is there.
+PATIENT = """
+import asyncio, time
+from pathlib import Path
+from pyovms import Tensor
+
+class OvmsPythonModel:
+    def execute(self, inputs):
+        folder = Path(bytes(inputs[0]).decode())
+        try:
+            for word in ("first", "second", "last"):
+                end = time.monotonic() + 30
+                while not (folder / word).exists():
+                    assert time.monotonic() < end
+                    time.sleep(0.005)
+                yield [Tensor("out", word.encode())]
+        finally:
+            (folder / "ended").touch()
+"""
+ASYNC = PATIENT.replace("def execute", "async def execute").replace(
+    "time.sleep", "await asyncio.sleep"
+)
+ENDLESS = """
+from pathlib import Path
+from pyovms import Tensor
+
+class OvmsPythonModel:
+    def execute(self, inputs):
+        folder = Path(bytes(inputs[0]).decode())
+        number = 0
+        try:
+            while True:
+                yield [Tensor("out", b"x" * 100_000)]
+                number += 1
+        except GeneratorExit:
+            (folder / "count").write_text(str(number))
+            raise
+"""
+GRAPHS = {
+    "loop": (graph(*LOOPBACK), PATIENT),
+    "free": (graph(), PATIENT),
+    "wide": (graph("max_in_flight: 4"), PATIENT),
+    "async": (graph(), ASYNC),
+    "endless_loop": (graph(*LOOPBACK), ENDLESS),
+    "endless_free": (graph(), ENDLESS),
+    "endless_wide": (graph("max_in_flight: 4"), ENDLESS),
+}
+PATIENT_ONES = ["loop", "free", "wide", "async"]
+ENDLESS_ONES = ["endless_loop", "endless_free", "endless_wide"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with served(tmp_path_factory.mktemp("streams"), GRAPHS) as server:
+        yield server
+
+
+@pytest.fixture
+def channel(server: Server) -> Iterator[grpc.Channel]:
+    with server.connect() as channel:
+        yield channel
+    assert until(server.is_idle)
+
+
+def told(name: str, folder: Path) -> Request:
+    return ask(name, {"in": text(str(folder))})
+
+
+def heard(stream: Stream) -> tuple[int, str]:
+    answer = stream.answer()
+    return timestamp(answer), bytes(arrays(answer)["out"]).decode()
+
+
+@pytest.mark.parametrize("name", PATIENT_ONES)
+def test_a_part_is_heard_before_the_next_is_made(
+    channel: grpc.Channel, tmp_path: Path, name: str
+) -> None:
+    with Stream(channel, told(name, tmp_path)) as stream:
+        for number, word in enumerate(("first", "second", "last")):
+            (tmp_path / word).touch()
+            assert heard(stream) == (number, word)
+        stream.half_close()
+        assert stream.end() == ("OK", "")
+
+
+@pytest.mark.parametrize("name", PATIENT_ONES)
+def test_a_client_that_goes_ends_its_generation(
+    server: Server, channel: grpc.Channel, tmp_path: Path, name: str
+) -> None:
+    with Stream(channel, told(name, tmp_path)) as stream:
+        (tmp_path / "first").touch()
+        assert heard(stream) == (0, "first")
+        stream.cancel()
+        (tmp_path / "second").touch()  # a step that is under way comes to its end
+        assert until((tmp_path / "ended").exists)
+    assert until(server.is_idle)
+
+
+@pytest.mark.parametrize("name", ENDLESS_ONES)
+def test_a_client_that_does_not_read_holds_its_generation_back(
+    channel: grpc.Channel, tmp_path: Path, name: str
+) -> None:
+    with Stream(channel, told(name, tmp_path)) as stream:
+        stream.answer()
+    count = tmp_path / "count"
+    assert until(count.exists)
+    # What fits between the two, 100 kB each: transports buffer some megabytes.
+    assert until(count.read_text) and int(count.read_text()) < 400
+
+
+@pytest.mark.parametrize("name", ["free", "wide", "async"])
+def test_an_answer_to_a_unary_request_is_the_first_part(
+    channel: grpc.Channel, tmp_path: Path, name: str
+) -> None:
+    for word in ("first", "second", "last"):
+        (tmp_path / word).touch()
+    assert bytes(arrays(infer(channel, told(name, tmp_path)))["out"]) == b"first"
+
+
+def test_a_loop_that_generates_refuses_more_as_ovms_does(
+    channel: grpc.Channel, tmp_path: Path
+) -> None:
+    with Stream(channel, told("loop", tmp_path)) as stream:
+        (tmp_path / "first").touch()
+        assert heard(stream) == (0, "first")
+        stream.send(told("loop", tmp_path))
+        (tmp_path / "second").touch()
+        (tmp_path / "last").touch()
+        with pytest.raises(grpc.RpcError) as caught:
+            for _ in stream.rest():
+                pass
+    error: grpc.Call = caught.value  # pyright: ignore[reportAssignmentType]
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.details() == (
+        "Mediapipe execution failed. MP status - RESOURCE_EXHAUSTED: "
+        "CalculatorGraph::Run() failed: Calculator::Process() for node "
+        '"worker" failed: Node is already processing data. Create new stream for '
+        "another request."
+    )
