@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
-from textwrap import dedent
-from typing import Any
 
 import pytest
 
 from ovms_mp.calculator.pyovms import Tensor
-from ovms_mp.core.errors import ServingError
 from ovms_mp.core.packet import Packet
-from tests.unit.calculators.handlers import ONE, node
-from tests.unit.calculators.support import GraphOf
+from tests.unit.calculators.handlers import node
+from tests.unit.calculators.listened import FREE, LOOP, Listened
 from tests.wire.waiting import until
 
 COUNT = """
@@ -24,76 +20,6 @@ class OvmsPythonModel:
             yield [Tensor("out", str(number).encode())]
 """
 SYNC, ASYNC = COUNT % "def", COUNT % "async def"
-LOOP = """
-input_stream: "OVMS_PY_TENSOR:in"
-output_stream: "OVMS_PY_TENSOR:out"
-node {
-  name: "worker"
-  calculator: "PythonExecutorCalculator"
-  input_side_packet: "PYTHON_NODE_RESOURCES:py"
-  input_stream: "IN:in"
-  input_stream: "LOOPBACK:loop"
-  input_stream_info: { tag_index: 'LOOPBACK:0', back_edge: true }
-  input_stream_handler {
-    input_stream_handler: "SyncSetInputStreamHandler",
-    options {
-      [mediapipe.SyncSetInputStreamHandlerOptions.ext] {
-        sync_set { tag_index: "LOOPBACK:0" }
-      }
-    }
-  }
-  output_stream: "OUT:out"
-  output_stream: "LOOPBACK:loop"
-  node_options: {
-    [type.googleapis.com/mediapipe.PythonExecutorCalculatorOptions]: {
-      handler_path: "handler.py"
-    }
-  }
-}
-"""
-FREE = (
-    'input_stream: "OVMS_PY_TENSOR:in" output_stream: "OVMS_PY_TENSOR:out" '
-    'node { name: "worker" calculator: "PythonExecutorCalculator" '
-    'input_side_packet: "PYTHON_NODE_RESOURCES:py" ' + ONE + " %s node_options: { "
-    "[type.googleapis.com/mediapipe.PythonExecutorCalculatorOptions]: "
-    '{ handler_path: "handler.py" } } }'
-)
-
-
-class Listened(GraphOf):
-    """A graph whose outputs somebody reacts to, and whose end can be waited for."""
-
-    def __init__(self, pbtxt: str, folder: Path, code: str) -> None:
-        (folder / "handler.py").write_text(dedent(code))
-        super().__init__(pbtxt, base_path=folder)
-        self.over = threading.Event()
-        self.came = threading.Condition()
-
-    def start(self, **side_packets: Any) -> None:
-        self.over.clear()
-        super().start(**side_packets)
-
-    def packet(self, output: int, packet: Packet) -> None:
-        super().packet(output, packet)
-        with self.came:
-            self.came.notify_all()
-        self.heard(packet)
-
-    def heard(self, packet: Packet) -> None:
-        """On the strand."""
-
-    def finished(self, error: ServingError | None) -> None:
-        super().finished(error)
-        self.over.set()
-
-    def join(self) -> None:
-        assert self.over.wait(30)
-
-    def cancel(self) -> None:
-        self._run.cancel()
-
-    def said(self) -> list[tuple[int, bytes]]:
-        return [(at, bytes(tensor)) for at, tensor in self.outputs["out"]]
 
 
 def numbered(first: int, count: int) -> list[tuple[int, bytes]]:
@@ -384,86 +310,3 @@ def test_an_async_generation_ends_with_its_stream(tmp_path: Path):
     graph.feed("in", Tensor("in", b""), at=0)
     graph.join()
     assert until((tmp_path / "ended").exists)
-
-
-# Sessions
-
-
-TALLY = """
-from pyovms import Tensor
-class OvmsPythonModel:
-    def initialize(self, kwargs):
-        self.file = kwargs["base_path"] + "/sessions"
-    {a} open_session(self):
-        self.note("open")
-        return []
-    {a} execute(self, inputs, session):
-        session.append(bytes(inputs[0]))
-        return [Tensor("out", b" ".join(session))]
-    {a} close_session(self, session):
-        self.note("close " + b" ".join(session).decode())
-    def note(self, text):
-        with open(self.file, "a") as file:
-            file.write(text + "\\n")
-"""
-
-
-@pytest.mark.parametrize("kind", ["def", "async def"])
-@pytest.mark.parametrize("in_flight", ["", "max_in_flight: 2"])
-def test_a_session_is_a_streams_own_from_its_first_call_to_its_end(
-    tmp_path: Path, kind: str, in_flight: str
-):
-    graph = Listened(FREE % in_flight, tmp_path, TALLY.format(a=kind))
-    for stream in (b"a", b"b"):
-        graph.start()
-        for at in range(2):
-            graph.feed("in", Tensor("in", stream), at=at)
-        graph.close()
-        graph.join()
-    texts = [text for _, text in graph.said()]
-    assert texts[1::2] == [b"a a", b"b b"]
-    notes = tmp_path / "sessions"
-    assert until(lambda: notes.read_text().count("\n") == 4)
-    assert notes.read_text().splitlines()[::2] == ["open", "open"]
-
-
-def test_without_open_session_a_session_is_an_empty_namespace(tmp_path: Path):
-    code = """
-    from pyovms import Tensor
-    class OvmsPythonModel:
-        def execute(self, inputs, session):
-            session.count = getattr(session, "count", 0) + 1
-            return [Tensor("out", str(session.count).encode())]
-    """
-    graph = Listened(FREE % "", tmp_path, code)
-    for _ in range(2):
-        graph.start()
-        for at in range(2):
-            graph.feed("in", Tensor("in", b""), at=at)
-        graph.close()
-    assert [text for _, text in graph.said()] == [b"1", b"2", b"1", b"2"]
-
-
-def test_a_stream_without_data_opens_no_session(tmp_path: Path):
-    graph = Listened(FREE % "", tmp_path, TALLY.format(a="def"))
-    graph.start()
-    graph.close()
-    assert graph.is_done and not (tmp_path / "sessions").exists()
-
-
-def test_a_session_that_cannot_be_closed_is_logged(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
-    code = """
-    class OvmsPythonModel:
-        def execute(self, inputs, session):
-            return []
-        def close_session(self, session):
-            raise SystemExit
-    """
-    graph = Listened(FREE % "", tmp_path, code)
-    graph.start()
-    graph.feed("in", Tensor("in", b""), at=0)
-    graph.close()
-    assert graph.is_done and graph.error is None
-    assert 'node "worker": close_session failed' in caplog.text

@@ -1,0 +1,90 @@
+"""Laws of sessions: what a handler keeps for one stream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ovms_mp.calculator.pyovms import Tensor
+from tests.unit.calculators.listened import FREE, Listened
+from tests.wire.waiting import until
+
+TALLY = """
+from pyovms import Tensor
+class OvmsPythonModel:
+    def initialize(self, kwargs):
+        self.file = kwargs["base_path"] + "/sessions"
+    {a} open_session(self):
+        self.note("open")
+        return []
+    {a} execute(self, inputs, session):
+        session.append(bytes(inputs[0]))
+        return [Tensor("out", b" ".join(session))]
+    {a} close_session(self, session):
+        self.note("close " + b" ".join(session).decode())
+    def note(self, text):
+        with open(self.file, "a") as file:
+            file.write(text + "\\n")
+"""
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+@pytest.mark.parametrize("in_flight", ["", "max_in_flight: 2"])
+def test_a_session_is_a_streams_own_from_its_first_call_to_its_end(
+    tmp_path: Path, kind: str, in_flight: str
+):
+    graph = Listened(FREE % in_flight, tmp_path, TALLY.format(a=kind))
+    for stream in (b"a", b"b"):
+        graph.start()
+        for at in range(2):
+            graph.feed("in", Tensor("in", stream), at=at)
+        graph.close()
+        graph.join()
+    texts = [text for _, text in graph.said()]
+    assert texts[1::2] == [b"a a", b"b b"]
+    notes = tmp_path / "sessions"
+    assert until(lambda: notes.read_text().count("\n") == 4)
+    assert notes.read_text().splitlines()[::2] == ["open", "open"]
+
+
+def test_without_open_session_a_session_is_an_empty_namespace(tmp_path: Path):
+    code = """
+    from pyovms import Tensor
+    class OvmsPythonModel:
+        def execute(self, inputs, session):
+            session.count = getattr(session, "count", 0) + 1
+            return [Tensor("out", str(session.count).encode())]
+    """
+    graph = Listened(FREE % "", tmp_path, code)
+    for _ in range(2):
+        graph.start()
+        for at in range(2):
+            graph.feed("in", Tensor("in", b""), at=at)
+        graph.close()
+    assert [text for _, text in graph.said()] == [b"1", b"2", b"1", b"2"]
+
+
+def test_a_stream_without_data_opens_no_session(tmp_path: Path):
+    graph = Listened(FREE % "", tmp_path, TALLY.format(a="def"))
+    graph.start()
+    graph.close()
+    assert graph.is_done and not (tmp_path / "sessions").exists()
+
+
+def test_a_session_that_cannot_be_closed_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    code = """
+    class OvmsPythonModel:
+        def execute(self, inputs, session):
+            return []
+        def close_session(self, session):
+            raise SystemExit
+    """
+    graph = Listened(FREE % "", tmp_path, code)
+    graph.start()
+    graph.feed("in", Tensor("in", b""), at=0)
+    graph.close()
+    assert graph.is_done and graph.error is None
+    assert 'node "worker": close_session failed' in caplog.text
