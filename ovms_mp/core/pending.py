@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Cancelled(Exception):
@@ -32,6 +33,13 @@ class Pending(Generic[T]):
         self._value: T | None = None
         self._error: BaseException | None = None
         self._watchers: list[Callable[[Pending[T]], object]] = []
+
+    @staticmethod
+    def completed(value: U) -> Pending[U]:
+        """One that has its value from the start."""
+        made: Pending[U] = Pending()
+        made._value, made._settled = value, True
+        return made
 
     @property
     def is_settled(self) -> bool:

@@ -9,13 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from ovms_mp.core.messages import TensorInfo
+from ovms_mp.core.messages import Buffer, TensorInfo
 from ovms_mp.core.pending import Pending
 from ovms_mp.core.tensor import BYTES, Array, Datatype
 
 Property: TypeAlias = "str | int | float | bool | Mapping[str, Property]"
 
+TensorData: TypeAlias = Array | Buffer
+"""An input: an array, or the bytes of one."""
+
 UNBOUNDED: Final = -1
+# Each one that waits holds its input tensors. At 5 ms an inference, a thousand take
+# five seconds: who comes after them is better off to hear no at once.
+MAX_QUEUE_LENGTH: Final = 1000
 _FIRST_TENSOR: Final = ":0"  # how TensorFlow names the first output of an operation
 _SAVED_MODEL: Final = "saved_model.pb"
 
@@ -30,12 +36,14 @@ def file_name(path: Path) -> str:
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """How a model is put on a device, with the defaults of OVMS. `nireq` 0: as many
-    infer requests as the device finds optimal.
+    infer requests as the device finds optimal. `max_queue_length` is how many
+    inferences may wait for one.
     """
 
     target_device: str = "CPU"
     plugin_config: Mapping[str, Property] = field(default_factory=dict[str, Property])
     nireq: int = 0
+    max_queue_length: int = MAX_QUEUE_LENGTH
 
 
 class Dim(NamedTuple):
@@ -143,20 +151,23 @@ def _name_index(ports: Sequence[Port]) -> Mapping[str, int]:
     return index
 
 
-class InferenceObserver(Protocol):
-    """Who measures inferences; called from any thread, must be short and not raise."""
+class Inferred(NamedTuple):
+    """What an inference gave, and when: on the clock of `time.perf_counter_ns`.
 
-    def waited(self, seconds: float) -> None:
-        """A slot was had after this long."""
-        ...
+    `engine_ns` is what the engine itself took of the time from `bound` to `done`, in
+    which the thread waits for the interpreter, too.
+    """
 
-    def active(self, delta: int) -> None:
-        """Slots bound to inferences: one more (+1) or one fewer (-1)."""
-        ...
-
-    def inferred(self, seconds: float) -> None:
-        """The engine succeeded in this time."""
-        ...
+    outputs: tuple[Array, ...]
+    begun: int
+    """A slot was had."""
+    bound: int
+    """The inputs were where the engine reads them."""
+    done: int
+    """The engine was done."""
+    ended: int
+    """The outputs were where the caller may keep them."""
+    engine_ns: int
 
 
 class CompiledModel(Protocol):
@@ -192,13 +203,12 @@ class CompiledModel(Protocol):
         """How many execution streams the device keeps for it; 0 if it does not say."""
         ...
 
-    def infer(
-        self, tensors: Sequence[Array], observer: InferenceObserver | None = None
-    ) -> Pending[tuple[Array, ...]]:
-        """Infer from one array per input, in order, to one per output, in order.
+    def infer(self, tensors: Sequence[TensorData]) -> Pending[Inferred]:
+        """Infer from one tensor per input, in order, to one array per output, in order.
 
         Input arrays have dtypes and shapes of their ports (else the result fails), and
-        do not change until the result is there. Output arrays are the caller's to keep.
+        do not change until the result is there. Where a port has only one shape, its
+        dense little-endian content will do. Output arrays are the caller's to keep.
         Never blocks; an inference that is known to be short may happen within the call.
         Slots are had in the order of calls. To cancel the result leaves the queue, or
         stops the inference at OpenVINO's next opportunity.

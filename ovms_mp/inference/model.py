@@ -15,18 +15,26 @@ from math import inf
 from time import perf_counter
 from typing import Final, Protocol
 
+import numpy as np
+
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.pending import Cancelled, Pending
-from ovms_mp.core.tensor import Array
-from ovms_mp.inference.engine import InferenceObserver, Ports
+from ovms_mp.inference.engine import MAX_QUEUE_LENGTH, Inferred, Ports, TensorData
 from ovms_mp.inference.pool import SlotPool
 from ovms_mp.inference.threads import Threads
 
 # Up to here the caller's thread infers itself: to hand the work to another thread and
 # the result back costs some 30 us, and no caller minds to be kept this long.
-SHORT: Final = 200e-6
+SHORT: Final = 200_000
+"""Nanoseconds."""
 # One slow inference among fast ones changes little, ten in a row everything.
 _WEIGHT_OF_LATEST: Final = 1 / 8
+
+# Enough inferences to know a short model, and time enough for them on a busy machine.
+_TRIALS: Final = 8
+_TRIALS_SECONDS: Final = 0.02
+# Longer than this no model is tried: it is to be served.
+_MAX_TRIAL_SECONDS: Final = 0.25
 
 _log = logging.getLogger(__name__)
 
@@ -34,9 +42,9 @@ _log = logging.getLogger(__name__)
 class Slot(Protocol):
     """Infers for one user at a time."""
 
-    def infer(self, tensors: Sequence[Array]) -> tuple[Array, ...]:
+    def infer(self, tensors: Sequence[TensorData]) -> Inferred:
         """Block until it is done. Afterwards nobody reads `tensors` any more, whether
-        it returns or raises; what it returns is nobody else's.
+        it returns or raises; the outputs are nobody else's.
         """
         ...
 
@@ -58,16 +66,19 @@ class PooledModel:
         outputs: Ports,
         slots: Sequence[Slot],
         threads: Threads,
+        *,
         streams: int = 0,
+        max_queue_length: int = MAX_QUEUE_LENGTH,
     ) -> None:
         self.inputs: Final = inputs
         self.outputs: Final = outputs
         self.slots: Final = len(slots)
         self.streams: Final = streams
-        self.pool: Final = SlotPool(slots)
+        self.pool: Final = SlotPool(slots, max_queue_length)
         self._threads = threads
         self._has_pace = all(port.is_static for port in inputs)
         self._pace: float | None = None
+        self._is_short = False
 
     @property
     def busy(self) -> int:
@@ -82,66 +93,121 @@ class PooledModel:
     @property
     def is_short(self) -> bool:
         """True if an inference is expected to take less than SHORT."""
-        return self._has_pace and self._pace is not None and self._pace < SHORT
+        return self._is_short
 
-    def infer(
-        self, tensors: Sequence[Array], observer: InferenceObserver | None = None
-    ) -> Pending[tuple[Array, ...]]:
+    @property
+    def pace(self) -> float:
+        """Nanoseconds that an inference is expected to take; inf if that is unknown."""
+        return inf if self._pace is None else self._pace
+
+    def infer(self, tensors: Sequence[TensorData]) -> Pending[Inferred]:
         """See engine.CompiledModel."""
-        inference = _Inference(self, tensors, observer)
         slot = self.pool.take()
+        if slot is not None and self._is_short:
+            return self._infer_here(slot, tensors)
+        inference = _Inference(self, tensors)
         if slot is None:
             inference.wait(self.pool.acquire())
-        elif self.is_short:
-            inference.run(slot)
         else:
             inference.go(slot)
         return inference.result
+
+    def try_out(self) -> None:
+        """Learn from zeros how long an inference takes, before the first user asks.
+        Blocks for a quarter of a second at most. What fails then is left to fail for
+        users.
+        """
+        if not self._has_pace or (slot := self.pool.take()) is None:
+            return
+        limit = threading.Timer(_MAX_TRIAL_SECONDS, slot.cancel)
+        limit.start()
+        try:
+            zeros = _zeros(self.inputs)
+            slot.infer(zeros)  # pays for what OpenVINO puts off until then
+            end = perf_counter() + _TRIALS_SECONDS
+            pace = inf
+            for _ in range(_TRIALS):
+                pace = min(pace, slot.infer(zeros).engine_ns)
+                if perf_counter() > end:
+                    break
+            self._settle(pace)
+        except Exception as error:
+            _log.debug("an inference of zeros failed", exc_info=error)
+        finally:
+            limit.cancel()
+            limit.join()
+            self.pool.give(slot)
 
     def close(self) -> None:
         """See engine.CompiledModel."""
         self.pool.close()
 
-    def measured(self, seconds: float) -> None:
-        """An inference took this long."""
+    def measured(self, nanoseconds: int) -> None:
+        """An inference took this long, without the time that threads wait for the
+        interpreter: a busy server must not make a model look slow.
+        """
         pace = self._pace
+        # One that was interrupted, by whatever else the machine does, says little.
+        latest = min(nanoseconds, 2 * SHORT)
         if pace is None:  # the first one pays for what OpenVINO puts off until then
-            self._pace = inf
-        elif pace == inf:
-            self._pace = seconds
+            self._pace = 2 * SHORT
         else:
-            self._pace = pace + (seconds - pace) * _WEIGHT_OF_LATEST
+            self._settle(pace + (latest - pace) * _WEIGHT_OF_LATEST)
+
+    def _settle(self, pace: float) -> None:
+        self._pace = pace
+        self._is_short = self._has_pace and pace < SHORT
 
     def hand_over(self, slot: Slot, inference: _Inference) -> None:
         """Let another thread run `inference` on `slot`."""
         self._threads.run(partial(inference.run, slot))
 
+    def _infer_here(
+        self, slot: Slot, tensors: Sequence[TensorData]
+    ) -> Pending[Inferred]:
+        """Nobody else knows of the result yet: nobody can cancel."""
+        try:
+            inferred = slot.infer(tensors)
+            self.measured(inferred.engine_ns)
+        except BaseException as error:
+            self.pool.give(slot)
+            result: Pending[Inferred] = Pending()
+            _fail(result, error)
+            return result
+        self.pool.give(slot)
+        return Pending.completed(inferred)
+
+
+def _zeros(inputs: Ports) -> list[TensorData]:
+    """Raises ValueError if an input has no numbers."""
+    zeros: list[TensorData] = []
+    for port in inputs:
+        if port.datatype is None:
+            raise ValueError(f"{port.element_type} has no zero")
+        shape = [dim.minimum for dim in port.shape or ()]
+        zeros.append(np.zeros(shape, port.datatype.dtype))
+    return zeros
+
+
+def _fail(result: Pending[Inferred], reason: BaseException) -> None:
+    """Tell, and log unless the result was cancelled."""
+    error = reason
+    if not isinstance(error, ServingError):
+        error = ServingError(Status.OV_INTERNAL_INFERENCE_ERROR)
+        error.__cause__ = reason
+    if result.fail(error):
+        _log.warning("an inference failed: %s", error, exc_info=error)
+
 
 class _Inference:
-    """One turn. `result` may be cancelled from any thread at any time."""
+    """One turn in another thread. `result` may be cancelled from any thread."""
 
-    __slots__ = (
-        "_arrived",
-        "_lock",
-        "_model",
-        "_observer",
-        "_queued",
-        "_running_on",
-        "_tensors",
-        "result",
-    )
+    __slots__ = ("_lock", "_model", "_queued", "_running_on", "_tensors", "result")
 
-    def __init__(
-        self,
-        model: PooledModel,
-        tensors: Sequence[Array],
-        observer: InferenceObserver | None,
-    ) -> None:
-        self.result: Final[Pending[tuple[Array, ...]]] = Pending(self._cancel)
+    def __init__(self, model: PooledModel, tensors: Sequence[TensorData]) -> None:
+        self.result: Final[Pending[Inferred]] = Pending(self._cancel)
         self._model = model
         self._tensors = tensors
-        self._observer = observer
-        self._arrived = perf_counter()
         self._queued: Pending[Slot] | None = None
         self._running_on: Slot | None = None
         self._lock = threading.Lock()
@@ -162,15 +228,10 @@ class _Inference:
     def run(self, slot: Slot) -> None:
         """Infer on `slot`, give it back, then tell the result. Blocks; never raises."""
         outcome = self._turn(slot)
-        if isinstance(outcome, tuple):
+        if isinstance(outcome, Inferred):
             self.result.complete(outcome)
-            return
-        if not isinstance(outcome, ServingError):
-            failed = ServingError(Status.OV_INTERNAL_INFERENCE_ERROR)
-            failed.__cause__ = outcome
-            outcome = failed
-        if self.result.fail(outcome):
-            _log.warning("an inference failed: %s", outcome, exc_info=outcome)
+        else:
+            _fail(self.result, outcome)
 
     def _slot_came(self, queued: Pending[Slot]) -> None:
         error = queued.error
@@ -179,29 +240,19 @@ class _Inference:
         else:
             self.result.fail(error)
 
-    def _turn(self, slot: Slot) -> tuple[Array, ...] | BaseException:
-        observer = self._observer
+    def _turn(self, slot: Slot) -> Inferred | BaseException:
         try:
-            begun = perf_counter()
-            if observer is not None:
-                observer.waited(begun - self._arrived)
-                observer.active(1)
             if not self._enter(slot):
                 return Cancelled()
-            outputs = slot.infer(self._tensors)
-            seconds = perf_counter() - begun
-            self._model.measured(seconds)
-            if observer is not None:
-                observer.inferred(seconds)
+            inferred = slot.infer(self._tensors)
+            self._model.measured(inferred.engine_ns)
         except BaseException as error:
             return error
         else:
-            return outputs
+            return inferred
         finally:
             self._leave()
             self._model.pool.give(slot)
-            if observer is not None:
-                observer.active(-1)
 
     def _enter(self, slot: Slot) -> bool:
         """From here on `_cancel` reaches the slot; False if it has been called."""

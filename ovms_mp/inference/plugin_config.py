@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from ovms_mp.inference.engine import Property
+from ovms_mp.inference.engine import ModelConfig, Property
 
 HINT: Final = "PERFORMANCE_HINT"
 STREAMS: Final = "NUM_STREAMS"
+THREADS: Final = "INFERENCE_NUM_THREADS"
 # A property of reading models rather than of any device, which no device lists.
 MMAP: Final = "ENABLE_MMAP"
 
@@ -58,9 +59,18 @@ def effective(
     return properties
 
 
+def leaves_threads_open(config: ModelConfig) -> bool:
+    """True if nobody has said how many threads, streams or slots a model on the CPU is
+    to have, nor what it is to be good at.
+    """
+    said = {_today(key, value)[0] for key, value in config.plugin_config.items()}
+    is_open = not said & {HINT, STREAMS, THREADS}
+    return is_open and not config.nireq and config.target_device == "CPU"
+
+
 def _today(key: str, value: Property) -> tuple[str, Property]:
     if key == _OLD_THREADS:
-        return "INFERENCE_NUM_THREADS", value
+        return THREADS, value
     if key in _OLD_STREAMS:
         if value == _OLD_STREAMS[key]:
             return HINT, "THROUGHPUT"

@@ -11,12 +11,9 @@ from typing import Final, Generic, TypeVar
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.pending import Pending
+from ovms_mp.inference.engine import MAX_QUEUE_LENGTH
 
 S = TypeVar("S")
-
-# Each one that waits holds its input tensors. At 5 ms an inference, a thousand take
-# five seconds: who comes after them is better off to hear no at once.
-MAX_WAITING: Final = 1000
 
 
 class SlotPool(Generic[S]):
@@ -26,7 +23,7 @@ class SlotPool(Generic[S]):
     one that has been so for longest goes first.
     """
 
-    def __init__(self, slots: Iterable[S], max_waiting: int = MAX_WAITING) -> None:
+    def __init__(self, slots: Iterable[S], max_waiting: int = MAX_QUEUE_LENGTH) -> None:
         self._lock = threading.Lock()
         self._free = deque(slots)
         self._waiting: OrderedDict[int, Pending[S]] = OrderedDict()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ovms_mp.calculator.services import InferenceSession
     from ovms_mp.core.messages import TensorInfo
     from ovms_mp.core.tensor import Array
-    from ovms_mp.inference.engine import CompiledModel, Engine, Ports
+    from ovms_mp.inference.engine import CompiledModel, Engine, Inferred, Ports
 
 Source: TypeAlias = "InferenceSession | Path | str"
 """A session, a model file, or a folder of version folders."""
@@ -219,9 +219,10 @@ class _Session:
         inferred = compiled.infer(_ordered(tensors, compiled.inputs))
         answer: Pending[Mapping[str, Array]] = Pending(inferred.cancel)
 
-        def pass_on(inferred: Pending[tuple[Array, ...]]) -> None:
+        def pass_on(inferred: Pending[Inferred]) -> None:
             if inferred.error is None:
-                answer.complete(_Outputs(compiled.outputs, inferred.value()))
+                outputs = inferred.value().outputs
+                answer.complete(_Outputs(compiled.outputs, outputs))
             else:
                 answer.fail(inferred.error)
 

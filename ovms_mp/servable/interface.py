@@ -105,8 +105,7 @@ class GraphInterface:
         kind, _ = self._outputs[packets[0][0]]
         if kind is Kind.RESPONSE:
             complete = boundary.to_response(packets[0][1].payload)
-            return replace(
-                complete,
+            return complete._replace(
                 model_name=self._name,
                 model_version=VERSION,
                 id=request_id,

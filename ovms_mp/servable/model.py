@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from time import perf_counter
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import InferResponse, OutputTensor, ServableMetadata
-from ovms_mp.core.pending import Pending
+from ovms_mp.core.pending import Cancelled, Pending
 from ovms_mp.servable.description import Description
-from ovms_mp.servable.validation import check_outputs, order_inputs, read_inputs
+from ovms_mp.servable.statistics import Recorder
+from ovms_mp.servable.validation import InputReader, check_outputs, order_inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from ovms_mp.core.messages import Buffer, InferRequest, TensorInfo
     from ovms_mp.core.tensor import Array
-    from ovms_mp.inference.engine import CompiledModel, InferenceObserver, Ports
+    from ovms_mp.inference.engine import CompiledModel, Inferred, Ports
     from ovms_mp.repository.config import ModelSpec
     from ovms_mp.servable.base import StreamSession, StreamSink
+    from ovms_mp.servable.statistics import ModelStatistics
     from ovms_mp.telemetry.metrics import Metrics
 
-_METHOD: Final = "ModelInfer"
+# To look at memory costs as much as to copy this much of it.
+_FEW: Final = 16_384
 
 
 class ModelServable:
@@ -43,13 +46,22 @@ class ModelServable:
         self._version = version
         self._label = str(version)
         self._compiled = compiled
-        self._metrics = metrics
+        self._inputs = InputReader(compiled)
         ports = compiled.outputs
-        self._outputs = [(index, ports[index].info) for index in ports.by_name]
-        self.observer: Final[InferenceObserver] = _Observer(metrics, name, self._label)
-        metrics.model_loaded(name, self._label)
-        metrics.streams(name, self._label, compiled.streams)
-        metrics.infer_request_queue_size(name, self._label, compiled.slots)
+        self._outputs = [
+            (index, ports[index].name, ports[index].info.datatype)
+            for index in ports.by_name
+        ]
+        self.recorder: Final = Recorder()
+        self._meter = metrics.model(name, self._label)
+        metrics.model_has(
+            name,
+            self._label,
+            streams=compiled.streams,
+            slots=compiled.slots,
+            busy=lambda: compiled.busy,
+            requests=lambda: self.recorder.in_process,
+        )
 
     @property
     def name(self) -> str:
@@ -87,30 +99,62 @@ class ModelServable:
             parameters={"NUM_STREAMS": str(self._compiled.streams)},
         )
 
+    def statistics(self) -> ModelStatistics:
+        """What it has done for clients and for graphs."""
+        return self.recorder.statistics()
+
     def infer(self, request: InferRequest) -> Pending[InferResponse]:
         """All outputs, whichever the request asks for (as OVMS over gRPC), in the order
         of names. Raises ServingError, or fails with it. To cancel stops the inference.
         """
-        counted = _Counted(self._metrics, self._name, self._label, request.interface)
+        arrived = perf_counter_ns()
+        self.recorder.arrived()
         try:
-            check_outputs(self._compiled.outputs)
-            tensors = read_inputs(request, self._compiled.inputs)
-            inferred = self._compiled.infer(tensors, self.observer)
-        except BaseException:
-            counted.done(ok=False)
+            tensors = self._inputs.read(request)
+            asked = perf_counter_ns()
+            inferred = self._compiled.infer(tensors)
+        except BaseException as error:
+            self._failed(request, arrived, error)
             raise
+        if inferred.is_settled and inferred.error is None:
+            response = self._answer(request, arrived, asked, inferred.value())
+            return Pending.completed(response)
         answer: Pending[InferResponse] = Pending(inferred.cancel)
 
-        def pass_on(inferred: Pending[tuple[Array, ...]]) -> None:
+        def pass_on(inferred: Pending[Inferred]) -> None:
             error = inferred.error
-            counted.done(ok=error is None)
             if error is None:
-                answer.complete(self._response(request.id, inferred.value()))
+                answer.complete(self._answer(request, arrived, asked, inferred.value()))
             else:
+                self._failed(request, arrived, error)
                 answer.fail(error)
 
         inferred.on_settled(pass_on)
         return answer
+
+    def infer_for_graph(self, tensors: Mapping[str, Array]) -> Pending[Inferred]:
+        """An inference of a graph's node; `tensors` by any of the ports' names. Raises
+        ServingError, or fails with it.
+        """
+        arrived = perf_counter_ns()
+        self.recorder.arrived()
+        try:
+            check_outputs(self._compiled.outputs)
+            ordered = order_inputs(tensors, self._compiled.inputs)
+            asked = perf_counter_ns()
+            pending = self._compiled.infer(ordered)
+        except BaseException as error:
+            self._count_failure(arrived, error)
+            raise
+
+        def count(pending: Pending[Inferred]) -> None:
+            if pending.error is None:
+                self._count_success(arrived, asked, pending.value())
+            else:
+                self._count_failure(arrived, pending.error)
+
+        pending.on_settled(count)
+        return pending
 
     def open_stream(self, request: InferRequest, sink: StreamSink) -> StreamSession:
         """Raises ServingError: streams are for graphs, among which OVMS looks for the
@@ -122,14 +166,45 @@ class ModelServable:
         """Let go of the model. Whoever still waits for it is told that it is retired."""
         self._compiled.close()
 
-    def _response(self, id_: str, arrays: Sequence[Array]) -> InferResponse:
-        outputs: list[OutputTensor] = []
-        for index, info in self._outputs:
-            array = arrays[index]
-            outputs.append(
-                OutputTensor(info.name, info.datatype, array.shape, _buffer(array))
-            )
-        return InferResponse(self._name, self._label, id_, outputs=tuple(outputs))
+    def _answer(
+        self, request: InferRequest, arrived: int, asked: int, inferred: Inferred
+    ) -> InferResponse:
+        taken = self._count_success(arrived, asked, inferred)
+        if self._meter is not None:
+            self._meter.answered(request.interface, taken)
+        arrays = inferred.outputs
+        return InferResponse(
+            self._name,
+            self._label,
+            request.id,
+            outputs=tuple(
+                [
+                    OutputTensor(
+                        name, datatype, arrays[index].shape, _buffer(arrays[index])
+                    )
+                    for index, name, datatype in self._outputs
+                ]
+            ),
+        )
+
+    def _failed(
+        self, request: InferRequest, arrived: int, error: BaseException
+    ) -> None:
+        self._count_failure(arrived, error)
+        if self._meter is not None:
+            self._meter.failed(request.interface)
+
+    def _count_success(self, arrived: int, asked: int, inferred: Inferred) -> int:
+        """Returns the nanoseconds since the arrival."""
+        if self._meter is not None:
+            self._meter.inferred(inferred.begun - asked, inferred.engine_ns)
+        return self.recorder.succeeded(arrived, asked, inferred)
+
+    def _count_failure(self, arrived: int, error: BaseException) -> None:
+        if isinstance(error, Cancelled):
+            self.recorder.cancelled()
+        else:
+            self.recorder.failed(arrived)
 
 
 class ModelSession:
@@ -162,15 +237,15 @@ class ModelSession:
         """Names are any that OpenVINO knows a port by, with or without `:0`, both of
         inputs and in the result, which lists the published ones.
         """
-        compiled = self._servable.compiled
-        check_outputs(compiled.outputs)
-        ordered = order_inputs(tensors, compiled.inputs)
-        inferred = compiled.infer(ordered, self._servable.observer)
+        inferred = self._servable.infer_for_graph(tensors)
+        ports = self._servable.compiled.outputs
+        if inferred.is_settled and inferred.error is None:
+            return Pending.completed(_Outputs(ports, inferred.value().outputs))
         answer: Pending[Mapping[str, Array]] = Pending(inferred.cancel)
 
-        def pass_on(inferred: Pending[tuple[Array, ...]]) -> None:
+        def pass_on(inferred: Pending[Inferred]) -> None:
             if inferred.error is None:
-                answer.complete(_Outputs(compiled.outputs, inferred.value()))
+                answer.complete(_Outputs(ports, inferred.value().outputs))
             else:
                 answer.fail(inferred.error)
 
@@ -200,51 +275,8 @@ class _Outputs(Mapping[str, "Array"]):
         return len(self._arrays)
 
 
-class _Observer:
-    """An InferenceObserver that reports to the metrics of one version."""
-
-    def __init__(self, metrics: Metrics, name: str, version: str) -> None:
-        self._metrics = metrics
-        self._name = name
-        self._version = version
-
-    def waited(self, seconds: float) -> None:
-        self._metrics.wait_for_infer_request(self._name, self._version, seconds)
-
-    def active(self, delta: int) -> None:
-        self._metrics.infer_requests_active(self._name, self._version, delta)
-
-    def inferred(self, seconds: float) -> None:
-        self._metrics.inference_time(self._name, self._version, seconds)
-
-
-class _Counted:
-    """One request in the metrics, from its arrival to its end."""
-
-    __slots__ = ("_arrived", "_interface", "_metrics", "_name", "_version")
-
-    def __init__(
-        self, metrics: Metrics, name: str, version: str, interface: str
-    ) -> None:
-        self._metrics = metrics
-        self._name = name
-        self._version = version
-        self._interface = interface
-        self._arrived = perf_counter()
-        metrics.requests_started(name, version)
-
-    def done(self, *, ok: bool) -> None:
-        """As OVMS: the time of a request that failed is not counted."""
-        metrics, name, version = self._metrics, self._name, self._version
-        metrics.requests_finished(name, version)
-        metrics.model_request(name, version, self._interface, _METHOD, ok=ok)
-        if ok:
-            seconds = perf_counter() - self._arrived
-            metrics.request_time(name, version, self._interface, seconds)
-
-
 def _buffer(array: Array) -> Buffer:
-    """The array's memory itself, as bytes."""
-    if not array.size:
-        return b""
+    """The array's bytes: a copy if there are few, else its memory itself."""
+    if array.nbytes <= _FEW:
+        return array.tobytes()
     return array.reshape(-1).view(np.uint8).data

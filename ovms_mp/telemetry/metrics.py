@@ -1,65 +1,33 @@
 """What has happened, counted under OVMS's names for Prometheus to read.
 
-prometheus_client keeps the values, `telemetry.page` writes them down.
+`telemetry.values` keeps the values, `telemetry.page` writes them down.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
-
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from typing import TYPE_CHECKING, Final
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.telemetry import families
 from ovms_mp.telemetry.families import FAMILIES, OF_WORKERS, Family, Kind
-from ovms_mp.telemetry.page import Page, Sample, Section, render
+from ovms_mp.telemetry.page import Page, render
+from ovms_mp.telemetry.values import Counter, Gauge, Histogram, Values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from prometheus_client.metrics_core import Metric
+    from collections.abc import Callable, Iterable, Mapping
 
 _API: Final = "KServe"
 _INTERFACES: Final = ("gRPC", "REST")
+_INFER: Final = "ModelInfer"
 _MICROSECONDS: Final = 1e6
-
-_Values: TypeAlias = tuple[str, ...]
-_Collector = TypeVar("_Collector", Counter, Gauge, Histogram)
-
-
-class _Off:
-    """What counts for a disabled family: nothing."""
-
-    def inc(self, amount: float = 1) -> None: ...
-
-    def dec(self, amount: float = 1) -> None: ...
-
-    def set(self, value: float) -> None: ...
-
-    def observe(self, amount: float) -> None: ...
-
-
-_OFF: Final = _Off()
-
-
-class _Children(dict[_Values, _Collector | _Off], Generic[_Collector]):
-    """What counts, by label values, each resolved once; `_OFF` without a family."""
-
-    def __init__(self, family: _Collector | None) -> None:
-        super().__init__()
-        self._family = family
-
-    def __missing__(self, values: _Values) -> _Collector | _Off:
-        child = _OFF if self._family is None else self._family.labels(*values)
-        # Two threads may both come here: prometheus_client gives them the same child.
-        self[values] = child
-        return child
+_NANOSECONDS: Final = 1e3
+"""In a microsecond."""
 
 
 class Metrics:
     """Thread-safe. `families` are the names of exactly those to enable, None for the
     default ones. Raises ServingError (INVALID_METRICS_FAMILY_NAME) for a name that is
-    none. Methods of a disabled family do nothing.
+    none. Disabled families are not shown.
 
     Label values must come from what is served, never from what a client asked for: each
     new set of them stays. An empty `version` leaves that label out, as OVMS does for
@@ -67,24 +35,41 @@ class Metrics:
     """
 
     def __init__(self, names: Iterable[str] | None = None) -> None:
-        self._registry = CollectorRegistry()
         self._enabled = _enabled(names)
-        self._success = self._counter(families.REQUESTS_SUCCESS)
-        self._fail = self._counter(families.REQUESTS_FAIL)
-        self._request_time = self._histogram(families.REQUEST_TIME)
-        self._current_requests = self._gauge(families.CURRENT_REQUESTS)
-        self._streams = self._gauge(families.STREAMS)
-        self._inference_time = self._histogram(families.INFERENCE_TIME)
-        self._wait_time = self._histogram(families.WAIT_TIME)
-        self._queue_size = self._gauge(families.QUEUE_SIZE)
-        self._active = self._gauge(families.ACTIVE)
-        self._current_graphs = self._gauge(families.CURRENT_GRAPHS)
-        self._accepted = self._counter(families.REQUESTS_ACCEPTED)
-        self._rejected = self._counter(families.REQUESTS_REJECTED)
-        self._responses = self._counter(families.RESPONSES)
-        self._graph_error = self._counter(families.GRAPH_ERROR)
-        self._graph_time = self._histogram(families.GRAPH_TIME)
-        self._graph_latency = self._histogram(families.GRAPH_LATENCY)
+        self._success = self._counters(families.REQUESTS_SUCCESS)
+        self._fail = self._counters(families.REQUESTS_FAIL)
+        self._request_time = self._histograms(families.REQUEST_TIME)
+        self._current_requests = self._gauges(families.CURRENT_REQUESTS)
+        self._streams = self._gauges(families.STREAMS)
+        self._inference_time = self._histograms(families.INFERENCE_TIME)
+        self._wait_time = self._histograms(families.WAIT_TIME)
+        self._queue_size = self._gauges(families.QUEUE_SIZE)
+        self._active = self._gauges(families.ACTIVE)
+        self._current_graphs = self._gauges(families.CURRENT_GRAPHS)
+        self._accepted = self._counters(families.REQUESTS_ACCEPTED)
+        self._rejected = self._counters(families.REQUESTS_REJECTED)
+        self._responses = self._counters(families.RESPONSES)
+        self._graph_error = self._counters(families.GRAPH_ERROR)
+        self._graph_time = self._histograms(families.GRAPH_TIME)
+        self._graph_latency = self._histograms(families.GRAPH_LATENCY)
+        self._families = (
+            self._success,
+            self._fail,
+            self._request_time,
+            self._current_requests,
+            self._streams,
+            self._inference_time,
+            self._wait_time,
+            self._queue_size,
+            self._active,
+            self._current_graphs,
+            self._accepted,
+            self._rejected,
+            self._responses,
+            self._graph_error,
+            self._graph_time,
+            self._graph_latency,
+        )
 
     @classmethod
     def off(cls) -> Metrics:
@@ -101,30 +86,32 @@ class Metrics:
         """True if someone wants `graph_request_latency`."""
         return families.GRAPH_LATENCY.name in self._enabled
 
-    def page(self) -> Page:
-        """What has happened so far."""
-        sections = map(_section, self._registry.collect())
-        return tuple(section for section in sections if section is not None)
-
-    def enabled(self, page: Page) -> Page:
-        """Of a page, the sections that are to be shown."""
-        return tuple(section for section in page if section.name in self._enabled)
-
     def render(self) -> bytes:
-        """The page as Prometheus reads it."""
-        return render(self.page())
+        """The page, in Prometheus's text format 0.0.4 (CONTENT_TYPE)."""
+        return "".join(
+            line for family in self._page for line in family.lines()
+        ).encode()
 
     # Models
 
-    def model_loaded(self, name: str, version: str) -> None:
-        """Show the version's request counters from now on (OVMS): Prometheus's rate()
-        misses the first event of a counter that appears with it.
+    def model(self, name: str, version: str) -> ModelMeter | None:
+        """What counts for one version, None if nobody wants to know. Its request counters are shown from now on
+        (OVMS): Prometheus's rate() misses the first event of a counter that appears
+        with it.
         """
+        if not self._enabled:
+            return None
         for interface in _INTERFACES:
             for family in (self._success, self._fail):
-                family[_API, interface, "ModelInfer", name, version].inc(0)
                 family[_API, interface, "ModelMetadata", name, version].inc(0)
                 family[_API, interface, "ModelReady", name, ""].inc(0)
+        return ModelMeter(
+            {i: self._success[_API, i, _INFER, name, version] for i in _INTERFACES},
+            {i: self._fail[_API, i, _INFER, name, version] for i in _INTERFACES},
+            {i: self._request_time[i, name, version] for i in _INTERFACES},
+            self._inference_time[name, version],
+            self._wait_time[name, version],
+        )
 
     def model_request(
         self, name: str, version: str, interface: str, method: str, *, ok: bool
@@ -133,39 +120,24 @@ class Metrics:
         family = self._success if ok else self._fail
         family[_API, interface, method, name, version].inc()
 
-    def request_time(
-        self, name: str, version: str, interface: str, seconds: float
+    def model_has(
+        self,
+        name: str,
+        version: str,
+        *,
+        streams: int,
+        slots: int,
+        busy: Callable[[], int],
+        requests: Callable[[], int],
     ) -> None:
-        """A request took this long, from its arrival to its answer."""
-        self._request_time[interface, name, version].observe(seconds * _MICROSECONDS)
-
-    def requests_started(self, name: str, version: str) -> None:
-        """One inference request more is in process."""
-        self._current_requests[name, version].inc()
-
-    def requests_finished(self, name: str, version: str) -> None:
-        """One inference request less is in process."""
-        self._current_requests[name, version].dec()
-
-    def streams(self, name: str, version: str, count: int) -> None:
-        """OpenVINO runs the version with this many execution streams."""
-        self._streams[name, version].set(count)
-
-    def inference_time(self, name: str, version: str, seconds: float) -> None:
-        """An inference was this long in OpenVINO."""
-        self._inference_time[name, version].observe(seconds * _MICROSECONDS)
-
-    def wait_for_infer_request(self, name: str, version: str, seconds: float) -> None:
-        """An inference waited this long for a free slot."""
-        self._wait_time[name, version].observe(seconds * _MICROSECONDS)
-
-    def infer_request_queue_size(self, name: str, version: str, n: int) -> None:
-        """The version has this many slots."""
-        self._queue_size[name, version].set(n)
-
-    def infer_requests_active(self, name: str, version: str, delta: int) -> None:
-        """This many more slots are in use, or less if negative."""
-        self._active[name, version].inc(delta)
+        """OpenVINO runs the version with so many execution streams and infer requests;
+        how many of the latter are `busy`, and how many `requests` are in process, is
+        asked whenever the page is made.
+        """
+        self._streams[name, version].set(streams)
+        self._queue_size[name, version].set(slots)
+        self._active[name, version].follow(busy)
+        self._current_requests[name, version].follow(requests)
 
     # Graphs
 
@@ -205,27 +177,53 @@ class Metrics:
         """A packet came out this long after its request had arrived."""
         self._graph_latency[method, name].observe(seconds * _MICROSECONDS)
 
-    def _counter(self, family: Family) -> _Children[Counter]:
+    def _counters(self, family: Family) -> Values[Counter]:
         assert family.kind is Kind.COUNTER
-        if family.name not in self._enabled:
-            return _Children[Counter](None)
-        args = (family.name, family.help, family.labels)
-        return _Children(Counter(*args, registry=self._registry))
+        return Values(family, Counter, is_shown=family.name in self._enabled)
 
-    def _gauge(self, family: Family) -> _Children[Gauge]:
+    def _gauges(self, family: Family) -> Values[Gauge]:
         assert family.kind is Kind.GAUGE
-        if family.name not in self._enabled:
-            return _Children[Gauge](None)
-        args = (family.name, family.help, family.labels)
-        return _Children(Gauge(*args, registry=self._registry))
+        return Values(family, Gauge, is_shown=family.name in self._enabled)
 
-    def _histogram(self, family: Family) -> _Children[Histogram]:
+    def _histograms(self, family: Family) -> Values[Histogram]:
         assert family.kind is Kind.HISTOGRAM
-        if family.name not in self._enabled:
-            return _Children[Histogram](None)
-        args = (family.name, family.help, family.labels)
-        buckets = families.BUCKETS
-        return _Children(Histogram(*args, buckets=buckets, registry=self._registry))
+        return Values(family, Histogram, is_shown=family.name in self._enabled)
+
+
+class ModelMeter:
+    """What counts for one version of a model, found once. `interface` is `gRPC` or
+    `REST`; times are in nanoseconds.
+    """
+
+    __slots__ = ("_fail", "_inference_time", "_request_time", "_success", "_wait_time")
+
+    def __init__(
+        self,
+        success: Mapping[str, Counter],
+        fail: Mapping[str, Counter],
+        request_time: Mapping[str, Histogram],
+        inference_time: Histogram,
+        wait_time: Histogram,
+    ) -> None:
+        self._success = success
+        self._fail = fail
+        self._request_time = request_time
+        self._inference_time = inference_time
+        self._wait_time = wait_time
+
+    def inferred(self, waited: int, engine: int) -> None:
+        """An inference waited this long for a slot, and was this long in OpenVINO."""
+        self._wait_time.observe(waited / _NANOSECONDS)
+        self._inference_time.observe(engine / _NANOSECONDS)
+
+    def answered(self, interface: str, taken: int) -> None:
+        """A request took this long, from its arrival to its answer."""
+        self._success[interface].inc()
+        self._request_time[interface].observe(taken / _NANOSECONDS)
+
+    def failed(self, interface: str) -> None:
+        """A request did not succeed; its time is not counted (as OVMS)."""
+        self._fail[interface].inc()
 
 
 def _enabled(names: Iterable[str] | None) -> frozenset[str]:
@@ -237,16 +235,3 @@ def _enabled(names: Iterable[str] | None) -> frozenset[str]:
     if unknown:
         raise ServingError(Status.INVALID_METRICS_FAMILY_NAME, min(unknown))
     return enabled
-
-
-def _section(metric: Metric) -> Section | None:
-    """A family's samples; nothing before it has a first child (as OVMS)."""
-    suffix = "_total" if metric.type == "counter" else ""
-    samples = {
-        Sample(each.name.removesuffix(suffix), tuple(each.labels.items())): each.value
-        for each in metric.samples
-        if not each.name.endswith("_created")
-    }
-    if not samples:
-        return None
-    return Section(metric.name, metric.type, metric.documentation, samples)

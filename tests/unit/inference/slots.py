@@ -13,7 +13,7 @@ import pytest
 from ovms_mp.core.errors import ServingError
 from ovms_mp.core.pending import Pending
 from ovms_mp.core.tensor import Array, Datatype
-from ovms_mp.inference.engine import Dim, Port, Ports
+from ovms_mp.inference.engine import Dim, Inferred, Port, Ports, TensorData
 from ovms_mp.inference.model import PooledModel
 
 X = np.zeros((1, 10), np.float32)
@@ -25,6 +25,12 @@ def ports(shape: tuple[Dim, ...] = STATIC) -> Ports:
     return Ports([Port("x", frozenset({"x"}), Datatype.FP32, "f32", shape)])
 
 
+def inferred(array: Array, begun: int, engine_ns: int | None = None) -> Inferred:
+    now = time.perf_counter_ns()
+    taken = now - begun if engine_ns is None else engine_ns
+    return Inferred((array,), begun, begun, now, now, taken)
+
+
 class GatedSlot:
     """Each inference ends when the test says so, with what the test says."""
 
@@ -33,12 +39,14 @@ class GatedSlot:
         self.outcomes: SimpleQueue[BaseException | None] = SimpleQueue()
         self.cancelled = threading.Event()
 
-    def infer(self, tensors: Sequence[Array]) -> tuple[Array, ...]:
-        self.begun.put(tensors[0])
+    def infer(self, tensors: Sequence[TensorData]) -> Inferred:
+        begun = time.perf_counter_ns()
+        array = np.asarray(tensors[0])
+        self.begun.put(array)
         outcome = self.outcomes.get(timeout=10)
         if outcome is not None:
             raise outcome
-        return (tensors[0] + 1,)
+        return inferred(array + 1, begun)
 
     def cancel(self) -> None:
         self.cancelled.set()
@@ -46,38 +54,18 @@ class GatedSlot:
 
 
 class SlowSlot:
-    """Takes the time that the test says."""
+    """Says that it took the time that the test says."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, nanoseconds: int) -> None:
+        self.nanoseconds = nanoseconds
         self.thread: threading.Thread | None = None
 
-    def infer(self, tensors: Sequence[Array]) -> tuple[Array, ...]:
+    def infer(self, tensors: Sequence[TensorData]) -> Inferred:
         self.thread = threading.current_thread()
-        end = time.perf_counter() + self.seconds
-        while time.perf_counter() < end:
-            pass
-        return (tensors[0],)
+        now = time.perf_counter_ns()
+        return inferred(np.asarray(tensors[0]), now, self.nanoseconds)
 
     def cancel(self) -> None: ...
-
-
-class Observed:
-    def __init__(self) -> None:
-        self.waits: list[float] = []
-        self.times: list[float] = []
-        self.now_active = 0
-        self.most_active = 0
-
-    def waited(self, seconds: float) -> None:
-        self.waits.append(seconds)
-
-    def active(self, delta: int) -> None:
-        self.now_active += delta
-        self.most_active = max(self.most_active, self.now_active)
-
-    def inferred(self, seconds: float) -> None:
-        self.times.append(seconds)
 
 
 def await_(condition: Callable[[], bool]) -> None:
@@ -88,8 +76,6 @@ def await_(condition: Callable[[], bool]) -> None:
 
 
 def run_until_short(model: PooledModel) -> None:
-    """At once, unless the machine is busy with something else."""
-
     def is_short() -> bool:
         model.infer([X]).result(10)
         return model.is_short
@@ -97,7 +83,7 @@ def run_until_short(model: PooledModel) -> None:
     await_(is_short)
 
 
-def error_of(pending: Pending[tuple[Array, ...]]) -> ServingError:
+def error_of(pending: Pending[Inferred]) -> ServingError:
     with pytest.raises(ServingError) as caught:
         pending.result(10)
     return caught.value

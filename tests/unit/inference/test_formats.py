@@ -34,7 +34,7 @@ def astronaut() -> Array:
 
 
 def outputs(model: PooledModel, array: Array) -> dict[str, Array]:
-    answers = model.infer([array]).result(60)
+    answers = model.infer([array]).result(60).outputs
     return {
         port.name: answer for port, answer in zip(model.outputs, answers, strict=True)
     }
@@ -60,7 +60,7 @@ def test_tensorflow_frozen_graph(engine: OpenVINOEngine, astronaut: Array) -> No
     assert model.inputs.find("image_tensor") == 0
     scores = model.outputs.find("detection_scores")
     assert scores is not None
-    answers = model.infer([astronaut[None]]).result(60)
+    answers = model.infer([astronaut[None]]).result(60).outputs
     assert answers[scores].shape == (1, 100)
     assert answers[scores].max() > 0.9
     model.close()

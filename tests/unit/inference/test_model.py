@@ -12,15 +12,13 @@ import pytest
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.pending import Cancelled, Pending
-from ovms_mp.core.tensor import Array
-from ovms_mp.inference.model import PooledModel
+from ovms_mp.inference.engine import Inferred
+from ovms_mp.inference.model import PooledModel, Slot
 from ovms_mp.inference.openvino import OpenVINOEngine
-from ovms_mp.inference.pool import MAX_WAITING
-from ovms_mp.inference.threads import Threads
+from ovms_mp.inference.threads import Threads, Work
 from tests.unit.inference import tiny
 from tests.unit.inference.slots import (
     GatedSlot,
-    Observed,
     X,
     await_,
     error_of,
@@ -39,7 +37,7 @@ def test_inferences_run_in_the_order_they_were_asked_for(
     for number, each in enumerate(asked):
         assert slot.begun.get(timeout=10)[0, 0] == number
         slot.outcomes.put(None)
-        assert each.result(10)[0][0, 0] == number + 1
+        assert each.result(10).outputs[0][0, 0] == number + 1
     assert (model.busy, model.waiting) == (0, 0)
 
 
@@ -57,7 +55,7 @@ def test_a_slot_is_free_when_its_result_is_told(
 def test_asking_never_blocks_even_from_who_is_told_a_result(
     model: PooledModel, slot: GatedSlot
 ) -> None:
-    followers: SimpleQueue[Pending[tuple[Array, ...]]] = SimpleQueue()
+    followers: SimpleQueue[Pending[Inferred]] = SimpleQueue()
     first = model.infer([X])
     first.on_settled(lambda _: followers.put(model.infer([X])))
     slot.outcomes.put(None)
@@ -66,8 +64,12 @@ def test_asking_never_blocks_even_from_who_is_told_a_result(
     assert second.result(10)
 
 
-def test_a_queue_too_long_is_refused(model: PooledModel, slot: GatedSlot) -> None:
-    asked = [model.infer([X]) for _ in range(1 + MAX_WAITING)]
+@pytest.mark.parametrize("length", [0, 1, 7])
+def test_a_queue_too_long_is_refused(
+    slot: GatedSlot, threads: Threads, length: int
+) -> None:
+    model = PooledModel(ports(), ports(), [slot], threads, max_queue_length=length)
+    asked = [model.infer([X]) for _ in range(1 + length)]
     with pytest.raises(ServingError) as caught:
         model.infer([X])
     assert caught.value.status is Status.RESOURCE_EXHAUSTED
@@ -149,14 +151,15 @@ def test_a_late_cancel_does_not_touch_the_next_user(
 def test_a_cancel_before_the_result_is_told_does_not_touch_the_next_user(
     model: PooledModel, slot: GatedSlot
 ) -> None:
-    class CancelsOnceTheSlotIsGone(Observed):
-        def active(self, delta: int) -> None:
-            if delta < 0:
-                first.cancel()
-                cancelled.set()
-
     cancelled = threading.Event()
-    first = model.infer([X], CancelsOnceTheSlotIsGone())
+
+    def cancel_first(had: Pending[Slot]) -> None:
+        first.cancel()
+        cancelled.set()
+        model.pool.give(had.value())
+
+    first = model.infer([X])
+    model.pool.acquire().on_settled(cancel_first)  # whom the slot goes to at once
     second = model.infer([X])
     slot.outcomes.put(None)
     assert cancelled.wait(10)
@@ -166,21 +169,25 @@ def test_a_cancel_before_the_result_is_told_does_not_touch_the_next_user(
     assert second.result(10)
 
 
-def test_a_cancel_after_the_slot_came_saves_the_inference(
-    model: PooledModel, slot: GatedSlot
-) -> None:
-    class CancelsWhenTheSlotComes(Observed):
-        def waited(self, seconds: float) -> None:
-            queued.cancel()
+def test_a_cancel_after_the_slot_came_saves_the_inference(slot: GatedSlot) -> None:
+    class CancelsBefore(Threads):
+        def run(self, work: Work) -> None:
+            for each in to_cancel:
+                each.cancel()
+            super().run(work)
 
+    to_cancel: list[Pending[Inferred]] = []
+    threads = CancelsBefore("test")
+    model = PooledModel(ports(), ports(), [slot], threads)
     running = model.infer([X])
-    queued = model.infer([X], CancelsWhenTheSlotComes())
+    to_cancel.append(model.infer([X]))
     slot.outcomes.put(None)
     running.result(10)
     await_(lambda: model.busy == 0)
-    assert isinstance(queued.error, Cancelled)
+    assert isinstance(to_cancel[0].error, Cancelled)
     assert slot.begun.qsize() == 1
     assert not slot.cancelled.is_set()
+    threads.close()
 
 
 def test_a_cancelled_inference_is_no_error_in_the_log(
@@ -207,7 +214,7 @@ def test_openvino_stops_soon_when_cancelled_and_works_on(tmp_path: Path) -> None
         asked.cancel()
         await_(lambda: model.busy == 0)
         assert time.perf_counter() - begun < whole * 0.6
-    assert model.infer([x]).result(30)[0].shape == x.shape
+    assert model.infer([x]).result(30).outputs[0].shape == x.shape
     model.close()
     engine.close()
 
@@ -250,7 +257,7 @@ def test_many_threads_get_their_own_answers(
             if value % 5 == 0:
                 asked.cancel()
                 continue
-            (y,) = asked.result(30)
+            (y,) = asked.result(30).outputs
             if y.min() != value + 1 or y.max() != value + 1:
                 wrong.append((value, y[0, 0]))
 

@@ -16,14 +16,9 @@ from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.tensor import Array, Datatype
 from ovms_mp.inference.engine import Dim, ModelConfig
 from ovms_mp.inference.model import PooledModel
-from ovms_mp.inference.openvino import (
-    SHARED_FROM,
-    InferSlot,
-    OpenVINOEngine,
-    ports_of,
-    published_name,
-    sharable,
-)
+from ovms_mp.inference.openvino import OpenVINOEngine
+from ovms_mp.inference.openvino.ports import ports_of, published_name
+from ovms_mp.inference.openvino.slot import SHARED_FROM, InferSlot, sharable
 from tests.unit.inference import tiny
 from tests.unit.inference.tiny import EXACT
 
@@ -53,7 +48,7 @@ def load(engine: OpenVINOEngine, tmp_path: Path) -> Iterator[Load]:
 
 
 def infer(model: PooledModel, *tensors: Array) -> tuple[Array, ...]:
-    return model.infer(tensors).result(30)
+    return model.infer(tensors).result(30).outputs
 
 
 def failure(model: PooledModel, *tensors: Array) -> ServingError:
@@ -282,7 +277,7 @@ def test_a_request_refers_to_nobodys_memory_after_its_inference() -> None:
     before = addresses()
     for _ in range(2):
         x = np.ones(STATIC, np.float32)
-        (y,) = slot.infer([x])
+        (y,) = slot.infer([x]).outputs
         assert addresses() == before
         assert y.ctypes.data not in before
 

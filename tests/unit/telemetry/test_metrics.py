@@ -20,23 +20,28 @@ if TYPE_CHECKING:
 
 NAMES = tuple(family.name for family in FAMILIES)
 
+
+def has(metrics: Metrics, busy: int = 1, requests: int = 1) -> None:
+    metrics.model_has(
+        "m", "1", streams=1, slots=1, busy=lambda: busy, requests=lambda: requests
+    )
+
+
 # One call for each family, on labels of its own.
-EVENTS: dict[str, Callable[[Metrics], None]] = {
+EVENTS: dict[str, Callable[[Metrics], object]] = {
     "ovms_requests_success": lambda m: m.model_request(
         "m", "1", "gRPC", "ModelInfer", ok=True
     ),
     "ovms_requests_fail": lambda m: m.model_request(
         "m", "1", "gRPC", "ModelInfer", ok=False
     ),
-    "ovms_request_time_us": lambda m: m.request_time("m", "1", "gRPC", 0.5),
-    "ovms_current_requests": lambda m: m.requests_started("m", "1"),
-    "ovms_streams": lambda m: m.streams("m", "1", 1),
-    "ovms_inference_time_us": lambda m: m.inference_time("m", "1", 0.5),
-    "ovms_wait_for_infer_req_time_us": lambda m: m.wait_for_infer_request(
-        "m", "1", 0.5
-    ),
-    "ovms_infer_req_queue_size": lambda m: m.infer_request_queue_size("m", "1", 1),
-    "ovms_infer_req_active": lambda m: m.infer_requests_active("m", "1", 1),
+    "ovms_request_time_us": lambda m: m.model("m", "1"),
+    "ovms_current_requests": has,
+    "ovms_streams": has,
+    "ovms_inference_time_us": lambda m: m.model("m", "1"),
+    "ovms_wait_for_infer_req_time_us": lambda m: m.model("m", "1"),
+    "ovms_infer_req_queue_size": has,
+    "ovms_infer_req_active": has,
     "ovms_current_graphs": lambda m: m.graph_opened("g"),
     "ovms_requests_accepted": lambda m: m.graph_requests_accepted("g", "gRPC", "M"),
     "ovms_requests_rejected": lambda m: m.graph_requests_rejected("g", "gRPC", "M"),
@@ -103,7 +108,9 @@ def test_a_label_without_a_value_is_left_out() -> None:
 
 def test_a_histogram_has_the_buckets_of_ovms_in_microseconds() -> None:
     metrics = Metrics(["ovms_inference_time_us"])
-    metrics.inference_time("m", "1", 0.000_020)
+    meter = metrics.model("m", "1")
+    assert meter is not None
+    meter.inferred(waited=0, engine=20_000)
     page = lines(metrics)
     prefix = "ovms_inference_time_us"
     assert f'{prefix}_bucket{{name="m",version="1",le="18"}} 0' in page
@@ -156,7 +163,9 @@ def test_prometheus_reads_every_family_with_its_type_and_labels() -> None:
         assert read.type == family.kind.name.lower()
         assert read.documentation == family.help
         for sample in read.samples:
-            assert set(sample.labels) - {"le"} == LABELS[family.name]
+            is_of_all = sample.labels.get("method") == "ModelReady"
+            left_out = {"version"} if is_of_all else set()
+            assert set(sample.labels) - {"le"} == LABELS[family.name] - left_out
 
 
 @given(st.text(min_size=1))
@@ -174,11 +183,9 @@ def test_gauges_go_up_and_down() -> None:
     )
     for _ in range(3):
         metrics.graph_opened("g")
-        metrics.requests_started("m", "1")
     metrics.graph_closed("g")
-    metrics.requests_finished("m", "1")
-    metrics.infer_requests_active("m", "1", 2)
-    metrics.infer_requests_active("m", "1", -1)
+    has(metrics, busy=7, requests=7)
+    has(metrics, busy=1, requests=2)
     values = [line for line in lines(metrics) if not line.startswith("#")]
     assert values == [
         'ovms_current_requests{name="m",version="1"} 2',
@@ -189,13 +196,13 @@ def test_gauges_go_up_and_down() -> None:
 
 def test_what_is_loaded_is_shown_before_anything_happens() -> None:
     metrics = Metrics(["ovms_requests_success", "ovms_current_graphs"])
-    metrics.model_loaded("m", "1")
+    metrics.model("m", "1")
     metrics.graph_loaded("g")
     values = [line for line in lines(metrics) if not line.startswith("#")]
     assert len(values) == 2 * 3 + 1
     assert all(line.endswith(" 0") for line in values)
     metrics.model_request("m", "1", "gRPC", "ModelInfer", ok=True)
-    metrics.model_loaded("m", "1")
+    metrics.model("m", "1")
     assert sum(line.endswith(" 1") for line in lines(metrics)) == 1
 
 

@@ -1,0 +1,137 @@
+"""What a version of a model has done since it was loaded, in the terms of Triton's
+ModelStatistics: how many times, and how many nanoseconds in all.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from ovms_mp.inference.engine import Inferred
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """Triton's StatisticDuration: `count` times took `ns` nanoseconds together."""
+
+    count: int = 0
+    ns: int = 0
+
+
+_NEVER: Final = Duration()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatistics:
+    """A version of a model at one moment.
+
+    A request is a ModelInfer that named the version, or one inference of a graph. It
+    counts as a `success` or a `fail`, with the time from its arrival to its answer, and
+    without the time on the wire. A request that a client cancelled is neither.
+
+    The rest is of successes: `queue` is the time until an infer request was free,
+    `compute_input` until the inputs were where OpenVINO reads them, `compute_infer`
+    until OpenVINO was done, `compute_output` until the outputs were taken from it.
+
+    There is no batching: each success is one inference and one execution.
+    `last_inference` is when the latest one succeeded, in milliseconds since 1970, 0 if
+    none has.
+    """
+
+    success: Duration = _NEVER
+    fail: Duration = _NEVER
+    queue: Duration = _NEVER
+    compute_input: Duration = _NEVER
+    compute_infer: Duration = _NEVER
+    compute_output: Duration = _NEVER
+    inference_count: int = 0
+    execution_count: int = 0
+    last_inference: int = 0
+
+
+class Recorder:
+    """Counts one version. Thread-safe; every request passes here, so all that can be
+    put off until somebody asks is. Times are of `time.perf_counter_ns`.
+    """
+
+    __slots__ = (
+        "_begun",
+        "_failed",
+        "_infer",
+        "_input",
+        "_last",
+        "_lock",
+        "_lost",
+        "_output",
+        "_queue",
+        "_succeeded",
+        "_success",
+        "_wasted",
+    )
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun = self._succeeded = self._failed = self._lost = 0
+        self._success = self._wasted = 0
+        self._queue = self._input = self._infer = self._output = 0
+        self._last = 0
+
+    @property
+    def in_process(self) -> int:
+        """Requests that have arrived and are not answered."""
+        with self._lock:
+            return self._begun - self._succeeded - self._failed - self._lost
+
+    def arrived(self) -> None:
+        """A request has come; one of the others follows."""
+        with self._lock:
+            self._begun += 1
+
+    def succeeded(self, arrived: int, asked: int, inferred: Inferred) -> int:
+        """It is answered. It arrived then, and asked for an infer request then. Returns
+        how long it took.
+        """
+        _, begun, bound, done, ended, _ = inferred
+        now = time.perf_counter_ns()
+        taken = now - arrived
+        with self._lock:
+            self._succeeded += 1
+            self._success += taken
+            self._queue += begun - asked
+            self._input += bound - begun
+            self._infer += done - bound
+            self._output += ended - done
+            self._last = now
+        return taken
+
+    def failed(self, arrived: int) -> None:
+        """It is refused, or its inference failed."""
+        now = time.perf_counter_ns()
+        with self._lock:
+            self._failed += 1
+            self._wasted += now - arrived
+
+    def cancelled(self) -> None:
+        """Nobody waits for its answer any more."""
+        with self._lock:
+            self._lost += 1
+
+    def statistics(self) -> ModelStatistics:
+        """Of this moment."""
+        with self._lock:
+            count = self._succeeded
+            age = time.perf_counter_ns() - self._last
+            return ModelStatistics(
+                success=Duration(count, self._success),
+                fail=Duration(self._failed, self._wasted),
+                queue=Duration(count, self._queue),
+                compute_input=Duration(count, self._input),
+                compute_infer=Duration(count, self._infer),
+                compute_output=Duration(count, self._output),
+                inference_count=count,
+                execution_count=count,
+                last_inference=(time.time_ns() - age) // 10**6 if count else 0,
+            )
