@@ -2,4 +2,4 @@
 
 from ovms_mp.inference.openvino.engine import OpenVINOEngine
 
-__all__ = ["OpenVINOEngine"]
+__all__ = ("OpenVINOEngine",)

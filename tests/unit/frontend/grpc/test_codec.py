@@ -57,8 +57,8 @@ def comparable(value: object) -> object:
 
 
 def parts(request: InferRequest) -> object:
-    whole = [getattr(request, name) for name in request.__slots__ if name != "inputs"]
-    tensors = [[getattr(t, name) for name in t.__slots__] for t in request.inputs]
+    whole = [getattr(request, name) for name in request._fields if name != "inputs"]
+    tensors = [[getattr(t, name) for name in t._fields] for t in request.inputs]
     return comparable([whole, tensors])
 
 
