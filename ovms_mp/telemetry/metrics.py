@@ -86,18 +86,25 @@ class Metrics:
         """True if someone wants `graph_request_latency`."""
         return families.GRAPH_LATENCY.name in self._enabled
 
+    def page(self) -> Page:
+        """What has happened so far."""
+        sections = (family.section() for family in self._families)
+        return tuple(section for section in sections if section is not None)
+
+    def enabled(self, page: Page) -> Page:
+        """Of a page, the sections that are to be shown."""
+        return tuple(section for section in page if section.name in self._enabled)
+
     def render(self) -> bytes:
-        """The page, in Prometheus's text format 0.0.4 (CONTENT_TYPE)."""
-        return "".join(
-            line for family in self._page for line in family.lines()
-        ).encode()
+        """The page as Prometheus reads it."""
+        return render(self.page())
 
     # Models
 
     def model(self, name: str, version: str) -> ModelMeter | None:
-        """What counts for one version, None if nobody wants to know. Its request counters are shown from now on
-        (OVMS): Prometheus's rate() misses the first event of a counter that appears
-        with it.
+        """What counts for one version, None if nobody wants to know. Its request
+        counters are shown from now on (OVMS): Prometheus's rate() misses the first
+        event of a counter that appears with it.
         """
         if not self._enabled:
             return None
