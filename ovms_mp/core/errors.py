@@ -77,6 +77,7 @@ class Status(Enum):
     MEDIAPIPE_INCORRECT_SERVABLE_VERSION = (
         "Subsequent request with incorrect servable version"
     )
+    INVALID_STREAM_PARAMETER = "Invalid stream parameter"
     MEDIAPIPE_GRAPH_CONFIG_FILE_INVALID = (
         "Failed to read protobuf graph configuration file"
     )

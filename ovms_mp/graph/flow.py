@@ -161,7 +161,7 @@ class Flow:
         for tap in stream.taps:
             if bound > tap.bound:
                 tap.bound = bound
-                if tap.wants_bounds and bound < DONE:
+                if tap.wants_bounds and (bound < DONE or tap.wants_end):
                     self._settle(tap, bound)
 
     def _settle(self, tap: Tap, bound: Timestamp) -> None:

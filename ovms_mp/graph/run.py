@@ -71,10 +71,11 @@ class GraphRun:
         submit: Submit,
         *,
         is_measured: bool = False,
+        tells_bounds: bool = False,
     ) -> None:
         self._definition = definition
         self._listener = listener
-        self._scheduler = Scheduler(definition)
+        self._scheduler = Scheduler(definition, bounds=tells_bounds)
         self._strand = Strand(submit, self._turn)
         self._outputs = len(definition.outputs)
         self._growth_left = definition.max_queue_size * (MAX_QUEUE_GROWTH - 1)

@@ -60,7 +60,7 @@ class Scheduler:
         "throttle",
     )
 
-    def __init__(self, definition: GraphDefinition) -> None:
+    def __init__(self, definition: GraphDefinition, *, bounds: bool = False) -> None:
         self.streams = [Stream(each.name) for each in definition.streams]
         self.throttle = Throttle()
         self.flow = Flow(self.throttle, self._settle)
@@ -71,7 +71,8 @@ class Scheduler:
             )
         self._by_rank = self.nodes[::-1]
         for number, (_, stream) in enumerate(definition.outputs):
-            self.streams[stream].taps.append(Tap(number))
+            tap = Tap(number, wants_bounds=bounds, wants_end=bounds)
+            self.streams[stream].taps.append(tap)
         self.open_inputs = {number for _, number in definition.inputs}
         """Graph inputs that are not closed."""
         self._ready: list[int] = []

@@ -136,11 +136,15 @@ class InputStream:
 class Tap:
     """A graph output, or an observed stream: its packets leave the run."""
 
-    __slots__ = ("bound", "output", "settled", "wants_bounds", "was_fed")
+    __slots__ = ("bound", "output", "settled", "wants_bounds", "wants_end", "was_fed")
 
-    def __init__(self, output: int, *, wants_bounds: bool = False) -> None:
+    def __init__(
+        self, output: int, *, wants_bounds: bool = False, wants_end: bool = False
+    ) -> None:
         self.output = output
         self.wants_bounds = wants_bounds
+        self.wants_end = wants_end
+        """Among the bounds, that of a closed stream; MediaPipe's observers miss it."""
         self.bound: Timestamp = PRESTREAM
         self.settled: Timestamp = UNSTARTED
         """What was told last; never goes back."""

@@ -166,9 +166,13 @@ class Graph:
             lambda: self.run(side_packets, observe=frames.observers), inputs, at
         )
 
-    def open(self, listener: RunListener, submit: Submit) -> GraphRun:
-        """A run for a listener that is called on its strand: the server's way."""
-        return GraphRun(self.definition, listener, submit)
+    def open(
+        self, listener: RunListener, submit: Submit, *, tells_bounds: bool = False
+    ) -> GraphRun:
+        """A run for a listener that is called on its strand: the server's way. With
+        `tells_bounds` it is a BoundListener.
+        """
+        return GraphRun(self.definition, listener, submit, tells_bounds=tells_bounds)
 
     def close(self) -> None:
         """Release what the graph's nodes share, and its models; after the last run."""

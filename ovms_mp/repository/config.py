@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.stream_policy import NO_LIMITS, StreamPolicy
 from ovms_mp.repository import document
 from ovms_mp.repository.document import Scalar
 from ovms_mp.repository.models import is_file
@@ -62,6 +63,7 @@ class ModelSpec:
     nireq: int | None = None
     target_device: str = DEFAULT_DEVICE
     plugin_config: PluginConfig = field(default_factory=dict[str, Scalar])
+    stream: StreamPolicy = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class GraphSpec:
     base_path: Path
     graph_path: Path
     subconfig: Path | None = None
+    stream: StreamPolicy = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +222,7 @@ def _model_spec(entry: ModelEntry, directory: Path) -> ModelSpec:
         entry.nireq or None,
         entry.target_device,
         entry.plugin_config,
+        entry.graph.stream,
     )
 
 
@@ -231,6 +235,7 @@ def _graph_spec(entry: GraphEntry, directory: Path, config: Path | None) -> Grap
         base_path,
         local_path(entry.graph_path or GRAPH_FILE, base_path),
         _subconfig(entry, base_path, config),
+        entry.stream,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from ovms_mp.core.stream_policy import MAX_SECONDS, NO_LIMITS, Overflow, StreamPolicy
 from ovms_mp.repository.document import Node, Scalar
 from ovms_mp.repository.versions import DEFAULT_POLICY, VersionPolicy, parse_policy
 
@@ -33,7 +34,15 @@ _UNSUPPORTED_SECTIONS: Final = (
     "custom_node_library_config_list",
     "custom_loader_config_list",
 )
-_GRAPH_KEYS: Final = ("name", "base_path", "graph_path", "subconfig")
+_GRAPH_KEYS: Final = ("name", "base_path", "graph_path", "subconfig", "stream")
+_STREAM_COUNTS: Final = (("window", 1), ("queue", 0), ("max_streams", 1))
+_STREAM_SECONDS: Final = ("idle_timeout_seconds", "max_age_seconds")
+_STREAM_KEYS: Final = (
+    *(name for name, _ in _STREAM_COUNTS),
+    *_STREAM_SECONDS,
+    "overflow",
+    "coalesce",
+)
 _MODEL_KEYS: Final = (
     *_GRAPH_KEYS,
     "model_version_policy",
@@ -47,12 +56,15 @@ _MODEL_KEYS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class GraphEntry:
-    """What an entry says of a graph; `""` where it says nothing."""
+    """What an entry says of a graph; `""` where it says nothing. Of `stream` a model
+    has as much.
+    """
 
     name: str
     base_path: str = ""
     graph_path: str = ""
     subconfig: str = ""
+    stream: StreamPolicy = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +169,50 @@ def _model(node: Node) -> ModelEntry:
 
 
 def _graph(keys: Mapping[str, Node]) -> GraphEntry:
-    texts = {name: keys[name].text() for name in _GRAPH_KEYS if name in keys}
-    return GraphEntry(**texts)
+    texts = {
+        name: keys[name].text()
+        for name in _GRAPH_KEYS
+        if name in keys and name != "stream"
+    }
+    stream = keys.get("stream")
+    return GraphEntry(**texts, stream=_stream(stream) if stream else NO_LIMITS)
+
+
+def _stream(node: Node) -> StreamPolicy:
+    keys = node.members(_STREAM_KEYS)
+    overflow = keys.get("overflow")
+    coalesce = keys.get("coalesce")
+    counts = {
+        name: keys[name].integer(least)
+        for name, least in _STREAM_COUNTS
+        if name in keys
+    }
+    seconds = {name: _seconds(keys[name]) for name in _STREAM_SECONDS if name in keys}
+    return StreamPolicy(
+        window=counts.get("window"),
+        queue=counts.get("queue"),
+        max_streams=counts.get("max_streams"),
+        idle_timeout_seconds=seconds.get("idle_timeout_seconds"),
+        max_age_seconds=seconds.get("max_age_seconds"),
+        overflow=_overflow(overflow) if overflow else Overflow.WAIT,
+        coalesce=coalesce.boolean() if coalesce else False,
+    )
+
+
+def _seconds(node: Node) -> float:
+    value = node.scalar()
+    if isinstance(value, str | bool) or not 0 < value <= MAX_SECONDS:
+        node.refuse(f"expected seconds above 0 and at most {MAX_SECONDS:g}")
+    return float(value)
+
+
+def _overflow(node: Node) -> Overflow:
+    text = node.text()
+    try:
+        return Overflow(text)
+    except ValueError:
+        known = ", ".join(each.value for each in Overflow)
+        node.refuse(f"expected one of {known}, got {text!r}")
 
 
 def _monitoring(node: Node) -> MonitoringSpec:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.pending import Pending
+from ovms_mp.core.stream_policy import NO_LIMITS, StreamPolicy
 from ovms_mp.servable.description import Description
 from ovms_mp.servable.interface import GraphInterface
 from ovms_mp.servable.parameters import side_packets_of, timestamp_of
 from ovms_mp.servable.session import GraphSession
+from ovms_mp.servable.streams import Lifetime, Streams
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,10 +34,16 @@ class GraphServable:
     """One graph, open to any number of runs. Thread-safe."""
 
     def __init__(
-        self, name: str, graph: Graph, submit: Submit, metrics: Metrics
+        self,
+        name: str,
+        graph: Graph,
+        submit: Submit,
+        metrics: Metrics,
+        policy: StreamPolicy = NO_LIMITS,
     ) -> None:
         self._name = name
         self._graph = graph
+        self._streams = Streams(name, policy)
         self._interface = GraphInterface(name, graph.definition)
         self._submit = submit
         self._metrics = metrics
@@ -65,10 +73,16 @@ class GraphServable:
         return unary.start(run, side_packets)
 
     def open_stream(self, request: InferRequest, sink: StreamSink) -> StreamSession:
-        """See Servable. The side packets are those of the first request."""
+        """See Servable. Side packets and policy are those of the first request."""
         side_packets = side_packets_of(request)
-        session = GraphSession(self._name, self._interface, sink, self._metrics)
-        run = self._graph.open(session, self._submit)
+        policy = self._streams.opened(request)
+        lifetime = Lifetime(self._streams, policy)
+        session = GraphSession(self._interface, sink, self._metrics, policy, lifetime)
+        try:
+            run = self._graph.open(session, self._submit, tells_bounds=True)
+        except BaseException:
+            self._streams.closed()
+            raise
         session.open(run, side_packets, request)
         return session
 

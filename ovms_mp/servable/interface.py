@@ -36,7 +36,8 @@ class GraphInterface:
     """How requests become packets and packets become responses, for one graph."""
 
     def __init__(self, name: str, definition: GraphDefinition) -> None:
-        self._name = name
+        self.name: Final = name
+        """What clients call the graph."""
         self._definition = definition
         self._inputs = {
             stream.name: (boundary.kind_of(stream.tag), number)
@@ -64,7 +65,7 @@ class GraphInterface:
         """
         known = _known_tensors(self._definition)
         return ServableMetadata(
-            name=self._name,
+            name=self.name,
             versions=(VERSION,),
             inputs=tuple(
                 _info(name, kind, known) for name, (kind, _) in self._inputs.items()
@@ -106,13 +107,13 @@ class GraphInterface:
         if kind is Kind.RESPONSE:
             complete = boundary.to_response(packets[0][1].payload)
             return complete._replace(
-                model_name=self._name,
+                model_name=self.name,
                 model_version=VERSION,
                 id=request_id,
                 parameters={**complete.parameters, **parameters},
             )
         return InferResponse(
-            model_name=self._name,
+            model_name=self.name,
             model_version=VERSION,
             id=request_id,
             parameters=parameters,

@@ -124,7 +124,9 @@ class Loader:
             self._catalog.graph_failed(spec.name, error.text)
             return
         graph = Graph(definition)
-        servable = GraphServable(spec.name, graph, self._submit, self._metrics)
+        servable = GraphServable(
+            spec.name, graph, self._submit, self._metrics, spec.stream
+        )
         self._catalog.graph_loaded(spec.name, servable)
         log.info("graph %s is available", spec.name)
 

@@ -1,5 +1,5 @@
-"""Request parameters mean what OVMS says: one is the packets' timestamp, the others
-are side packets.
+"""Request parameters mean what OVMS says: one is the packets' timestamp, some are wishes
+of a stream's first request, the others are side packets.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import Final, TypeAlias, TypeGuard
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import InferRequest, Parameter
+from ovms_mp.core.stream_policy import STREAM_PARAMETERS
 from ovms_mp.core.timestamp import Timestamp, describe, is_range_value
 
 TIMESTAMP: Final = "OVMS_MP_TIMESTAMP"
@@ -55,7 +56,7 @@ def side_packets_of(request: InferRequest) -> Mapping[str, SidePacket]:
     """
     side_packets: dict[str, SidePacket] = {}
     for name, value in request.parameters.items():
-        if name == TIMESTAMP:
+        if name == TIMESTAMP or name in STREAM_PARAMETERS:
             continue
         if name == RESERVED_SIDE_PACKET:
             raise ServingError(

@@ -5,38 +5,80 @@ one side cannot take holds the other back.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.timestamp import is_range_value
+from ovms_mp.servable.admission import Admission
+from ovms_mp.servable.flights import Collected, Flights
 from ovms_mp.servable.interface import VERSION
 from ovms_mp.servable.parameters import timestamp_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ovms_mp.core.messages import InferRequest
     from ovms_mp.core.packet import Packet
+    from ovms_mp.core.stream_policy import StreamPolicy
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.graph.run import GraphRun
     from ovms_mp.servable.base import StreamSink
     from ovms_mp.servable.interface import GraphInterface
+    from ovms_mp.servable.streams import Lifetime
     from ovms_mp.telemetry.metrics import Metrics
 
 METHOD: Final = "ModelInferStream"
 """OVMS's label for ModelStreamInfer in metrics, spelt unlike the RPC."""
 
-# Requests that are remembered at a time: more than any graph has in it, and few enough
-# to cost nothing where a graph answers only some.
-_MAX_ARRIVALS: Final = 1024
+FIRST: Final = "partial deserialization of first request"
+SUBSEQUENT: Final = "partial deserialization of subsequent requests"
+VALIDATE: Final = "validate subsequent requests"
 
-_FIRST: Final = "partial deserialization of first request"
-_SUBSEQUENT: Final = "partial deserialization of subsequent requests"
-_VALIDATE: Final = "validate subsequent requests"
+
+class Clock:
+    """Timestamps of one stream: the client's, or the next of 0, 1, 2, … (a client's
+    re-bases it).
+    """
+
+    __slots__ = ("_next",)
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def timestamp(self, request: InferRequest) -> Timestamp:
+        """When the packets of `request` are. Raises ServingError."""
+        chosen = timestamp_of(request)
+        if chosen is not None:
+            return chosen
+        if not is_range_value(self._next):
+            details = "the automatic timestamp has reached the end of time"
+            raise ServingError(Status.MEDIAPIPE_INVALID_TIMESTAMP, details)
+        return self._next
+
+    def used(self, timestamp: Timestamp) -> None:
+        """The next request without a timestamp comes after this one."""
+        self._next = timestamp + 1
+
+
+def check_subsequent(request: InferRequest, name: str, versions: Sequence[str]) -> None:
+    """Raises ServingError if a later request of a stream names another servable."""
+    if request.model_name != name:
+        status = Status.MEDIAPIPE_INCORRECT_SERVABLE_NAME
+        raise ServingError(status, note=VALIDATE)
+    if request.model_version not in versions:
+        status = Status.MEDIAPIPE_INCORRECT_SERVABLE_VERSION
+        raise ServingError(status, note=VALIDATE)
+
+
+class _Arrival(NamedTuple):
+    request: InferRequest
+    note: str
+    """What is said of it if it does not fit."""
+    at: float
 
 
 class GraphSession:
-    """A StreamSession, and the RunListener of its run.
+    """A StreamSession, and the BoundListener of its run.
 
     What the client sends is judged on the run's strand, in order. A request that does
     not fit is reported and the stream lives on; inputs of it that came before the fault
@@ -44,17 +86,28 @@ class GraphSession:
     """
 
     def __init__(
-        self, name: str, interface: GraphInterface, sink: StreamSink, metrics: Metrics
+        self,
+        interface: GraphInterface,
+        sink: StreamSink,
+        metrics: Metrics,
+        policy: StreamPolicy,
+        lifetime: Lifetime,
     ) -> None:
-        self._name = name
+        self._name = interface.name
         self._interface = interface
         self._sink = sink
         self._metrics = metrics
         self._started = time.perf_counter()
-        self._asked = _Asked(name, metrics)
-        self._next_timestamp = 0
+        self._clock = Clock()
+        self._flights = Flights(len(interface.output_names))
+        self._collected = Collected() if policy.coalesce else None
+        self._admission: Admission[_Arrival] = Admission(policy)
+        self._lifetime = lifetime
         self._owes_room = False
+        self._has_room = True
+        self._is_closing = False
         self._is_cancelled = False
+        self._too_old: ServingError | None = None
 
     def open(
         self, run: GraphRun, side_packets: Mapping[str, object], request: InferRequest
@@ -64,12 +117,17 @@ class GraphSession:
         self._label = request.interface
         self._metrics.graph_opened(self._name)
         run.post(lambda: run.start(side_packets))
-        run.post(lambda: self._accept(request, _FIRST, self._started))
+        first = _Arrival(request, FIRST, self._started)
+        run.post(lambda: self._arrive(first))
+        self._lifetime.begin(
+            lambda: run.post(self._check_idle),
+            lambda error: run.post(lambda: self._grow_old(error)),
+        )
 
     def feed(self, request: InferRequest) -> None:
         """See StreamSession."""
-        arrival = time.perf_counter()
-        self._run.post(lambda: self._accept_subsequent(request, arrival))
+        arrival = _Arrival(request, SUBSEQUENT, time.perf_counter())
+        self._run.post(lambda: self._arrive_later(arrival))
 
     def half_close(self) -> None:
         """See StreamSession."""
@@ -89,108 +147,149 @@ class GraphSession:
         self._run.release()
 
     def _close_inputs(self) -> None:
+        """When those that wait have entered."""
+        self._is_closing = True
         self._owes_room = False
-        self._run.close_inputs()
+        if not self._admission.waiting:
+            self._run.close_inputs()
 
-    def _accept_subsequent(self, request: InferRequest, arrival: float) -> None:
-        if request.model_name != self._name:
-            status = Status.MEDIAPIPE_INCORRECT_SERVABLE_NAME
-            self._refuse(request, ServingError(status, note=_VALIDATE))
-        elif request.model_version not in {"", "0", VERSION}:
-            status = Status.MEDIAPIPE_INCORRECT_SERVABLE_VERSION
-            self._refuse(request, ServingError(status, note=_VALIDATE))
+    def _arrive_later(self, arrival: _Arrival) -> None:
+        try:
+            check_subsequent(arrival.request, self._name, ("", "0", VERSION))
+        except ServingError as error:
+            self._lifetime.touch()
+            self._owes_room = True
+            self._refuse(arrival.request, error)
         else:
-            self._accept(request, _SUBSEQUENT, arrival)
+            self._arrive(arrival)
+
+    def _arrive(self, arrival: _Arrival) -> None:
+        self._lifetime.touch()
+        self._owes_room = True
+        if self._too_old is not None:
+            self._refuse(arrival.request, self._too_old)
+            return
+        admission = self._admission
+        admission.waiting.append(arrival)
+        self._admit()
+        while (given_up := admission.overflow()) is not None:
+            self._refuse(given_up.request, admission.refusal)
+
+    def _may_enter(self) -> bool:
+        return self._has_room and self._admission.may_enter(len(self._flights))
+
+    def _admit(self) -> None:
+        """Let the first that waits in. One at a time: the run says after each whether it
+        has room for another.
+        """
+        waiting = self._admission.waiting
+        if waiting and self._may_enter():
+            self._accept(*waiting.popleft())
+            if self._is_closing and not waiting:
+                self._run.close_inputs()
 
     def _accept(self, request: InferRequest, note: str, arrival: float) -> None:
-        self._owes_room = True
         try:
-            timestamp = self._timestamp(request)
+            timestamp = self._clock.timestamp(request)
             for stream, packet in self._interface.packets(request, timestamp):
                 # Once a part is in the graph the timestamp is used up, even if the rest
                 # is refused: the next request would be out of order.
-                self._next_timestamp = timestamp + 1
+                self._clock.used(timestamp)
                 self._run.feed(stream, packet)
         except ServingError as error:
-            refusal = ServingError(error.status, error.details, note=note)
-            self._refuse(request, refusal)
+            self._refuse(request, ServingError(error.status, error.details, note=note))
             return
-        self._next_timestamp = timestamp + 1
-        self._asked.arrived(timestamp, request.id, arrival)
+        self._clock.used(timestamp)
+        self._flights.depart(timestamp, request.id, arrival)
         self._metrics.graph_requests_accepted(self._name, self._label, METHOD)
 
-    def _timestamp(self, request: InferRequest) -> int:
-        """The client's timestamp, or the next of 0, 1, 2, … (a client's re-bases it)."""
-        chosen = timestamp_of(request)
-        if chosen is not None:
-            return chosen
-        if not is_range_value(self._next_timestamp):
-            details = "the automatic timestamp has reached the end of time"
-            raise ServingError(Status.MEDIAPIPE_INVALID_TIMESTAMP, details)
-        return self._next_timestamp
-
     def _refuse(self, request: InferRequest, error: ServingError) -> None:
-        self._owes_room = True
         self._metrics.graph_requests_rejected(self._name, self._label, METHOD)
         self._sink.error(error, request)
 
     def packet(self, output: int, packet: Packet) -> None:
-        """RunListener: each packet is a response of its own, as in OVMS."""
+        """RunListener: each packet is a response of its own, as in OVMS, unless those
+        of a timestamp are to be one.
+        """
         if self._is_cancelled:
             return
+        if self._collected is None:
+            self._respond([(output, packet)])
+        else:
+            self._collected.add(output, packet)
+        self.bound(output, packet.timestamp)
+
+    def bound(self, output: int, timestamp: Timestamp) -> None:
+        """BoundListener."""
+        flights = self._flights
+        if flights.settled(output, timestamp):
+            self._complete(flights.through)
+            flights.land()
+
+    def _complete(self, through: Timestamp | None) -> None:
+        """Send what is collected."""
+        if self._collected is not None and not self._is_cancelled:
+            for packets in self._collected.take(through):
+                self._respond(packets)
+
+    def _respond(self, packets: Sequence[tuple[int, Packet]]) -> None:
+        self._lifetime.touch()
+        timestamp = packets[0][1].timestamp
+        request_id = self._flights.id_at(timestamp)
         try:
-            asked = self._asked.id_of(packet.timestamp)
-            response = self._interface.response([(output, packet)], asked)
+            response = self._interface.response(packets, request_id)
         except ServingError as error:
             self._run.fail(error)
             return
         self._metrics.graph_responses(self._name, self._label, METHOD)
-        self._asked.answered(packet.timestamp)
+        arrival = self._flights.arrival_at(timestamp)
+        if arrival is not None and self._metrics.measures_latency:
+            seconds = time.perf_counter() - arrival
+            self._metrics.graph_request_latency(self._name, METHOD, seconds)
         self._sink.response(response)
 
     def settled(self, *, has_room: bool) -> None:
-        """RunListener: one request may come for each that was taken."""
-        if self._owes_room and has_room and not self._is_cancelled:
+        """RunListener: one request may come for each that was taken or refused."""
+        if self._is_cancelled:
+            return
+        self._has_room = has_room
+        if self._run.is_idle:
+            self._flights.rest()
+        may_enter = self._may_enter()
+        if may_enter and self._admission.waiting:
+            self._run.post(self._admit)
+        elif self._owes_room and self._admission.has_room(may_enter=may_enter):
             self._owes_room = False
             self._sink.room()
+
+    def _check_idle(self) -> None:
+        is_busy = len(self._flights) > 0 or bool(self._admission.waiting)
+        error = self._lifetime.check(is_busy=is_busy)
+        if error is not None:
+            self._run.fail(error)
+
+    def _grow_old(self, error: ServingError) -> None:
+        """Take no more, and let out what is in the graph, for a while."""
+        self._too_old = error
+        self._lifetime.last_orders(
+            lambda: self._run.post(lambda: self._run.fail(error))
+        )
+        for arrival in self._admission.waiting:
+            self._refuse(arrival.request, error)
+        self._admission.waiting.clear()
+        self._close_inputs()
 
     def finished(self, error: ServingError | None) -> None:
         """RunListener."""
         self._metrics.graph_closed(self._name)
+        self._lifetime.end()
         if self._is_cancelled:
             return
+        self._complete(None)
+        error = error or self._too_old
         if error is None:
             seconds = time.perf_counter() - self._started
             self._metrics.graph_processing_time(self._name, METHOD, seconds)
         else:
             self._metrics.graph_error(self._name, self._label, METHOD)
         self._sink.finished(error)
-
-
-class _Asked:
-    """What is remembered of a request for its answers, which have its timestamp: the id,
-    if it has one, and when it arrived, if anybody wants to know how long they take.
-    """
-
-    def __init__(self, name: str, metrics: Metrics) -> None:
-        self._name = name
-        self._metrics = metrics
-        self._requests: dict[Timestamp, tuple[str, float]] = {}
-
-    def arrived(self, timestamp: Timestamp, request_id: str, arrival: float) -> None:
-        if not request_id and not self._metrics.measures_latency:
-            return
-        self._requests[timestamp] = request_id, arrival
-        if len(self._requests) > _MAX_ARRIVALS:
-            del self._requests[next(iter(self._requests))]
-
-    def id_of(self, timestamp: Timestamp) -> str:
-        """The id of the request at this timestamp; empty if there was none."""
-        request = self._requests.get(timestamp)
-        return request[0] if request is not None else ""
-
-    def answered(self, timestamp: Timestamp) -> None:
-        request = self._requests.get(timestamp)
-        if request is not None and self._metrics.measures_latency:
-            seconds = time.perf_counter() - request[1]
-            self._metrics.graph_request_latency(self._name, METHOD, seconds)

@@ -15,6 +15,7 @@ from ovms_mp_protos import graph
 
 from ovms_mp import cli
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.stream_policy import STREAM_PARAMETERS
 from ovms_mp.core.tensor import Datatype
 from ovms_mp.frontend.grpc.status import CODES
 from ovms_mp.graph import config as graph_config
@@ -92,6 +93,15 @@ def test_the_defaults_of_flags_are_those_of_the_settings(
 def test_every_key_of_a_config_is_in_its_table(tables: dict[str, Table]) -> None:
     assert sorted(named(tables["model keys"])) == sorted(schema._MODEL_KEYS)
     assert sorted(tables["graph keys"].column(0)) == sorted(schema._GRAPH_KEYS)
+
+
+def test_every_key_of_a_streams_policy_is_in_its_table(
+    tables: dict[str, Table],
+) -> None:
+    rows = tables["stream policies"].rows
+    assert sorted(words(row[0])[0] for row in rows) == sorted(schema._STREAM_KEYS)
+    parameters = {word for row in rows for word in words(row[2])}
+    assert parameters == STREAM_PARAMETERS
 
 
 def test_every_metric_is_in_its_table(tables: dict[str, Table]) -> None:

@@ -30,8 +30,9 @@ class FakeStreamCall(FakeCall):
 
     send_limit = 64
 
-    def __init__(self) -> None:
+    def __init__(self, metadata: Metadata = ()) -> None:
         super().__init__()
+        self.invocation_metadata = metadata
         self.credits = 0
         self.status: tuple[Code, str] | None = None
         self._unread: deque[tuple[bytes, OnWritten | None]] = deque()

@@ -40,8 +40,8 @@ def test_an_answer_says_whose_it_is_and_when(channel: grpc.Channel) -> None:
         answer = stream.answer()
     assert (answer.model_name, answer.model_version) == ("echo", "1")
     assert timestamp(answer) == 7
-    # As in OVMS: a graph's packets do not know of requests.
-    assert answer.id == ""
+    # In OVMS it is empty: a graph's packets do not know of requests.
+    assert answer.id == "mine"
 
 
 def test_half_closing_brings_what_is_left_and_then_the_end(

@@ -122,17 +122,16 @@ def encode_stream_response(response: InferResponse) -> bytes:
     return b"".join((_STREAM_INFER_RESPONSE, varint(size), *parts))
 
 
-def encode_stream_error(text: str, code: str, request: InferRequest | None) -> bytes:
-    """A ModelStreamInferResponse that says why one request, if it is known, failed.
+def encode_stream_error(text: str, code: str, name: str, request_id: str) -> bytes:
+    """A ModelStreamInferResponse that says why one request failed.
 
     Clients raise on its `error_message`; the response in it tells which request was
     meant, and the gRPC code's name in the parameter `error_code`.
     """
     message = kserve.ModelStreamInferResponse(error_message=text)
     message.infer_response.parameters["error_code"].string_param = code
-    if request is not None:
-        message.infer_response.model_name = request.model_name
-        message.infer_response.id = request.id
+    message.infer_response.model_name = name
+    message.infer_response.id = request_id
     return message.SerializeToString()
 
 

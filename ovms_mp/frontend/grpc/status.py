@@ -48,6 +48,7 @@ _STATUSES: Final[dict[Code, tuple[Status, ...]]] = {
         Status.MEDIAPIPE_EXECUTION_ERROR,
         Status.MEDIAPIPE_INVALID_TIMESTAMP,  # OVMS: UNKNOWN
         Status.MEDIAPIPE_UNINITIALIZED_STREAM_CLOSURE,  # OVMS: UNKNOWN
+        Status.INVALID_STREAM_PARAMETER,  # ours
         # OVMS sends these two as a stream's error_message only.
         Status.MEDIAPIPE_INCORRECT_SERVABLE_NAME,
         Status.MEDIAPIPE_INCORRECT_SERVABLE_VERSION,

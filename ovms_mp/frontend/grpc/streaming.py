@@ -4,9 +4,14 @@ is one client's session with it.
 As OVMS, with these differences: what ends a stream is sent at once, not after the next
 request; an error_message carries the request's id and a code; a message that cannot be
 parsed is an error_message too, since the stream it came on is intact.
+
+As Triton, a client that says so in the call's metadata gets no error_message: the first
+refusal is the status of the call, and its end.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import InferRequest, InferResponse
@@ -22,6 +27,9 @@ from ovms_mp.frontend.grpc.wire import MalformedMessage
 from ovms_mp.frontend.transport.seam import Session, StreamCall
 from ovms_mp.servable.base import StreamSession
 
+STRICT: Final = ("triton_grpc_error", "true")
+"""The metadata by which a client asks for a status instead of an error_message."""
+
 
 class ModelStream(Session):
     """One ModelStreamInfer call: the transport's Session and the servable's StreamSink.
@@ -33,9 +41,11 @@ class ModelStream(Session):
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._session: StreamSession | None = None
+        self._name = ""
 
     def on_open(self, call: StreamCall) -> None:
         """Read the first request."""
+        self._is_strict = STRICT in call.invocation_metadata
         self._outlet = Outlet(call)
         self._outlet.allow_next()
 
@@ -48,6 +58,7 @@ class ModelStream(Session):
             if self._session is not None:
                 self._session.feed(request)
                 return
+            self._name = request.model_name
             self._session = self._catalog.open_stream(request, self)
         except (MalformedMessage, ServingError) as error:
             self._refuse(error)
@@ -99,5 +110,11 @@ class ModelStream(Session):
         self._outlet.allow_next()  # the room that the session gave was not taken
 
     def _report(self, error: Exception, request: InferRequest | None) -> None:
-        code, text = outcome_of(error)
-        self._outlet.put(encode_stream_error(text, code.name, request))
+        code, text = outcome = outcome_of(error)
+        if self._is_strict:
+            self._outlet.fail(outcome)
+            return
+        name, request_id = self._name, ""
+        if request is not None:
+            name, request_id = request.model_name, request.id
+        self._outlet.put(encode_stream_error(text, code.name, name, request_id))

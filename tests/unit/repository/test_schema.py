@@ -7,6 +7,7 @@ import json
 import pytest
 
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.stream_policy import Overflow, StreamPolicy
 from ovms_mp.repository import document
 from ovms_mp.repository.schema import parse_config
 from tests.unit.repository.support import graphs, models
@@ -71,6 +72,25 @@ from tests.unit.repository.support import graphs, models
             "mediapipe_config_list[0].nireq: unknown key",
         ),
         (
+            graphs({"name": "g", "stream": {"windows": 1}}),
+            "mediapipe_config_list[0].stream.windows: unknown key",
+        ),
+        (
+            graphs({"name": "g", "stream": {"window": 0}}),
+            "mediapipe_config_list[0].stream.window: "
+            "expected an integer of at least 1, got 0",
+        ),
+        (
+            graphs({"name": "g", "stream": {"overflow": "drop"}}),
+            "mediapipe_config_list[0].stream.overflow: "
+            "expected one of wait, reject, drop_oldest, got 'drop'",
+        ),
+        (
+            graphs({"name": "g", "stream": {"max_age_seconds": 0}}),
+            "mediapipe_config_list[0].stream.max_age_seconds: "
+            "expected seconds above 0 and at most 3.16224e+07",
+        ),
+        (
             models() | {"pipeline_config_list": {}},
             "pipeline_config_list: expected an array, got an object",
         ),
@@ -97,3 +117,23 @@ def test_a_config_that_breaks_the_schema_is_refused_whole_with_the_place(
         parse_config(document.parse(json.dumps(content).encode(), "c.json"))
     assert caught.value.status is Status.JSON_INVALID
     assert caught.value.details == f"c.json: {expected}"
+
+
+def test_a_graph_and_a_model_say_what_their_streams_may_hold() -> None:
+    stream = {
+        "window": 4,
+        "queue": 2,
+        "overflow": "drop_oldest",
+        "idle_timeout_seconds": 60,
+        "max_age_seconds": 0.5,
+        "max_streams": 100,
+        "coalesce": True,
+    }
+    content = {
+        "model_config_list": [{"config": {"name": "m", "stream": stream}}],
+        "mediapipe_config_list": [{"name": "g", "stream": stream}, {"name": "h"}],
+    }
+    parsed = parse_config(document.parse(json.dumps(content).encode(), "config.json"))
+    expected = StreamPolicy(4, 2, Overflow.DROP_OLDEST, 60, 0.5, 100, coalesce=True)
+    assert [each.stream for each in parsed.graphs] == [expected, StreamPolicy()]
+    assert [each.graph.stream for each in parsed.models] == [expected]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
 
 from ovms_mp.core.errors import ServingError
 from ovms_mp.core.messages import InferRequest, InferResponse, InputTensor
+from ovms_mp.core.stream_policy import StreamPolicy
 from ovms_mp.graph.strand import inline
 from ovms_mp.library.graph import Graph
 from ovms_mp.servable.graph import GraphServable
@@ -24,8 +26,9 @@ def request(*inputs: InputTensor, name: str = "g", **more: Any) -> InferRequest:
     return InferRequest(name, inputs=inputs, raw_count=len(inputs), **more)
 
 
-def serve(text: str) -> GraphServable:
-    return GraphServable("g", Graph(define(text)), inline, Metrics())
+def serve(text: str, **policy: Any) -> GraphServable:
+    graph = Graph(define(text))
+    return GraphServable("g", graph, inline, Metrics(), StreamPolicy(**policy))
 
 
 def values(response: InferResponse) -> dict[str, list[float]]:
@@ -41,6 +44,8 @@ class Client:
     def __init__(self) -> None:
         self.responses: list[InferResponse] = []
         self.errors: list[str] = []
+        self.refused: list[str] = []
+        self.over = threading.Event()
         self.rooms = 0
         self.ends: list[ServingError | None] = []
 
@@ -51,6 +56,7 @@ class Client:
     def error(self, error: ServingError, request: InferRequest) -> None:
         assert not self.ends
         self.errors.append(error.text)
+        self.refused.append(request.id)
 
     def room(self) -> None:
         assert not self.ends
@@ -58,6 +64,7 @@ class Client:
 
     def finished(self, error: ServingError | None) -> None:
         self.ends.append(error)
+        self.over.set()
 
     @property
     def told(self) -> list[tuple[int, dict[str, list[float]]]]:

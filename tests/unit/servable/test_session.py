@@ -41,7 +41,7 @@ def test_a_manual_timestamp_rebases_the_count():
     assert [timestamp for timestamp, _ in client.told] == [10, 11]
 
 
-def test_each_output_is_a_response_of_its_own_with_the_id_of_the_request_at_its_timestamp():
+def test_each_output_is_a_response_of_its_own_with_the_requests_id():
     client, session = opened(TWO, tensor("a", [1]), tensor("b", [2]), id="7")
     assert client.told == [(0, {"x": [1.0]}), (0, {"y": [2.0]})]
     assert [each.id for each in client.responses] == ["7", "7"]

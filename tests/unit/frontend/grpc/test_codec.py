@@ -322,9 +322,8 @@ def test_a_view_of_wide_elements_is_as_long_as_its_bytes() -> None:
 
 
 def test_an_error_of_a_stream_tells_which_request_it_means() -> None:
-    request = InferRequest(model_name="graph", id="7")
     message = kserve.ModelStreamInferResponse.FromString(
-        encode_stream_error("what happened", "NOT_FOUND", request)
+        encode_stream_error("what happened", "NOT_FOUND", "graph", "7")
     )
     assert message.error_message == "what happened"
     assert message.infer_response.model_name == "graph"

@@ -8,7 +8,7 @@ from ovms_mp_protos import kserve
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import InferRequest, InferResponse
 from ovms_mp.frontend.grpc.streaming import ModelStream
-from ovms_mp.frontend.transport.seam import Code
+from ovms_mp.frontend.transport.seam import Code, Metadata
 from ovms_mp.servable.base import StreamSink
 from tests.fakes.call import FakeStreamCall
 from tests.fakes.catalog import EchoSession, FakeCatalog, servable
@@ -17,8 +17,8 @@ from tests.fakes.catalog import EchoSession, FakeCatalog, servable
 class Client:
     """The far end of one ModelStreamInfer call."""
 
-    def __init__(self, catalog: FakeCatalog) -> None:
-        self.call = FakeStreamCall()
+    def __init__(self, catalog: FakeCatalog, metadata: Metadata = ()) -> None:
+        self.call = FakeStreamCall(metadata)
         self.stream = ModelStream(catalog)
         self.stream.on_open(self.call)
 
@@ -106,6 +106,37 @@ def test_a_refused_request_is_an_error_message_and_the_stream_goes_on(
     assert answered.infer_response.raw_output_contents == [b"b"]
 
 
+@pytest.mark.parametrize("value", ["false", "True", "1", ""])
+def test_metadata_that_does_not_ask_for_a_status_does_not_get_one(
+    catalog: FakeCatalog, value: str
+) -> None:
+    client = Client(catalog, (("triton_grpc_error", value),))
+    client.send(bad=b"a")
+    assert client.receive().error_message and client.call.status is None
+
+
+def test_a_client_that_asks_for_a_status_gets_it_for_the_first_refusal(
+    catalog: FakeCatalog,
+) -> None:
+    client = Client(catalog, (("triton_grpc_error", "true"),))
+    client.send(x=b"a")
+    client.send(bad=b"a")
+    assert client.receive().infer_response.raw_output_contents == [b"a"]
+    text = "Unexpected input - bad is unexpected"
+    assert client.call.status == (Code.INVALID_ARGUMENT, text)
+    assert client.call.read() is None
+    assert session(catalog).calls == ["cancel"]
+
+
+def test_so_it_does_for_bytes_that_are_no_request(catalog: FakeCatalog) -> None:
+    client = Client(catalog, (("triton_grpc_error", "true"),))
+    client.send(x=b"a")
+    client.send_bytes(b"\xff")
+    client.receive()
+    assert client.call.status is not None
+    assert client.call.status[0] is Code.INVALID_ARGUMENT
+
+
 def test_a_first_message_that_cannot_be_parsed_ends_the_stream(client: Client) -> None:
     client.send_bytes(b"\xff")
     assert client.call.status is not None
@@ -124,6 +155,7 @@ def test_a_later_message_that_cannot_be_parsed_is_survived(
     refused = client.receive()
     assert refused.error_message.startswith("Invalid message: ")
     assert error_code(refused) == "INVALID_ARGUMENT"
+    assert refused.infer_response.model_name == "graph"
     assert client.receive().infer_response.raw_output_contents == [b"b"]
     assert len(session(catalog).fed) == 2
 

@@ -1,0 +1,59 @@
+"""A request that comes goes on, waits, or gives way to another: the policy of its stream
+decides. Nothing here waits or knows what a request is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.stream_policy import Overflow
+
+if TYPE_CHECKING:
+    from ovms_mp.core.stream_policy import StreamPolicy
+
+T = TypeVar("T")
+
+
+class Admission(Generic[T]):
+    """The queue before one stream's graph or model."""
+
+    __slots__ = ("_limit", "_overflow", "_policy", "waiting")
+
+    def __init__(self, policy: StreamPolicy) -> None:
+        self._policy = policy
+        self._overflow = policy.overflow
+        self._limit = policy.queue_length
+        self.waiting: deque[T] = deque()
+
+    def may_enter(self, in_flight: int) -> bool:
+        """True if the window has room for one more."""
+        window = self._policy.window
+        return window is None or in_flight < window
+
+    def overflow(self) -> T | None:
+        """After what could enter has entered: who has to give way to the others."""
+        if len(self.waiting) <= self._limit or self._overflow is Overflow.WAIT:
+            return None
+        if self._overflow is Overflow.REJECT:
+            return self.waiting.pop()
+        return self.waiting.popleft()
+
+    def has_room(self, *, may_enter: bool) -> bool:
+        """True if the client may send one more."""
+        if self._overflow is not Overflow.WAIT:
+            return True
+        return len(self.waiting) < self._limit or (may_enter and not self.waiting)
+
+    @property
+    def refusal(self) -> ServingError:
+        """What is told to who has to give way."""
+        policy = self._policy
+        flying = "what the graph takes" if policy.window is None else policy.window
+        full = f"{flying} in flight and {self._limit} waiting"
+        if self._overflow is Overflow.REJECT:
+            details = f"the stream has {full}; the request was rejected"
+        else:
+            details = f"the stream has {full}; the request gave way to a newer one"
+        return ServingError(Status.RESOURCE_EXHAUSTED, details)

@@ -1,0 +1,70 @@
+"""Laws of alarms."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+
+from ovms_mp.servable.alarms import Alarms
+from tests.wire.waiting import until
+
+GENEROUS = 30.0  # seconds that a busy machine may need
+
+
+def alarm_threads() -> int:
+    return sum(each.name == "alarms" for each in threading.enumerate())
+
+
+def test_alarms_go_off_in_the_order_of_their_times_in_one_thread():
+    alarms, told, done = Alarms(), list[int](), threading.Event()
+    before = alarm_threads()
+    alarms.after(0.3, done.set)
+    for number in (3, 1, 2):
+        alarms.after(number / 20, lambda number=number: told.append(number))
+    assert alarm_threads() == before + 1
+    assert done.wait(GENEROUS)
+    assert told == [1, 2, 3]
+    assert until(lambda: alarm_threads() == before)
+
+
+def test_one_that_is_called_off_does_not_go_off_and_holds_nothing():
+    class Owner:
+        def ring(self) -> None:
+            raise AssertionError("it was called off")
+
+    alarms, done, owner = Alarms(), threading.Event(), Owner()
+    gone = weakref.ref(owner)
+    alarm = alarms.after(0.02, owner.ring)
+    alarms.after(0.05, done.set)
+    alarm.cancel()
+    del owner
+    gc.collect()
+    assert gone() is None
+    assert done.wait(GENEROUS)
+
+
+def test_one_that_raises_does_not_stop_the_others():
+    def fail() -> None:
+        raise ValueError("no")
+
+    alarms, done = Alarms(), threading.Event()
+    alarms.after(0.01, fail)
+    alarms.after(0.02, done.set)
+    assert done.wait(GENEROUS)
+
+
+def test_those_that_were_called_off_are_swept_out():
+    alarms = Alarms()
+    for _ in range(10_000):
+        alarms.after(3600, lambda: None).cancel()
+    assert len(alarms._heap) < 200
+
+
+def test_alarms_work_again_after_their_thread_has_ended():
+    alarms = Alarms()
+    for _ in range(2):
+        done = threading.Event()
+        alarms.after(0.01, done.set)
+        assert done.wait(GENEROUS)
+        assert until(lambda: not alarms._is_running)
