@@ -21,7 +21,8 @@ entry in the maps is itself the tensor's name; the key of a stream without a tag
 
 A vector holds the tensors that `input_order_list` names, in that order; a vector that
 goes out those of `output_order_list`, or all outputs in the order of their names.
-Several inferences are under way at a time, what they give leaves in order.
+Several inferences are under way at a time, what they give leaves in order. A model with
+a state remembers for the node, from the start of a run to its end.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from ovms_mp.calculator import (
     Inputs,
     Options,
     Outputs,
+    RunSessions,
     SideInput,
 )
 
@@ -121,7 +123,8 @@ class OpenVINOInferenceCalculator(Calculator):
     def open(self, ctx: Context) -> None:
         """Settle once which tensor each stream carries."""
         options = self.options
-        self._model: InferenceSession = ctx.side(self.session)
+        session = ctx.side(self.session)
+        self._model = session.for_run() if isinstance(session, RunSessions) else session
         self._sources = _streams(
             self.inputs, options.tag_to_input_tensor_names, options.input_order_list
         )

@@ -22,7 +22,12 @@ from ovms_mp.calculator.ports import (
     SideOutputs,
     SidePort,
 )
-from ovms_mp.calculator.services import InferenceSession, Models, Services
+from ovms_mp.calculator.services import (
+    InferenceSession,
+    Models,
+    RunSessions,
+    Services,
+)
 from ovms_mp.core.messages import TensorInfo
 
 __all__ = (
@@ -42,6 +47,7 @@ __all__ = (
     "Output",
     "OutputPort",
     "Outputs",
+    "RunSessions",
     "Services",
     "SideInput",
     "SideInputs",

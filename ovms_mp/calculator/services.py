@@ -5,7 +5,7 @@ stands behind them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from ovms_mp.core.messages import TensorInfo
 from ovms_mp.core.pending import Pending
@@ -46,6 +46,19 @@ class InferenceSession(Protocol):
 
         Raises ServingError when names, dtypes or shapes do not fit the model. The
         result fails with ServingError when OpenVINO does.
+        """
+        ...
+
+
+@runtime_checkable
+class RunSessions(Protocol):
+    """A session that is to be asked for another one by each node of each run, because
+    its model may have a state.
+    """
+
+    def for_run(self) -> InferenceSession:
+        """The same model for one node of one run, which it remembers from one inference
+        to the next; these happen one after the other.
         """
         ...
 

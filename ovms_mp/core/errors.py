@@ -40,7 +40,29 @@ class Status(Enum):
         "ModelInferRequest::raw_input_contents is not allowed"
     )
     INVALID_INPUT_FORMAT = "Inputs inside buffer does not match expected format."
+    BYTES_CONTENTS_EMPTY = "Bytes contents is empty"
+    BINARY_IMAGES_RESOLUTION_MISMATCH = (
+        "Binary input images for this endpoint are required to have the same resolution"
+    )
+    IMAGE_PARSING_FAILED = "Image parsing failed"
+    INVALID_STRING_MAX_SIZE_EXCEEDED = (
+        "Maximum 2D array after string conversion exceeded 1GB"
+    )
     NOT_IMPLEMENTED = "Functionality not implemented"
+
+    SEQUENCE_MISSING = "Sequence with provided ID does not exist"
+    SEQUENCE_ALREADY_EXISTS = "Sequence with provided ID already exists"
+    SEQUENCE_ID_NOT_PROVIDED = "Sequence ID has not been provided in request inputs"
+    INVALID_SEQUENCE_CONTROL_INPUT = "Unexpected value of sequence control input"
+    SEQUENCE_ID_BAD_TYPE = (
+        "Could not find sequence id in expected tensor proto field uint64_val"
+    )
+    SEQUENCE_TERMINATED = (
+        "Sequence last request is being processed and it's not available anymore"
+    )
+    MAX_SEQUENCE_NUMBER_REACHED = (
+        "Max sequence number has been reached. Could not create new sequence."
+    )
 
     OV_INTERNAL_INFERENCE_ERROR = "Internal inference error"
     OV_INTERNAL_SERIALIZATION_ERROR = "Internal serialization error"

@@ -184,6 +184,13 @@ class CompiledModel(Protocol):
         ...
 
     @property
+    def is_stateful(self) -> bool:
+        """True if it remembers something from one inference to the next, which is then
+        the caller's: see `state.infer_from`.
+        """
+        ...
+
+    @property
     def slots(self) -> int:
         """How many inferences may run at a time."""
         ...

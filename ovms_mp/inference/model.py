@@ -21,6 +21,7 @@ from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.pending import Cancelled, Pending
 from ovms_mp.inference.engine import MAX_QUEUE_LENGTH, Inferred, Ports, TensorData
 from ovms_mp.inference.pool import SlotPool
+from ovms_mp.inference.state import StatefulSlot
 from ovms_mp.inference.threads import Threads
 
 # Up to here the caller's thread infers itself: to hand the work to another thread and
@@ -75,6 +76,7 @@ class PooledModel:
         self.slots: Final = len(slots)
         self.streams: Final = streams
         self.pool: Final = SlotPool(slots, max_queue_length)
+        self.is_stateful: Final = any(isinstance(one, StatefulSlot) for one in slots)
         self._threads = threads
         self._has_pace = all(port.is_static for port in inputs)
         self._pace: float | None = None

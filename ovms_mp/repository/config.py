@@ -21,6 +21,7 @@ from ovms_mp.repository.document import Scalar
 from ovms_mp.repository.models import is_file
 from ovms_mp.repository.schema import (
     DEFAULT_DEVICE,
+    DEFAULT_MAX_SEQUENCES,
     GraphEntry,
     ModelEntry,
     MonitoringSpec,
@@ -64,6 +65,8 @@ class ModelSpec:
     target_device: str = DEFAULT_DEVICE
     plugin_config: PluginConfig = field(default_factory=dict[str, Scalar])
     stream: StreamPolicy = NO_LIMITS
+    max_sequence_number: int = DEFAULT_MAX_SEQUENCES
+    idle_sequence_cleanup: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +226,8 @@ def _model_spec(entry: ModelEntry, directory: Path) -> ModelSpec:
         entry.target_device,
         entry.plugin_config,
         entry.graph.stream,
+        entry.max_sequence_number,
+        entry.idle_sequence_cleanup,
     )
 
 

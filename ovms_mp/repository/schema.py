@@ -15,6 +15,8 @@ from ovms_mp.repository.versions import DEFAULT_POLICY, VersionPolicy, parse_pol
 PluginConfig: TypeAlias = Mapping[str, Scalar]
 
 DEFAULT_DEVICE: Final = "CPU"
+DEFAULT_MAX_SEQUENCES: Final = 500
+"""OVMS's."""
 
 _NO_VALUE: Final = object()
 # Known to OVMS, not to this version, and able to change answers; with the value that
@@ -24,10 +26,7 @@ _UNSUPPORTED_KEYS: Final[Mapping[str, object]] = {
     "shape": _NO_VALUE,
     "layout": _NO_VALUE,
     "custom_loader_options": _NO_VALUE,
-    "stateful": False,
-    "idle_sequence_cleanup": True,
     "low_latency_transformation": False,
-    "max_sequence_number": 500,
 }
 _UNSUPPORTED_SECTIONS: Final = (
     "pipeline_config_list",
@@ -50,6 +49,9 @@ _MODEL_KEYS: Final = (
     "target_device",
     "plugin_config",
     "allow_cache",
+    "stateful",
+    "idle_sequence_cleanup",
+    "max_sequence_number",
     *_UNSUPPORTED_KEYS,
 )
 
@@ -79,6 +81,8 @@ class ModelEntry:
     target_device: str
     plugin_config: PluginConfig
     unsupported: tuple[str, ...]
+    max_sequence_number: int = DEFAULT_MAX_SEQUENCES
+    idle_sequence_cleanup: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,11 @@ def _model(node: Node) -> ModelEntry:
     if "allow_cache" in keys:
         # There is no model cache that it could allow; answers are the same.
         keys["allow_cache"].boolean()
+    if "stateful" in keys:
+        # Whether a model has a state is seen in the model.
+        keys["stateful"].boolean()
+    sequences = keys.get("max_sequence_number")
+    cleanup = keys.get("idle_sequence_cleanup")
     return ModelEntry(
         _graph(keys),
         parse_policy(policy) if policy else DEFAULT_POLICY,
@@ -165,6 +174,8 @@ def _model(node: Node) -> ModelEntry:
             for name, harmless in _UNSUPPORTED_KEYS.items()
             if name in keys and not _is_same(keys[name].value, harmless)
         ),
+        sequences.integer(1) if sequences else DEFAULT_MAX_SEQUENCES,
+        cleanup.boolean() if cleanup else True,
     )
 
 

@@ -241,12 +241,18 @@ class Catalog:
         return self._infer_when_loaded(request)
 
     def open_stream(self, request: InferRequest, sink: StreamSink) -> StreamSession:
-        """ModelStreamInfer: only graphs have streams. Raises ServingError."""
+        """ModelStreamInfer on a graph or, as OVMS has not, a model. Nobody waits for
+        what is being loaded. Raises ServingError.
+        """
         with self._lock:
             graph = self._graphs.get(request.model_name)
-            if graph is None:
+            model = self._models.get(request.model_name)
+            if graph is not None:
+                servable = self._graph_servable(graph)
+            elif model is not None:
+                servable = self._version(model, request.model_version)
+            else:
                 raise ServingError(Status.MEDIAPIPE_DEFINITION_NAME_MISSING)
-            servable = self._graph_servable(graph)
         return servable.open_stream(request, sink)
 
     def model(self, name: str, version: str) -> ModelServable:

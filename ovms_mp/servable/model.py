@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import InferResponse, OutputTensor, ServableMetadata
 from ovms_mp.core.pending import Cancelled, Pending
+from ovms_mp.inference.state import State, infer_from
 from ovms_mp.servable.description import Description
+from ovms_mp.servable.model_use import ModelUse
 from ovms_mp.servable.statistics import Recorder
 from ovms_mp.servable.validation import InputReader, check_outputs, order_inputs
 
@@ -47,6 +48,7 @@ class ModelServable:
         self._label = str(version)
         self._compiled = compiled
         self._inputs = InputReader(compiled)
+        self._use = ModelUse(name, self._label, compiled, self._infer, spec)
         ports = compiled.outputs
         self._outputs = [
             (index, ports[index].name, ports[index].info.datatype)
@@ -107,12 +109,18 @@ class ModelServable:
         """All outputs, whichever the request asks for (as OVMS over gRPC), in the order
         of names. Raises ServingError, or fails with it. To cancel stops the inference.
         """
+        sequences = self._use.sequences
+        return self._infer(request) if sequences is None else sequences.infer(request)
+
+    def _infer(
+        self, request: InferRequest, state: State | None = None
+    ) -> Pending[InferResponse]:
         arrived = perf_counter_ns()
         self.recorder.arrived()
         try:
             tensors = self._inputs.read(request)
             asked = perf_counter_ns()
-            inferred = self._compiled.infer(tensors)
+            inferred = infer_from(state, tensors, self._compiled.infer)
         except BaseException as error:
             self._failed(request, arrived, error)
             raise
@@ -132,9 +140,11 @@ class ModelServable:
         inferred.on_settled(pass_on)
         return answer
 
-    def infer_for_graph(self, tensors: Mapping[str, Array]) -> Pending[Inferred]:
-        """An inference of a graph's node; `tensors` by any of the ports' names. Raises
-        ServingError, or fails with it.
+    def infer_for_graph(
+        self, tensors: Mapping[str, Array], state: State | None
+    ) -> Pending[Inferred]:
+        """An inference of a graph's node, which may have a state; `tensors` by any of
+        the ports' names. Raises ServingError, or fails with it.
         """
         arrived = perf_counter_ns()
         self.recorder.arrived()
@@ -142,7 +152,7 @@ class ModelServable:
             check_outputs(self._compiled.outputs)
             ordered = order_inputs(tensors, self._compiled.inputs)
             asked = perf_counter_ns()
-            pending = self._compiled.infer(ordered)
+            pending = infer_from(state, ordered, self._compiled.infer)
         except BaseException as error:
             self._count_failure(arrived, error)
             raise
@@ -157,10 +167,8 @@ class ModelServable:
         return pending
 
     def open_stream(self, request: InferRequest, sink: StreamSink) -> StreamSession:
-        """Raises ServingError: streams are for graphs, among which OVMS looks for the
-        name.
-        """
-        raise ServingError(Status.MEDIAPIPE_DEFINITION_NAME_MISSING)
+        """See Servable. A model with a state remembers for the stream."""
+        return self._use.open_stream(request, sink)
 
     def close(self) -> None:
         """Let go of the model. Whoever still waits for it is told that it is retired."""
@@ -208,10 +216,17 @@ class ModelServable:
 
 
 class ModelSession:
-    """See calculator.services.InferenceSession: the same model, for graphs."""
+    """See calculator.services.RunSessions: the same model, for graphs."""
 
-    def __init__(self, servable: ModelServable) -> None:
+    def __init__(self, servable: ModelServable, state: State | None = None) -> None:
         self._servable = servable
+        self._state = state
+
+    def for_run(self) -> ModelSession:
+        """See RunSessions."""
+        if not self._servable.compiled.is_stateful:
+            return self
+        return ModelSession(self._servable, State())
 
     @property
     def name(self) -> str:
@@ -237,7 +252,7 @@ class ModelSession:
         """Names are any that OpenVINO knows a port by, with or without `:0`, both of
         inputs and in the result, which lists the published ones.
         """
-        inferred = self._servable.infer_for_graph(tensors)
+        inferred = self._servable.infer_for_graph(tensors, self._state)
         ports = self._servable.compiled.outputs
         if inferred.is_settled and inferred.error is None:
             return Pending.completed(_Outputs(ports, inferred.value().outputs))

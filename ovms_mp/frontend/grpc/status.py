@@ -24,12 +24,15 @@ _STATUSES: Final[dict[Code, tuple[Status, ...]]] = {
         Status.MEDIAPIPE_DEFINITION_NAME_MISSING,
         Status.MODEL_VERSION_NOT_LOADED_ANYMORE,
         Status.MEDIAPIPE_DEFINITION_NOT_LOADED_ANYMORE,
+        Status.SEQUENCE_MISSING,
     ),
+    Code.ALREADY_EXISTS: (Status.SEQUENCE_ALREADY_EXISTS,),
     Code.UNAVAILABLE: (
         Status.MODEL_VERSION_NOT_LOADED_YET,
         Status.MEDIAPIPE_DEFINITION_NOT_LOADED_YET,
         Status.SERVER_NOT_READY,  # OVMS: UNKNOWN
         Status.MEDIAPIPE_NODE_UNAVAILABLE,  # OVMS has no such nodes
+        Status.MAX_SEQUENCE_NUMBER_REACHED,
     ),
     Code.INVALID_ARGUMENT: (
         Status.MODEL_VERSION_INVALID_FORMAT,
@@ -45,6 +48,13 @@ _STATUSES: Final[dict[Code, tuple[Status, ...]]] = {
         Status.INVALID_MESSAGE_STRUCTURE,
         Status.INVALID_INPUT_FORMAT,
         Status.PATH_INVALID,
+        Status.BYTES_CONTENTS_EMPTY,
+        Status.BINARY_IMAGES_RESOLUTION_MISMATCH,
+        Status.IMAGE_PARSING_FAILED,  # OVMS: UNKNOWN
+        Status.INVALID_STRING_MAX_SIZE_EXCEEDED,  # OVMS: UNKNOWN
+        Status.SEQUENCE_ID_NOT_PROVIDED,
+        Status.INVALID_SEQUENCE_CONTROL_INPUT,
+        Status.SEQUENCE_ID_BAD_TYPE,
         Status.MEDIAPIPE_EXECUTION_ERROR,
         Status.MEDIAPIPE_INVALID_TIMESTAMP,  # OVMS: UNKNOWN
         Status.MEDIAPIPE_UNINITIALIZED_STREAM_CLOSURE,  # OVMS: UNKNOWN
@@ -61,6 +71,7 @@ _STATUSES: Final[dict[Code, tuple[Status, ...]]] = {
         Status.MEDIAPIPE_GRAPH_START_ERROR,
         Status.MEDIAPIPE_GRAPH_ADD_PACKET_INPUT_STREAM,
         Status.MEDIAPIPE_PRECONDITION_FAILED,  # OVMS: UNKNOWN
+        Status.SEQUENCE_TERMINATED,
         # OVMS meets the rest when it loads, so that no client sees them.
         Status.INVALID_METRICS_FAMILY_NAME,
         Status.MEDIAPIPE_GRAPH_CONFIG_FILE_INVALID,

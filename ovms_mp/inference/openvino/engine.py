@@ -15,8 +15,8 @@ from typing import Final
 import openvino as ov
 
 from ovms_mp.core.errors import ServingError, Status, public_text
-from ovms_mp.inference.engine import ModelConfig, Property, file_name
-from ovms_mp.inference.model import PooledModel
+from ovms_mp.inference.engine import ModelConfig, Ports, Property, file_name
+from ovms_mp.inference.model import PooledModel, Slot
 from ovms_mp.inference.openvino.ports import ports_of
 from ovms_mp.inference.openvino.slot import InferSlot
 from ovms_mp.inference.openvino.text import reason, text_of
@@ -30,6 +30,7 @@ from ovms_mp.inference.plugin_config import (
     leaves_threads_open,
 )
 from ovms_mp.inference.probe import Probe
+from ovms_mp.inference.state import StatefulSlot
 from ovms_mp.inference.threads import Threads
 
 # A short inference that shares its work with a second thread waits for that to wake up.
@@ -93,7 +94,7 @@ class OpenVINOEngine:
             inputs,
             outputs,
             [
-                InferSlot(compiled.create_infer_request(), inputs, outputs)
+                _slot(compiled.create_infer_request(), inputs, outputs)
                 for _ in range(count)
             ],
             self._threads,
@@ -134,6 +135,11 @@ class OpenVINOEngine:
         if not model.outputs:  # what becomes of an empty PaddlePaddle file
             raise RuntimeError("the model has no outputs")
         return model
+
+
+def _slot(request: ov.InferRequest, inputs: Ports, outputs: Ports) -> Slot:
+    slot, variables = InferSlot(request, inputs, outputs), request.query_state()
+    return StatefulSlot(slot, request.reset_state, variables) if variables else slot
 
 
 def _streams(compiled: ov.CompiledModel) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import openvino as ov
 from openvino import opset13 as op
+from openvino._offline_transformations import apply_make_stateful_transformation
 
 from ovms_mp.inference.engine import ModelConfig
 
@@ -95,3 +96,13 @@ def two_inputs() -> ov.Model:
 
 def _dim(length: int | tuple[int, int]) -> tuple[int, ...]:
     return length if isinstance(length, tuple) else (length,)
+
+
+def running_total(shape: Shape = (1, 4)) -> ov.Model:
+    """y = x + the sum of all x before, which the model remembers."""
+    x, before = parameter("x", shape), parameter("before", shape)
+    y = named(op.add(x, before), "y")
+    after = named(op.add(y, op.constant(np.zeros((1,), np.float32))), "after")
+    made = model([y, after], [x, before])
+    apply_make_stateful_transformation(made, {"before": "after"})
+    return made

@@ -113,10 +113,7 @@ def test_models_in_a_cloud_are_refused_alone(config: Path, scheme: str) -> None:
         ("shape", "(1,3,224,224)"),
         ("layout", {"in": "NHWC:NCHW"}),
         ("custom_loader_options", {"loader_name": "l"}),
-        ("stateful", True),
-        ("idle_sequence_cleanup", False),
         ("low_latency_transformation", True),
-        ("max_sequence_number", 7),
     ],
 )
 def test_a_key_that_would_change_answers_refuses_its_model_alone(

@@ -120,10 +120,15 @@ def test_a_graph_may_not_have_a_models_name(catalog):
     assert refusal(catalog.announce_graph, "m") is status
 
 
-def test_streams_are_for_graphs(catalog):
-    with_model(catalog, 1)
+def test_a_stream_is_on_a_graph_or_a_model_that_is_there(catalog):
+    catalog.announce_model("m")
     status = Status.MEDIAPIPE_DEFINITION_NAME_MISSING
+    assert refusal(catalog.open_stream, InferRequest("nobody"), None) is status
+    status = Status.MODEL_VERSION_NOT_LOADED_YET
     assert refusal(catalog.open_stream, InferRequest("m"), None) is status
+    with_model(catalog, 1)
+    status = Status.MODEL_VERSION_MISSING
+    assert refusal(catalog.open_stream, InferRequest("m", "2"), None) is status
 
 
 def test_a_request_that_comes_early_waits_for_its_model(catalog):

@@ -24,7 +24,6 @@ from ovms_mp.core.messages import (
 from ovms_mp.core.pending import Cancelled
 from ovms_mp.inference.openvino import OpenVINOEngine
 from ovms_mp.inference.openvino.slot import SHARED_FROM
-from ovms_mp.servable.base import StreamSink
 from ovms_mp.servable.model import ModelServable, ModelSession
 from ovms_mp.telemetry.metrics import FAMILIES, Metrics
 from tests.unit.inference import tiny
@@ -63,22 +62,6 @@ def serve(engine: OpenVINOEngine, metrics: Metrics, tmp_path: Path) -> Iterator[
         await_(lambda compiled=compiled: compiled.busy == 0)
         assert compiled.waiting == 0
         servable.close()
-
-
-class NoSink(StreamSink):
-    """Of a stream that does not come to be."""
-
-    def response(self, response: InferResponse) -> None:
-        raise AssertionError
-
-    def error(self, error: ServingError, request: InferRequest) -> None:
-        raise AssertionError
-
-    def room(self) -> None:
-        raise AssertionError
-
-    def finished(self, error: ServingError | None) -> None:
-        raise AssertionError
 
 
 def await_(condition: Callable[[], bool]) -> None:
@@ -222,12 +205,6 @@ def test_a_cancelled_request_frees_its_slot(serve: Serve, metrics: Metrics) -> N
     await_(lambda: servable.compiled.busy == 0)
     labels = '{name="model",version="3"}'
     assert sample(metrics, f"ovms_current_requests{labels}") == 0
-
-
-def test_streams_are_for_graphs(serve: Serve) -> None:
-    with pytest.raises(ServingError) as caught:
-        serve(tiny.add_one()).open_stream(request(), NoSink())
-    assert caught.value.status is Status.MEDIAPIPE_DEFINITION_NAME_MISSING
 
 
 def test_a_closed_model_says_that_it_is_retired(serve: Serve) -> None:

@@ -1,0 +1,66 @@
+"""What a model version is used by beside single requests: streams, and sequences if it
+has a state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from ovms_mp.core.stream_policy import NO_LIMITS
+from ovms_mp.inference.state import State
+from ovms_mp.servable.model_stream import ModelStream
+from ovms_mp.servable.sequences import IDLE_SECONDS, MAX_SEQUENCES, Infer, Sequences
+from ovms_mp.servable.streams import Lifetime, Streams
+
+if TYPE_CHECKING:
+    from ovms_mp.core.messages import InferRequest
+    from ovms_mp.inference.engine import CompiledModel
+    from ovms_mp.repository.config import ModelSpec
+    from ovms_mp.servable.base import StreamSession, StreamSink
+
+# As many are inferred as the model has slots, and as many wait to take their place.
+WINDOW_PER_SLOT: Final = 2
+
+
+class ModelUse:
+    """Of one version, whose inferences are `infer`. Thread-safe. What its config says
+    of streams and sequences is in `spec`; without it there are no limits but defaults.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        compiled: CompiledModel,
+        infer: Infer,
+        spec: ModelSpec | None,
+    ) -> None:
+        self._version = version
+        self._infer = infer
+        self._window = WINDOW_PER_SLOT * compiled.slots
+        self._streams = Streams(name, NO_LIMITS if spec is None else spec.stream)
+        self.sequences: Sequences | None = None
+        """Of a model with a state."""
+        if compiled.is_stateful:
+            most, idle = MAX_SEQUENCES, IDLE_SECONDS
+            if spec is not None:
+                most = spec.max_sequence_number
+                idle = IDLE_SECONDS if spec.idle_sequence_cleanup else None
+            alarms = self._streams.alarms
+            self.sequences = Sequences(infer, alarms, most=most, idle_seconds=idle)
+
+    def open_stream(self, request: InferRequest, sink: StreamSink) -> StreamSession:
+        """See Servable."""
+        policy = self._streams.opened(request)
+        if policy.window is None:
+            policy = replace(policy, window=self._window)
+        lifetime = Lifetime(self._streams, policy)
+        if self.sequences is None:
+            infer = partial(self._infer, state=None)
+        else:
+            infer = partial(self.sequences.infer, own=State())
+        return ModelStream(
+            request, self._version, infer, sink, policy=policy, lifetime=lifetime
+        )
