@@ -12,7 +12,7 @@ from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.graph.strand import Strand, inline
 from ovms_mp.servable.admission import Admission
 from ovms_mp.servable.parameters import TIMESTAMP
-from ovms_mp.servable.session import FIRST, SUBSEQUENT, Clock, check_subsequent
+from ovms_mp.servable.stream_rules import FIRST, SUBSEQUENT, Clock, check_subsequent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,12 +7,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ovms_mp.core.errors import ServingError, Status
-from ovms_mp.core.timestamp import is_range_value
+from ovms_mp.core.errors import ServingError
 from ovms_mp.servable.admission import Admission
 from ovms_mp.servable.flights import Collected, Flights
 from ovms_mp.servable.interface import VERSION
-from ovms_mp.servable.parameters import timestamp_of
+from ovms_mp.servable.stream_rules import FIRST, SUBSEQUENT, Clock, check_subsequent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,45 +28,6 @@ if TYPE_CHECKING:
 
 METHOD: Final = "ModelInferStream"
 """OVMS's label for ModelStreamInfer in metrics, spelt unlike the RPC."""
-
-FIRST: Final = "partial deserialization of first request"
-SUBSEQUENT: Final = "partial deserialization of subsequent requests"
-VALIDATE: Final = "validate subsequent requests"
-
-
-class Clock:
-    """Timestamps of one stream: the client's, or the next of 0, 1, 2, … (a client's
-    re-bases it).
-    """
-
-    __slots__ = ("_next",)
-
-    def __init__(self) -> None:
-        self._next = 0
-
-    def timestamp(self, request: InferRequest) -> Timestamp:
-        """When the packets of `request` are. Raises ServingError."""
-        chosen = timestamp_of(request)
-        if chosen is not None:
-            return chosen
-        if not is_range_value(self._next):
-            details = "the automatic timestamp has reached the end of time"
-            raise ServingError(Status.MEDIAPIPE_INVALID_TIMESTAMP, details)
-        return self._next
-
-    def used(self, timestamp: Timestamp) -> None:
-        """The next request without a timestamp comes after this one."""
-        self._next = timestamp + 1
-
-
-def check_subsequent(request: InferRequest, name: str, versions: Sequence[str]) -> None:
-    """Raises ServingError if a later request of a stream names another servable."""
-    if request.model_name != name:
-        status = Status.MEDIAPIPE_INCORRECT_SERVABLE_NAME
-        raise ServingError(status, note=VALIDATE)
-    if request.model_version not in versions:
-        status = Status.MEDIAPIPE_INCORRECT_SERVABLE_VERSION
-        raise ServingError(status, note=VALIDATE)
 
 
 class _Arrival(NamedTuple):

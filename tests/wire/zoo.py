@@ -194,6 +194,13 @@ GRAPHS = {
         session("pair"),
         inferring({"a": "a", "b": "b"}, {"sum": "sum", "double": "double"}),
     ),
+    # A model that remembers.
+    "totals": graph(
+        ["OVTENSOR:in"],
+        ["OVTENSOR:out"],
+        session("total"),
+        inferring({"x": "in"}, {"y": "out"}),
+    ),
     "slow": graph(
         ["OVTENSOR:in"],
         ["OVTENSOR:out"],
@@ -230,6 +237,7 @@ def models() -> dict[str, ov.Model]:
         "halves": tiny.twice((1, 2), np.float16),
         "picky": tiny.into_two_by_three(),
         "sluggish": tiny.slow(steps=150),
+        "total": tiny.running_total(),
     }
 
 

@@ -46,7 +46,7 @@ class Engine:
         answer.complete(InferResponse("g", "1", request.id, outputs=(output,)))
 
 
-def numbered(number: int, **more: object) -> InferRequest:
+def numbered(number: int, **more: Any) -> InferRequest:
     return request(tensor("x", [number]), id=str(number), **more)
 
 
@@ -209,7 +209,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     engine.close()
 
 
-def ones(number: float, **more: object) -> InferRequest:
+def ones(number: float, **more: Any) -> InferRequest:
     return request(tensor("x", [[number] * 4]), **more)
 
 
