@@ -288,8 +288,7 @@ class GraphRun:
         else:
             throttle = scheduler.throttle
             is_full = bool(throttle.full) and throttle.holds_inputs
-            has_room = not (self._is_held or is_full)
-            self._listener.settled(has_room=has_room)
+            self._listener.settled(has_room=not (self._is_held or is_full))
 
     def _wait(self, context: Context) -> None:
         """A call has returned and waits for something."""

@@ -17,7 +17,7 @@ from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.image import ImageFormat, ImageFrame
 from ovms_mp.core.messages import InferRequest, InferResponse, InputTensor, OutputTensor
 from ovms_mp.core.tensor import BYTES, Array, Datatype, byte_size
-from ovms_mp.servable import contents
+from ovms_mp.servable import contents, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -158,6 +158,8 @@ def to_response(payload: object) -> InferResponse:
 
 def _from_ovtensor(tensor: InputTensor) -> Array:
     contents.check_dimensions(tensor, least=0)
+    if tensor.datatype == BYTES:
+        return encoded.array(tensor)
     return contents.array(tensor, contents.numeric(tensor))
 
 
@@ -195,6 +197,9 @@ def _from_tensorflow_tensor(tensor: InputTensor) -> Array:
 
 
 def _from_image(tensor: InputTensor) -> ImageFrame:
+    if tensor.datatype == BYTES:
+        contents.check_dimensions(tensor, least=0)
+        return encoded.frame(tensor)
     if tensor.raw is None:
         raise ServingError(Status.MEDIAPIPE_EXECUTION_ERROR)
     shape = tensor.shape

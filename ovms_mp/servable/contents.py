@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ovms_mp.core.errors import ServingError, Status
-from ovms_mp.core.tensor import BYTES, Array, Datatype, byte_size, describe_shape
+from ovms_mp.core.tensor import Array, Datatype, byte_size, describe_shape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,12 +45,6 @@ def numeric(tensor: InputTensor) -> Datatype:
     datatype = Datatype.from_name(tensor.datatype)
     if datatype is not None:
         return datatype
-    if tensor.datatype == BYTES:
-        details = (
-            "BYTES is not supported by streams of tensors, only by those tagged "
-            f"OVMS_PY_TENSOR; input name: {tensor.name}"
-        )
-        raise ServingError(Status.NOT_IMPLEMENTED, details)
     details = f"Unknown datatype: {tensor.datatype}; input name: {tensor.name}"
     raise ServingError(Status.INVALID_PRECISION, details)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import cv2
 import grpc
 import numpy as np
 import pytest
@@ -129,6 +130,19 @@ def test_the_version_of_the_first_request_is_not_looked_at(
 ) -> None:
     with Stream(channel, echo(model_version="9")) as stream:
         assert timestamp(stream.answer()) == 0
+
+
+def test_a_picture_may_come_as_it_was_taken(channel: grpc.Channel) -> None:
+    frame = np.random.default_rng(1).integers(0, 256, (40, 60, 3), np.uint8)
+    png = cv2.imencode(".png", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))[1].tobytes()
+    with Stream(
+        channel, shaped("image", "in", "BYTES", 1, bytes_contents=[png])
+    ) as one:
+        assert arrays(one.answer()) == {"out": frame.tolist()}
+    with Stream(
+        channel, shaped("echo", "in", "BYTES", 1, bytes_contents=[b"Hi"])
+    ) as one:
+        assert arrays(one.answer()) == {"out": [[72, 105, 0]]}
 
 
 # Refusals, which a stream survives

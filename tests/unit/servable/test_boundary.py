@@ -138,7 +138,7 @@ def test_datatype_and_channels_make_the_image_format(datatype: str, channels: in
 
 
 def test_an_image_of_an_unknown_datatype_is_refused():
-    status, _ = refusal(Kind.IMAGE, raw("BYTES", (1, 1, 3), b"abc"))
+    status, _ = refusal(Kind.IMAGE, raw("BF16", (1, 1, 3), b"abcdef"))
     assert status is Status.INVALID_INPUT_FORMAT
 
 

@@ -174,12 +174,6 @@ def test_half_floats_come_raw_only(kind: Kind):
     )
 
 
-def test_bytes_do_not_become_an_array_yet():
-    status, details = refusal(Kind.OVTENSOR, raw("BYTES", (1,), b"\1\0\0\0a"))
-    assert status is Status.NOT_IMPLEMENTED
-    assert "BYTES" in details and "input name: in" in details
-
-
 def test_a_datatype_that_does_not_exist_is_refused():
     assert refusal(Kind.OVTENSOR, raw("BF16", (1,), b"ab")) == (
         Status.INVALID_PRECISION,

@@ -1,0 +1,230 @@
+"""Images as JPEG and PNG, and texts, as the inputs of a graph: BYTES become arrays.
+
+A picture says how large it is before anybody decodes it, and one that is too large is
+not decoded: a few kilobytes can hold gigabytes of pixels. Whoever calls is to be off the
+threads that read requests, for a picture takes milliseconds.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import cv2
+import numpy as np
+
+from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.image import ImageFormat, ImageFrame
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ovms_mp.core.messages import Buffer, InputTensor
+    from ovms_mp.core.tensor import Array
+
+MAX_PIXELS: Final = 1 << 26
+"""Of the pictures of one tensor: 8192 by 8192, 192 MiB in colour."""
+MAX_TEXT_BYTES: Final = 1 << 30
+"""Of the texts of one tensor, each as long as the longest (OVMS's)."""
+MAX_ELEMENTS: Final = 1 << 16
+"""Of a tensor: each is an object, and raw contents are as short as four bytes each."""
+
+CONTENT_TYPE: Final = "content_type"
+"""The parameter of an input by which a client says what its BYTES are."""
+IMAGE, TEXT = "image", "string"
+
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_JPEG: Final = b"\xff\xd8\xff"
+# Start of a frame: the segments that say how large a JPEG is.
+_JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_WITHOUT_LENGTH: Final = frozenset((0x01, *range(0xD0, 0xD9)))
+_START_OF_SCAN: Final = 0xDA
+
+_FORMATS: Final[Mapping[tuple[int, str], ImageFormat]] = {
+    (each.channels, each.dtype.name): each
+    for each in ImageFormat
+    if each.dtype.kind == "u"
+}
+
+
+def elements(tensor: InputTensor) -> list[Buffer]:
+    """The BYTES of an input, raw or typed. Raises ServingError if they are not as many
+    as its shape says.
+    """
+    if tensor.raw is not None:
+        found = _raw_elements(tensor, memoryview(tensor.raw))
+    elif isinstance(tensor.contents, np.ndarray):
+        details = (
+            f"Expected: values in bytes_contents; Actual: {tensor.contents_field}; "
+            f"input name: {tensor.name}"
+        )
+        raise ServingError(Status.INVALID_VALUE_COUNT, details)
+    else:
+        found = list[Any](cast("Sequence[bytes]", tensor.contents or ()))
+    if not found:
+        raise _fault(Status.BYTES_CONTENTS_EMPTY, "no element", tensor)
+    # One axis, or one axis beside those of length 1: a batch.
+    expected = 1
+    for length in tensor.shape:
+        expected *= length
+    if expected != len(found):
+        details = (
+            f"Expected: {expected} values; Actual: {len(found)} values; "
+            f"input name: {tensor.name}"
+        )
+        raise ServingError(Status.INVALID_VALUE_COUNT, details)
+    return found
+
+
+def frame(tensor: InputTensor) -> ImageFrame:
+    """The one picture of an input, in the format that it has itself: grey or colour or
+    with alpha, of 8 or 16 bits; its axes as stored, without what EXIF says of them.
+
+    Raises ServingError.
+    """
+    found = elements(tensor)
+    if len(found) != 1:
+        details = f"Expected: 1 image; Actual: {len(found)}; input name: {tensor.name}"
+        raise ServingError(Status.INVALID_VALUE_COUNT, details)
+    pixels = _decoded(found, tensor)[0]
+    image_format = _FORMATS.get((pixels.shape[2], pixels.dtype.name))
+    if image_format is None:
+        details = f"{pixels.shape[2]} channels of {pixels.dtype}"
+        raise _fault(Status.IMAGE_PARSING_FAILED, details, tensor)
+    return ImageFrame(image_format, pixels)
+
+
+def array(tensor: InputTensor) -> Array:
+    """The BYTES of an input as an array: pictures of one size as [n, height, width,
+    channels] with RGB, texts as uint8 [n, longest + 1] with zeros behind each.
+
+    They are pictures if the input's parameter `content_type` says "image", texts if it
+    says "string"; without it, pictures if all begin like one. Raises ServingError.
+    """
+    found = elements(tensor)
+    said = tensor.parameters.get(CONTENT_TYPE)
+    if said not in {None, IMAGE, TEXT}:
+        details = f"{CONTENT_TYPE} is {IMAGE} or {TEXT}, not {said!r}"
+        raise _fault(Status.INVALID_INPUT_FORMAT, details, tensor)
+    if said == IMAGE or (said is None and all(map(_looks_like_an_image, found))):
+        return _images(found, tensor)
+    return _texts(found, tensor)
+
+
+def _images(found: Sequence[Buffer], tensor: InputTensor) -> Array:
+    pictures = _decoded(found, tensor)
+    shapes = {each.shape for each in pictures}
+    if len(shapes) > 1 or len({each.dtype for each in pictures}) > 1:
+        sizes = ", ".join(sorted("x".join(map(str, shape)) for shape in shapes))
+        raise _fault(Status.BINARY_IMAGES_RESOLUTION_MISMATCH, sizes, tensor)
+    return _frozen(np.stack(pictures))
+
+
+def _texts(found: Sequence[Buffer], tensor: InputTensor) -> Array:
+    width = max(map(len, found)) + 1
+    if width * len(found) > MAX_TEXT_BYTES:
+        details = f"{len(found)} of up to {width - 1} bytes"
+        raise _fault(Status.INVALID_STRING_MAX_SIZE_EXCEEDED, details, tensor)
+    padded = np.zeros((len(found), width), np.uint8)
+    for row, text in zip(padded, found, strict=True):
+        row[: len(text)] = np.frombuffer(text, np.uint8)
+    return _frozen(padded)
+
+
+def _raw_elements(tensor: InputTensor, raw: memoryview) -> list[Buffer]:
+    """Each element stands behind its length, four bytes little-endian (KServe)."""
+    found: list[Buffer] = []
+    at = 0
+    while at < len(raw):
+        start = at + 4
+        at = start + int.from_bytes(raw[at:start], "little")
+        if start > len(raw) or at > len(raw):
+            details = (
+                f"element {len(found)} of BYTES is longer than its contents; "
+                f"input name: {tensor.name}"
+            )
+            raise ServingError(Status.INVALID_CONTENT_SIZE, details)
+        if len(found) == MAX_ELEMENTS:
+            details = f"more than {MAX_ELEMENTS} elements of BYTES"
+            raise _fault(Status.INVALID_VALUE_COUNT, details, tensor)
+        found.append(raw[start:at])
+    return found
+
+
+def _decoded(found: Sequence[Buffer], tensor: InputTensor) -> list[Array]:
+    """Raises ServingError before the first is decoded if all together are too large."""
+    pixels = 0
+    for each in found:
+        if not len(each):
+            raise _fault(Status.BYTES_CONTENTS_EMPTY, "an empty element", tensor)
+        size = image_size(each)
+        if size is None:
+            details = "expected JPEG or PNG"
+            raise _fault(Status.IMAGE_PARSING_FAILED, details, tensor)
+        width, height = size
+        pixels += width * height
+        if pixels > MAX_PIXELS:
+            details = f"{pixels} pixels ({width}x{height}), at most {MAX_PIXELS}"
+            raise _fault(Status.IMAGE_PARSING_FAILED, details, tensor)
+    return [_decode(each, tensor) for each in found]
+
+
+def _decode(data: Buffer, tensor: InputTensor) -> Array:
+    octets = np.frombuffer(data, np.uint8)
+    try:
+        decoded: Any = cv2.imdecode(octets, cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        decoded = None
+    if decoded is None:
+        details = "the image is broken"
+        raise _fault(Status.IMAGE_PARSING_FAILED, details, tensor)
+    picture = cast("Array", decoded)
+    if picture.ndim == 2:
+        picture = picture[:, :, np.newaxis]
+    elif picture.shape[2] == 3:
+        picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    elif picture.shape[2] == 4:
+        picture = cv2.cvtColor(picture, cv2.COLOR_BGRA2RGBA)
+    return _frozen(picture)
+
+
+def image_size(data: Buffer) -> tuple[int, int] | None:
+    """Width and height of a JPEG or PNG, by its header; None if it is neither."""
+    view = memoryview(data)
+    if view[:8] == _PNG and view[12:16] == b"IHDR" and len(view) >= 24:
+        width, height = struct.unpack_from(">II", view, 16)
+        return width, height
+    return _jpeg_size(view) if view[:3] == _JPEG else None
+
+
+def _jpeg_size(view: memoryview) -> tuple[int, int] | None:
+    at = 2
+    while at + 4 <= len(view) and view[at] == 0xFF:
+        marker = view[at + 1]
+        if marker == 0xFF:  # a filler
+            at += 1
+        elif marker in _JPEG_WITHOUT_LENGTH:
+            at += 2
+        elif marker == _START_OF_SCAN:
+            return None
+        elif marker in _JPEG_FRAMES and at + 9 <= len(view):
+            height, width = struct.unpack_from(">HH", view, at + 5)
+            return width, height
+        else:
+            (length,) = struct.unpack_from(">H", view, at + 2)
+            at += 2 + max(length, 2)
+    return None
+
+
+def _looks_like_an_image(data: Buffer) -> bool:
+    start = bytes(data[:8])
+    return start == _PNG or start.startswith(_JPEG)
+
+
+def _frozen(values: Array) -> Array:
+    values.flags.writeable = False
+    return values
+
+
+def _fault(status: Status, details: str, tensor: InputTensor) -> ServingError:
+    return ServingError(status, f"{details}; input name: {tensor.name}")
