@@ -7,12 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ovms_mp.core.errors import ServingError, Status
-
-if TYPE_CHECKING:
-    from ovms_mp.core.messages import Parameter
 
 # Of a stream whose config says nothing: a client may have this many of its requests
 # kept for later, each with all its tensors.
@@ -58,7 +55,7 @@ class StreamPolicy:
             return self.queue
         return 1 if self.overflow is Overflow.DROP_OLDEST else 0
 
-    def narrowed(self, parameters: Mapping[str, Parameter]) -> StreamPolicy:
+    def narrowed(self, parameters: Mapping[str, object]) -> StreamPolicy:
         """This policy with what a stream's first request asks for: less of everything,
         and how it wants it. Raises ServingError for more, and for what makes no sense.
         """
@@ -83,7 +80,7 @@ def invalid(key: str, expected: str, actual: object) -> ServingError:
     return ServingError(Status.INVALID_STREAM_PARAMETER, details)
 
 
-def _count(policy: StreamPolicy, key: str, value: Parameter) -> int:
+def _count(policy: StreamPolicy, key: str, value: object) -> int:
     least = 0 if key == "queue" else 1
     most: int | None = getattr(policy, key)
     if most is None and key == "queue":
@@ -98,7 +95,7 @@ def _count(policy: StreamPolicy, key: str, value: Parameter) -> int:
     return int(value)
 
 
-def _seconds(policy: StreamPolicy, key: str, value: Parameter) -> float:
+def _seconds(policy: StreamPolicy, key: str, value: object) -> float:
     most: float | None = getattr(policy, key)
     expected = "seconds above 0" + ("" if most is None else f" and at most {most:g}")
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -108,7 +105,7 @@ def _seconds(policy: StreamPolicy, key: str, value: Parameter) -> float:
     return float(value)
 
 
-def _overflow(policy: StreamPolicy, key: str, value: Parameter) -> Overflow:
+def _overflow(policy: StreamPolicy, key: str, value: object) -> Overflow:
     try:
         return Overflow(value)
     except ValueError:
@@ -116,7 +113,7 @@ def _overflow(policy: StreamPolicy, key: str, value: Parameter) -> Overflow:
         raise invalid(key, expected, value) from None
 
 
-def _flag(policy: StreamPolicy, key: str, value: Parameter) -> bool:
+def _flag(policy: StreamPolicy, key: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise invalid(key, "a bool", value)
     return value

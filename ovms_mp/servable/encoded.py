@@ -191,10 +191,11 @@ def _decode(data: Buffer, tensor: InputTensor) -> Array:
 def image_size(data: Buffer) -> tuple[int, int] | None:
     """Width and height of a JPEG or PNG, by its header; None if it is neither."""
     view = memoryview(data)
-    if view[:8] == _PNG and view[12:16] == b"IHDR" and len(view) >= 24:
+    head = bytes(view[:24])
+    if head.startswith(_PNG) and head[12:16] == b"IHDR" and len(head) == 24:
         width, height = struct.unpack_from(">II", view, 16)
         return width, height
-    return _jpeg_size(view) if view[:3] == _JPEG else None
+    return _jpeg_size(view) if head.startswith(_JPEG) else None
 
 
 def _jpeg_size(view: memoryview) -> tuple[int, int] | None:
