@@ -44,7 +44,8 @@ class PacketSequencerCalculator(Calculator):
     def process(self, ctx: Context) -> None:
         """Place what came, then promise what a tick says."""
         is_tick = any(ctx.settled(port) == ctx.timestamp for port in self.ticks)
-        tick = ctx.timestamp if is_tick else MIN
+        # A tick at PreStream is before all, too.
+        tick = max(MIN, ctx.timestamp) if is_tick else MIN
         for source, target in zip(self.inputs, self.outputs, strict=True):
             bound = ctx.next_bound(target)
             if ctx.has(source):

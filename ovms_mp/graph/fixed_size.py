@@ -18,14 +18,14 @@ from ovms_mp.core.timestamp import (
 from ovms_mp.graph.policy import SettledPolicy, SynchronisedPolicy, pop_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.graph.stream import InputStream, QueuedPacket
 
 
 class _TrimmedQueue(deque[Any]):
-    """A queue that is trimmed at every packet: what is kept depends on when."""
+    """A queue that is trimmed whenever packets come: what is kept depends on when."""
 
     def __init__(self, trim: Callable[[], object]) -> None:
         super().__init__()
@@ -34,6 +34,11 @@ class _TrimmedQueue(deque[Any]):
     def append(self, x: QueuedPacket, /) -> None:
         """Add a packet, then let the policy drop old ones."""
         super().append(x)
+        self._trim()
+
+    def extend(self, iterable: Iterable[QueuedPacket], /) -> None:
+        """Add packets that were sent together, then let the policy drop old ones."""
+        super().extend(iterable)
         self._trim()
 
 

@@ -12,8 +12,10 @@ from ovms_mp.core.timestamp import (
     DONE,
     MAX,
     MIN,
+    ONE_OVER_POSTSTREAM,
     POSTSTREAM,
     PRESTREAM,
+    UNSET,
     Timestamp,
     is_allowed_in_stream,
     next_allowed,
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from ovms_mp.calculator.context import Context
     from ovms_mp.graph.node import NodeRun
-    from ovms_mp.graph.stream import InputStream, Stream, Tap
+    from ovms_mp.graph.stream import InputStream, QueuedPacket, Stream, Tap
     from ovms_mp.graph.throttle import Throttle
 
 Produced: TypeAlias = tuple[int, Timestamp, Any]
@@ -43,7 +45,7 @@ Emission: TypeAlias = tuple[int, Timestamp, Any]
 """What a call did to its outputs: (slot, timestamp, payload); see Context.emissions."""
 
 
-# Of nodes that are settled while another is: a chain of any length must not become a
+# Of nodes that are examined while another is: a chain of any length must not become a
 # recursion of that depth. Beyond it they see together what came together.
 _MAX_DEPTH: Final = 50
 
@@ -51,13 +53,23 @@ _MAX_DEPTH: Final = 50
 class Flow:
     """The moving parts of a run's streams."""
 
-    __slots__ = ("_depth", "_examine", "_throttle", "dirty", "produced")
+    __slots__ = (
+        "_depth",
+        "_examine",
+        "_throttle",
+        "dirty",
+        "is_ordered",
+        "produced",
+    )
 
     def __init__(self, throttle: Throttle, examine: Callable[[], object]) -> None:
         """`examine` looks at all nodes that are dirty."""
         self._throttle = throttle
         self._examine = examine
         self._depth = 0
+        self.is_ordered = False
+        """Some policy takes what comes, so that a node must see one thing after the
+        other, as in MediaPipe: each is examined at once, and what follows from it."""
         self.dirty: list[NodeRun] = []
         """Nodes to be examined: something that their policies can see has changed."""
         self.produced: list[Produced] = []
@@ -67,11 +79,10 @@ class Flow:
         if not node.is_dirty:
             node.is_dirty = True
             self.dirty.append(node)
+            if self.is_ordered:
+                self._settle_now()
 
-    def settle_first(self) -> None:
-        """A node whose policy takes what comes is to see one thing after the other, as
-        in MediaPipe: what has come before is examined before more comes.
-        """
+    def _settle_now(self) -> None:
         if self._depth < _MAX_DEPTH:
             self._depth += 1
             try:
@@ -103,8 +114,6 @@ class Flow:
             for queue in stream.consumers:
                 if queue.is_closed:
                     continue
-                if queue.is_eager and queue.node.is_dirty:
-                    self.settle_first()
                 if timestamp < queue.bound or timestamp == POSTSTREAM:
                     _check_packet(stream, queue, timestamp)
                 queue.bound = bound
@@ -115,6 +124,8 @@ class Flow:
                 if size <= 1 and not queue.node.is_dirty:  # 0: a policy dropped it
                     queue.node.is_dirty = True
                     self.dirty.append(queue.node)
+                    if self.is_ordered:
+                        self._settle_now()
                 if size == queue.max_size:
                     self._throttle.fill(queue)
             if stream.taps:
@@ -124,10 +135,57 @@ class Flow:
         """What a call has sent so far leaves; the call goes on."""
         node: NodeRun = context.node  # pyright: ignore[reportAssignmentType]
         emissions, context.emissions = context.emissions, []
-        if node.is_by_stream:
-            emissions.sort(key=lambda each: each[0])
-        self.emit(node.outputs, emissions)
+        for slot, stream in enumerate(node.outputs):
+            self.propagate(stream, slot, emissions, UNSET)
         self._examine()
+
+    def propagate(
+        self,
+        stream: Stream,
+        slot: int,
+        emissions: Sequence[Emission],
+        bound: Timestamp,
+    ) -> None:
+        """Of what a call sent, that of one stream, and the bound that its offset gives:
+        each consumer gets all packets at once, then the bound, before the next one gets
+        any (OutputStreamManager::PropagateUpdatesToMirrors).
+        """
+        mine = [each for each in emissions if each[0] == slot]
+        packets = [each[1:] for each in mine if each[2] is not EMPTY]
+        if packets and stream.bound == DONE:
+            raise ClosedStream(stream.name)
+        for _, timestamp, payload in mine:
+            if payload is not EMPTY:
+                if not is_allowed_in_stream(timestamp):
+                    raise IllegalTimestamp(stream.name, timestamp)
+                stream.bound = next_allowed(timestamp)
+            else:
+                if timestamp < stream.bound != DONE:
+                    _check_promise(stream, slot, timestamp, mine)
+                bound = max(bound, timestamp)
+        stream.bound = max(stream.bound, bound)
+        for queue in stream.consumers:
+            if packets and not queue.is_closed:
+                self._add(stream, queue, packets)
+            if bound > queue.bound:
+                self._raise(queue, bound)
+        for timestamp, payload in packets:
+            self._deliver(stream, timestamp, payload, next_allowed(timestamp))
+        self._raise_taps(stream, bound)
+
+    def _add(
+        self, stream: Stream, queue: InputStream, packets: Sequence[QueuedPacket]
+    ) -> None:
+        for timestamp, _ in packets:
+            _check_packet(stream, queue, timestamp)
+            queue.bound = next_allowed(timestamp)
+            queue.was_fed = True
+        was_empty = not queue.packets
+        queue.packets.extend(packets)
+        if was_empty:
+            self.mark(queue.node)
+        if queue.is_full():
+            self._throttle.fill(queue)
 
     def _deliver(
         self, stream: Stream, timestamp: Timestamp, payload: Any, bound: Timestamp
@@ -152,12 +210,17 @@ class Flow:
         stream.bound = bound
         for queue in stream.consumers:
             if bound > queue.bound:
-                if queue.is_eager and queue.node.is_dirty:
-                    self.settle_first()
-                queue.bound = bound
-                # Behind a packet a bound changes nothing that a policy could see.
-                if not queue.packets:
-                    self.mark(queue.node)
+                self._raise(queue, bound)
+        if stream.taps:
+            self._raise_taps(stream, bound)
+
+    def _raise(self, queue: InputStream, bound: Timestamp) -> None:
+        queue.bound = bound
+        # Behind a packet a bound changes nothing that a policy could see.
+        if not queue.packets:
+            self.mark(queue.node)
+
+    def _raise_taps(self, stream: Stream, bound: Timestamp) -> None:
         for tap in stream.taps:
             if bound > tap.bound:
                 tap.bound = bound
@@ -170,6 +233,17 @@ class Flow:
         if settled > tap.settled:
             tap.settled = settled
             self.produced.append((tap.output, settled, EMPTY))
+
+
+def bound_after_special(timestamp: Timestamp, offset: int) -> Timestamp:
+    """What a node with an offset has promised after a call at a timestamp that has no
+    next one in the range.
+    """
+    if timestamp == PRESTREAM:
+        return MIN
+    if timestamp == POSTSTREAM:
+        return ONE_OVER_POSTSTREAM
+    return POSTSTREAM if offset >= 0 else next_allowed(MAX + offset)
 
 
 def _check_packet(stream: Stream, queue: InputStream, timestamp: Timestamp) -> None:

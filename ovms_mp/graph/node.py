@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ovms_mp.calculator.context import EMPTY, Context
 from ovms_mp.core.timestamp import DONE, UNSTARTED
 from ovms_mp.graph.payload import fits, mismatch
+from ovms_mp.graph.policy import OneInputPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,7 +62,6 @@ class NodeRun:
         "invocations",
         "is_active",
         "is_busy",
-        "is_by_stream",
         "is_dirty",
         "is_serial",
         "offset",
@@ -74,6 +74,7 @@ class NodeRun:
         "seen",
         "set_side_packets",
         "side_inputs",
+        "single",
         "state",
     )
 
@@ -94,8 +95,6 @@ class NodeRun:
             queue.node = self
         self.outputs = outputs
         self.policy: InputPolicy = definition.make_policy(inputs)
-        for queue in inputs:
-            queue.is_eager = self.policy.is_eager
         self.offset = self.calculator.timestamp_offset
         self.carried: Timestamp = UNSTARTED
         """The bound of the inputs that the outputs know of, by the offset."""
@@ -106,12 +105,13 @@ class NodeRun:
         """Of all calls of a serial node: they follow each other."""
         self.queued: deque[Context] | None = None
         self.in_flight: deque[Context] | None = None
+        self.single = inputs[0] if isinstance(self.policy, OneInputPolicy) else None
+        """Its only input, after whose packet at `t` nothing is left to see if the bound
+        is `t + 1`."""
         if not self.is_serial:
             self.queued, self.in_flight = deque(), deque()
         self.is_busy = False
         """A serial node has a call in flight, or a source must wait for its turn."""
-        self.is_by_stream = False
-        """It matters to a consumer in which order the outputs change."""
         self.is_dirty = False
         self.is_active = False
         """Opened and not ending: calls of process may be made."""

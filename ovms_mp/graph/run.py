@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+
 # Times the queue may grow when a graph waits for one input while another is full.
 # MediaPipe lets it grow for ever; here a client could fill the memory that way.
 MAX_QUEUE_GROWTH: Final = 10
@@ -340,12 +341,14 @@ class GraphRun:
         self.fail(failures.failed("INVALID_ARGUMENT", str(error)))
 
     def _deliver(self) -> None:
-        for output, timestamp, payload in self._scheduler.take_produced():
+        flow = self._scheduler.flow
+        produced, flow.produced = flow.produced, []
+        listener = self._listener
+        for output, timestamp, payload in produced:
             if payload is EMPTY:
-                listener = cast("BoundListener", self._listener)
-                listener.bound(output, timestamp)
+                cast("BoundListener", listener).bound(output, timestamp)
             else:
-                self._listener.packet(output, Packet(timestamp, payload))
+                listener.packet(output, Packet(timestamp, payload))
 
     def _make_room(self) -> None:
         """Make room if full queues wait, while nothing runs, for a packet of an input or

@@ -16,27 +16,22 @@ from ovms_mp.core.timestamp import (
     DONE,
     MAX,
     MIN,
-    ONE_OVER_POSTSTREAM,
-    POSTSTREAM,
-    PRESTREAM,
+    UNSET,
     UNSTARTED,
     is_range_value,
-    next_allowed,
 )
-from ovms_mp.graph.flow import Flow
+from ovms_mp.graph.flow import Flow, bound_after_special
 from ovms_mp.graph.node import NodeEvent, NodeRun, NodeState
 from ovms_mp.graph.sources import Sources
 from ovms_mp.graph.stream import InputStream, Stream, Tap
 from ovms_mp.graph.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
 
     from ovms_mp.calculator.context import Context
     from ovms_mp.core.packet import Packet
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.graph.definition import GraphDefinition, NodeDefinition
-    from ovms_mp.graph.flow import Produced
 
 
 class Scheduler:
@@ -65,10 +60,7 @@ class Scheduler:
         self.throttle = Throttle()
         self.flow = Flow(self.throttle, self._settle)
         self.nodes = [self._node_run(definition, each) for each in definition.nodes]
-        for node in self.nodes:
-            node.is_by_stream = len(node.outputs) > 1 and any(
-                queue.is_eager for stream in node.outputs for queue in stream.consumers
-            )
+        self.flow.is_ordered = any(node.policy.is_eager for node in self.nodes)
         self._by_rank = self.nodes[::-1]
         for number, (_, stream) in enumerate(definition.outputs):
             tap = Tap(number, wants_bounds=bounds, wants_end=bounds)
@@ -95,11 +87,6 @@ class Scheduler:
         outputs = [streams[number] for number in node.output_streams]
         rank = len(definition.nodes) - 1 - node.index
         return NodeRun(node, rank, queues, outputs)
-
-    def take_produced(self) -> list[Produced]:
-        """What left the graph, for the driver to deliver."""
-        produced, self.flow.produced = self.flow.produced, []
-        return produced
 
     @property
     def is_idle(self) -> bool:
@@ -175,7 +162,7 @@ class Scheduler:
         elif node.outputs:
             self._sources.add(node)
         self._stop(node, context)
-        self.flow.emit(node.outputs, context.emissions)
+        self._emit(node, context)
         self._settle()
 
     def next(self) -> Context | None:
@@ -204,25 +191,36 @@ class Scheduler:
         """A call has returned, and is not waiting for anything."""
         self.running -= 1
         node: NodeRun = context.node  # pyright: ignore[reportAssignmentType]
-        if not node.is_serial and context.timestamp != DONE:
-            self._done_in_order(node, context)
-        elif context.timestamp == DONE:
-            self.flow.emit(node.outputs, context.emissions)
+        timestamp = context.timestamp
+        if timestamp == DONE:
+            self._emit(node, context)
             self._close(node)
-        else:
+        elif node.is_serial:
             context.inputs = ()
-            if node.is_by_stream:
+            if self.flow.is_ordered:
                 self._release_by_stream(node, context)
             else:
                 if context.emissions:
                     self.flow.emit(node.outputs, context.emissions)
                 if node.offset is not None:
-                    self._offset_after(node, context.timestamp, node.outputs)
+                    bound = self._carry(node, node.offset, timestamp)
+                    for stream in node.outputs:
+                        if bound > stream.bound:
+                            self.flow.promise(stream, bound)
             context.emissions = []
             node.is_busy = False
             if context.is_stopped:
                 self._stop(node, context)
-            self.flow.mark(node)
+            single = node.single
+            if (
+                single is None
+                or single.packets
+                or single.bound != timestamp + 1
+                or timestamp >= MAX
+            ):
+                self.flow.mark(node)
+        else:
+            self._done_in_order(node, context)
         self._settle()
 
     def _done_in_order(self, node: NodeRun, context: Context) -> None:
@@ -239,12 +237,17 @@ class Scheduler:
 
     def _release_by_stream(self, node: NodeRun, context: Context) -> None:
         """One output after the other: a consumer may see the order."""
+        offset, bound = node.offset, UNSET
+        if offset is not None:
+            bound = self._carry(node, offset, context.timestamp)
         for slot, stream in enumerate(node.outputs):
-            mine = [each for each in context.emissions if each[0] == slot]
-            if mine:
-                self.flow.emit(node.outputs, mine)
-            if node.offset is not None:
-                self._offset_after(node, context.timestamp, (stream,))
+            self.flow.propagate(stream, slot, context.emissions, bound)
+
+    def _emit(self, node: NodeRun, context: Context) -> None:
+        """What was sent in open and close, which have no timestamp to carry on."""
+        if context.emissions:
+            for slot, stream in enumerate(node.outputs):
+                self.flow.propagate(stream, slot, context.emissions, UNSET)
 
     def _stop(self, node: NodeRun, context: Context) -> None:
         if context.is_stopped:
@@ -361,25 +364,14 @@ class Scheduler:
                 if stream.bound != DONE:
                     self.flow.promise(stream, moved)
 
-    def _offset_after(
-        self, node: NodeRun, timestamp: Timestamp, streams: Sequence[Stream]
-    ) -> None:
-        """The inputs of a node with an offset are processed up to `timestamp`."""
-        offset = node.offset
-        if offset is None:
-            return
-        if timestamp == PRESTREAM:
-            bound = MIN
-        elif timestamp == POSTSTREAM:
-            bound = ONE_OVER_POSTSTREAM
-        elif timestamp == MAX:
-            bound = POSTSTREAM if offset >= 0 else next_allowed(MAX + offset)
-        else:
-            bound = min(max(timestamp + 1 + offset, MIN), MAX)
-            node.carried = timestamp + 1
-        for stream in streams:
-            if bound > stream.bound:
-                self.flow.promise(stream, bound)
+    def _carry(self, node: NodeRun, offset: int, timestamp: Timestamp) -> Timestamp:
+        """The inputs of a node with an offset are processed up to `timestamp`: the
+        bound of its outputs.
+        """
+        if MIN <= timestamp < MAX:
+            node.carried = bound = timestamp + 1
+            return min(max(bound + offset, MIN), MAX) if offset else bound
+        return bound_after_special(timestamp, offset)
 
     def _end(self, node: NodeRun) -> None:
         """Have the node closed, in its turn."""

@@ -84,7 +84,6 @@ class InputStream:
     __slots__ = (
         "bound",
         "is_closed",
-        "is_eager",
         "is_timed",
         "max_size",
         "name",
@@ -108,8 +107,6 @@ class InputStream:
         """Graph inputs and source nodes whose packets may end up here."""
         self.is_closed = False
         """The consumer has ended: packets are dropped."""
-        self.is_eager = False
-        """The policy takes what comes, so that it matters in which order."""
         self.is_timed = True
         """False where a policy takes packets in any order of timestamps."""
         self.was_fed = False
