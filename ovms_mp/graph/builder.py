@@ -83,7 +83,7 @@ class _Builder:
         self._services = services
         self._streams: list[StreamDefinition] = []
         self._numbers: dict[str, int] = {}
-        self._side_packets: set[str] = set()
+        self._claimed: dict[tuple[str, str], str] = {}
         self._named: set[tuple[str, str]] = set()
         self._makers: dict[str, int] = {}
         self._ancestors: dict[int, set[int]] = {}
@@ -93,15 +93,18 @@ class _Builder:
         self._check_boundary()
         nodes = [self._bind(node) for node in config.nodes]
         for stream in config.inputs:
-            self._produce(config, stream, Any)
-        self._side_packets.update(each.name for each in config.side_inputs)
+            self._produce(config, stream, Any, "the graph")
+        for side_packet in config.side_inputs:
+            self._claim("side packet", config, side_packet, "the graph")
         for node in nodes:
+            who = f'node "{_label(node.config)}"'
             outputs = zip(
                 node.config.outputs, node.binding.output_payloads, strict=True
             )
             for stream, payload in outputs:
-                self._produce(node.config, stream, payload)
-            self._produce_side_packets(node)
+                self._produce(node.config, stream, payload, who)
+            for side_packet in node.config.side_outputs:
+                self._claim("side packet", node.config, side_packet, who)
         ordered = [nodes[number] for number in self._order()]
         self._trace(ordered)
         return GraphDefinition(
@@ -153,21 +156,26 @@ class _Builder:
             raise node.error(_INVALID, node.line, message) from error
         return _Node(node, registered, binding)
 
-    def _produce(
-        self, owner: GraphConfig | NodeConfig, stream: StreamName, payload: Any
+    def _claim(
+        self, kind: str, owner: GraphConfig | NodeConfig, name: StreamName, who: str
     ) -> None:
-        if stream.name in self._numbers:
-            message = f'stream "{stream.name}" has two producers'
-            raise owner.error(_INVALID, stream.line, message)
+        """Each stream and side packet has one producer: `who`, a node or the graph."""
+        place = f"{who} at {owner.file}:{name.line}"
+        first = self._claimed.setdefault((kind, name.name), place)
+        if first is not place:
+            message = f'{who}: {kind} "{name.name}" is already made by {first}'
+            raise owner.error(_INVALID, name.line, message)
+
+    def _produce(
+        self,
+        owner: GraphConfig | NodeConfig,
+        stream: StreamName,
+        payload: Any,
+        who: str,
+    ) -> None:
+        self._claim("stream", owner, stream, who)
         self._numbers[stream.name] = len(self._streams)
         self._streams.append(StreamDefinition(stream.name, payload))
-
-    def _produce_side_packets(self, node: _Node) -> None:
-        for side_packet in node.config.side_outputs:
-            if side_packet.name in self._side_packets:
-                message = f'side packet "{side_packet.name}" has two producers'
-                raise node.config.error(_INVALID, side_packet.line, message)
-            self._side_packets.add(side_packet.name)
 
     def _order(self) -> list[int]:
         """Nodes such that producers of streams and side packets come first, else as in

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ovms_mp.calculator.context import EMPTY, Context
 from ovms_mp.core.timestamp import DONE, UNSTARTED
 from ovms_mp.graph.payload import fits, mismatch
-from ovms_mp.graph.policy import OneInputPolicy
+from ovms_mp.graph.policy import BatchedPolicy, OneInputPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,6 +53,7 @@ class NodeRun:
     """A Host for the contexts of its calls; the scheduler moves it through its life."""
 
     __slots__ = (
+        "batched",
         "calculator",
         "carried",
         "context",
@@ -95,6 +96,7 @@ class NodeRun:
             queue.node = self
         self.outputs = outputs
         self.policy: InputPolicy = definition.make_policy(inputs)
+        self.batched = self.policy if isinstance(self.policy, BatchedPolicy) else None
         self.offset = self.calculator.timestamp_offset
         self.carried: Timestamp = UNSTARTED
         """The bound of the inputs that the outputs know of, by the offset."""

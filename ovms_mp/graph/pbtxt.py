@@ -31,6 +31,7 @@ MAX_FILE_BYTES: Final = 4 << 20
 
 # A token that the parser quotes may be as long as the file.
 MAX_MESSAGE: Final = 300
+MAX_LINE: Final = 600
 
 OptionsOf = Callable[[str], type[Message] | None]
 """The options message of a calculator by the calculator's name, if it has one; raises
@@ -43,12 +44,28 @@ class OptionsUnavailable(Exception):
 
 
 class GraphConfigError(ServingError):
-    """A graph cannot be served; the text begins with `file:line:`."""
+    """A graph cannot be served; the text begins with `file:line:` and has three lines at
+    most, whatever stands in the names that it quotes.
+    """
 
     def __init__(self, status: Status, file: str, line: int, message: str) -> None:
-        super().__init__(status, f"{file}:{line}: {message}")
+        super().__init__(status, _printable(f"{file}:{line}: {message}"))
         self.file = file
         self.line = line
+
+
+def _printable(text: str) -> str:
+    first, *users = re.split(r"\n(?=in subgraph )", text)
+    lines = [first, *users[:1], " ".join(users[1:])] if users[1:] else [first, *users]
+    return "\n".join(
+        _shortened(re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", each)) for each in lines
+    )
+
+
+def _shortened(line: str) -> str:
+    if len(line) <= MAX_LINE:
+        return line
+    return f"{line[: MAX_LINE // 2]} … {line[-MAX_LINE // 2 :]}"
 
 
 def invalid(file: str, line: int, message: str) -> GraphConfigError:

@@ -196,21 +196,28 @@ class SettledPolicy:
 class BatchedPolicy:
     """DefaultInputStreamHandler with a `batch_size`: sets of packets are held back until
     there are so many, or no more come; the bound stays at the first of them meanwhile.
+    The calls of a batch follow each other without any of another node between them.
     """
 
     __slots__ = (
         "_batch",
         "_inner",
+        "_is_flushed",
         "_ready",
         "_size",
         "bound",
         "is_eager",
         "is_over",
+        "is_within",
         "timestamp",
     )
 
     def __init__(self, inner: InputPolicy, size: int) -> None:
         self.is_eager = inner.is_eager
+        self.is_within = False
+        """What comes follows another call of its batch: a close as well, if it was the
+        end of the inputs that ended the batch."""
+        self._is_flushed = False
         self._inner = inner
         self._size = size
         self._batch: list[tuple[Timestamp, list[Any]]] = []
@@ -222,6 +229,7 @@ class BatchedPolicy:
     def take(self) -> list[Any] | None:
         """See InputPolicy."""
         inner, batch = self._inner, self._batch
+        self.is_within = bool(self._ready) or self._is_flushed
         while not self._ready:
             inputs = inner.take()
             if inputs is not None:
@@ -232,6 +240,8 @@ class BatchedPolicy:
                 self.is_over = inner.is_over
                 self.bound = batch[0][0] if batch else inner.bound
                 return None
+            else:
+                self._is_flushed = True
             self._ready.extend(batch)
             batch.clear()
         self.timestamp, inputs = self._ready.popleft()

@@ -27,7 +27,6 @@ from ovms_mp.graph.stream import InputStream, Stream, Tap
 from ovms_mp.graph.throttle import Throttle
 
 if TYPE_CHECKING:
-
     from ovms_mp.calculator.context import Context
     from ovms_mp.core.packet import Packet
     from ovms_mp.core.timestamp import Timestamp
@@ -319,7 +318,8 @@ class Scheduler:
                 context.inputs = inputs
                 if policy.is_eager:
                     context.bounds = [each.head_or_bound() for each in node.inputs]
-                heappush(self._ready, node.rank)
+                rank = node.rank if node.batched is None else self._rank(node)
+                heappush(self._ready, rank)
             elif policy.is_over:
                 self._end(node)
             elif policy.bound > node.carried:
@@ -383,7 +383,12 @@ class Scheduler:
         if node.queued is not None:
             node.queued.append(context)
         node.is_busy = True
-        heappush(self._ready, node.rank)
+        heappush(self._ready, self._rank(node))
+
+    def _rank(self, node: NodeRun) -> int:
+        """Within a batch a node goes before all others; as an index it is the same."""
+        is_next = node.batched is not None and node.batched.is_within
+        return node.rank - len(self.nodes) if is_next else node.rank
 
     def _close(self, node: NodeRun) -> None:
         node.on(NodeEvent.CLOSE)

@@ -57,6 +57,24 @@ node {
 """
 
 
+A_BATCH_AND_WHO_SEES_ITS_BOUNDS: Final = """
+input_stream: "in" input_stream: "in_too"
+node {
+  calculator: "PassThroughCalculator"
+  input_stream: "in" input_stream: "in_too"
+  output_stream: "out" output_stream: "out_too"
+  input_stream_handler {
+    input_stream_handler: "DefaultInputStreamHandler"
+    options { [mediapipe.DefaultInputStreamHandlerOptions.ext] { batch_size: 3 } }
+  }
+}
+node {
+  calculator: "PacketPresenceCalculator"
+  input_stream: "PACKET:out" output_stream: "PRESENCE:presence"
+}
+"""
+
+
 @pytest.mark.parametrize("has_bounds", [False, True])
 @pytest.mark.parametrize(
     ("pbtxt", "types", "steps"),
@@ -79,6 +97,38 @@ node {
             [[["packet", "in", "MAX", 1]], [["close", "in"]]],
             id="a tick before all is one at the beginning",
         ),
+        pytest.param(
+            A_BATCH_AND_WHO_SEES_ITS_BOUNDS,
+            {
+                "in": "int",
+                "in_too": "int",
+                "out": "int",
+                "out_too": "int",
+                "presence": "bool",
+            },
+            [
+                [["packet", "in", 1, 1], ["packet", "in_too", 2, 2]],
+                [["packet", "in", 3, 3], ["close", "in"]],
+                [["empty", "in_too", 6]],
+            ],
+            id="the calls of a batch follow each other",
+        ),
+        pytest.param(
+            A_BATCH_AND_WHO_SEES_ITS_BOUNDS,
+            {
+                "in": "int",
+                "in_too": "int",
+                "out": "int",
+                "out_too": "int",
+                "presence": "bool",
+            },
+            [
+                [["packet", "in", -1, 1], ["packet", "in_too", 1, 2]],
+                [["close", "in"]],
+                [["close", "in_too"]],
+            ],
+            id="the close that ends a batch follows it",
+        ),
     ],
 )
 def test_the_two_do_the_same(
@@ -92,8 +142,8 @@ def test_the_two_do_the_same(
     case = {
         "pbtxt": f'executor {{ type: "ApplicationThreadExecutor" }}\n{pbtxt}',
         "types": types,
-        "inputs": ["in"],
-        "observed": [name for name in types if name != "in"],
+        "inputs": [name for name in types if name.startswith("in")],
+        "observed": [name for name in types if not name.startswith("in")],
         "bounds": has_bounds,
         "side": {"number": ["int", 7]},
         "steps": steps,

@@ -219,7 +219,7 @@ def loaded(text, sub=""):
         (
             'input_stream: "x"\nnode { calculator: "Takes" input_stream: "A:x" output_stream: "OUT:x" }',
             "graph.pbtxt:2: ",
-            "two producers",
+            "already made by the graph",
         ),
         (
             'node { calculator: "Takes" input_stream: "A:gone" output_stream: "OUT:o" }',

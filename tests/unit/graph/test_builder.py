@@ -22,7 +22,7 @@ PASS = 'calculator: "PassThrough"'
         (
             f'input_stream: "a"\nnode {{ {PASS} input_stream: "a" output_stream: "a" }}',
             2,
-            "two producers",
+            "already made by",
         ),
         (f'node {{ {PASS}\n input_stream: "a" output_stream: "b" }}', 2, "no producer"),
         ('\noutput_stream: "x"', 2, "no producer"),
