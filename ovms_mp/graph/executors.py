@@ -33,7 +33,9 @@ def problems(config: Any) -> Iterator[tuple[int, str]]:
         if not name and config.num_threads:
             yield number, "expected the default executor or num_threads, found both"
         if executor.type and executor.type not in TYPES:
-            yield number, f'the executor type "{executor.type}" does not exist'
+            kinds = " or ".join(sorted(TYPES))
+            problem = f'the executor type "{executor.type}" does not exist'
+            yield number, f"{problem}: expected {kinds}"
 
 
 def problem(name: str, declared: Collection[str]) -> str:

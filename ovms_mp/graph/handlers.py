@@ -44,7 +44,8 @@ def judged(handler: Any, inputs: _TagIndexes, max_in_flight: int) -> Message | N
     name = handler.input_stream_handler
     wanted = OPTIONS.get(name)
     if wanted is None:
-        msg = f'input stream handler "{name}" does not exist'
+        known = ", ".join(OPTIONS)
+        msg = f'input stream handler "{name}" does not exist: expected {known}'
         raise BadHandler(msg)
     options: Any = None
     for extension, value in handler.options.ListFields():

@@ -243,10 +243,15 @@ class _Parser:
         if line is None:
             line = self._line_of_type_in(message)
         for at, why in self._unavailable:
-            if at.line <= line <= at.line + self._text.count("\n", at.start, at.end):
-                label = at.child("name").text or at.child("calculator").text
-                return refused(self._file, at.line, f'node "{label}": {why}')
+            if self._spans(at, line):
+                return refused(self._file, at.line, f"{_label(at)}{why}")
+        for at in self._position.fields.get("node", ()):
+            if self._spans(at, line):
+                return invalid(self._file, line, f"{_label(at)}{message}")
         return invalid(self._file, line, message)
+
+    def _spans(self, at: Position, line: int) -> bool:
+        return at.line <= line <= at.line + self._text.count("\n", at.start, at.end)
 
     def _line_of_type_in(self, message: str) -> int:
         """The first `[type]` or `[extension]` that a message without a line names."""
@@ -258,6 +263,11 @@ class _Parser:
                         if full_name and full_name in message:
                             return at[0].line
         return 1
+
+
+def _label(node: Position) -> str:
+    label = node.child("name").text or node.child("calculator").text
+    return f'node "{label}": ' if label else ""
 
 
 def _blank(text: str) -> str:

@@ -64,6 +64,19 @@ def test_every_test_of_theirs_is_listed_once_and_is_mapped_or_has_a_reason():
         assert named(cell) or cell.split(":")[0] in reasons, name
 
 
+def test_the_pages_have_every_test_of_the_files_that_matter():
+    """`their_tests.txt` lists what those files of MediaPipe 0.10.21 contain."""
+    pages = " ".join(page.read_text(encoding="utf-8") for page in PAGES.glob("*.md"))
+    listed = set(re.findall(r"\w+", pages))
+    theirs = Path(__file__).with_name("their_tests.txt").read_text(encoding="utf-8")
+    lines = theirs.splitlines()
+    names = [line.strip() for line in lines if line.startswith(" ")]
+    assert len(names) > 150
+    assert [name for name in names if name not in listed] == []
+    files = [line.rpartition("/")[2] for line in lines if not line.startswith(" ")]
+    assert [file for file in files if file not in pages] == []
+
+
 def test_every_test_of_ours_against_theirs_is_on_the_page():
     mapped = {test for _, _, cell in rows("README.md") for _, test in named(cell)}
     mine = {

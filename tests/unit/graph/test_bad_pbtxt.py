@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ovms_mp.calculator import Calculator, Input, Output, Services, SideInput
+from ovms_mp.calculator import (
+    Calculator,
+    Input,
+    Output,
+    Services,
+    SideInput,
+    SideOutput,
+)
 from ovms_mp.core.errors import ServingError
 from ovms_mp.graph import builder, config, pbtxt
 from ovms_mp.graph.config import GraphConfigError
@@ -180,9 +187,17 @@ class Needs(Calculator):
         """Nothing."""
 
 
+class Makes(Calculator):
+    out = Output(int, tag="OUT", optional=True)
+    side = SideOutput(int, tag="SIDE", optional=True)
+
+    def process(self, ctx):
+        """Nothing."""
+
+
 def loaded(text, sub=""):
     registry = Registry()
-    for each in (Takes, Needs):
+    for each in (Takes, Needs, Makes):
         registry.add(each.__name__, each, "the tests")
 
     class One:
@@ -233,6 +248,46 @@ def test_what_mediapipe_does_not_initialize_is_not_loaded(text, place, problem):
         loaded(text)
     assert caught.value.details.startswith(place), caught.value.details
     assert problem in caught.value.details
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        (
+            'node { calculator: "Makes" name: "one"\n output_stream: "OUT:o" }\n'
+            'node { calculator: "Makes" name: "two"\n output_stream: "OUT:o" }',
+            'graph.pbtxt:4: node "two": stream "o" is already made by node "one" at '
+            "graph.pbtxt:2",
+        ),
+        (
+            'input_side_packet: "s"\n'
+            'node { calculator: "Makes" name: "one"\n output_side_packet: "SIDE:s" }',
+            'graph.pbtxt:3: node "one": side packet "s" is already made by the graph at '
+            "graph.pbtxt:1",
+        ),
+        (
+            'node {\n name: "odd" calculator: "Takes"\n nonsense: 1 }',
+            'graph.pbtxt:3: node "odd": Message type '
+            '"mediapipe.CalculatorGraphConfig.Node" has no field named "nonsense".',
+        ),
+        ("\nnum_threads: -1", "graph.pbtxt:2: num_threads should not be negative"),
+    ],
+)
+def test_who_is_wrong_and_what_is_in_its_way_are_both_named(text, first):
+    with pytest.raises(ServingError) as caught:
+        loaded(text)
+    assert caught.value.details.startswith(first), caught.value.details
+
+
+def test_what_is_quoted_cannot_make_lines_or_control_a_terminal():
+    name = "a\\n" * 20 + "\\033[31m" + "b" * 10_000
+    with pytest.raises(ServingError) as caught:
+        loaded(
+            'node { calculator: "Sub" }', f'type: "Sub" node {{ calculator: "{name}" }}'
+        )
+    lines = caught.value.text.split("\n")
+    assert len(lines) == 2
+    assert all(line.isprintable() and len(line) < 1_000 for line in lines)
 
 
 SUB_OF_TAKES = (
