@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-
 # Times the queue may grow when a graph waits for one input while another is full.
 # MediaPipe lets it grow for ever; here a client could fill the memory that way.
 MAX_QUEUE_GROWTH: Final = 10
@@ -93,9 +92,9 @@ class GraphRun:
         output number. Raises KeyError for a stream that the graph does not have.
         """
         number = self._definition.stream_number(stream)
-        output, self._outputs = self._outputs, self._outputs + 1
-        self._scheduler.tap(number, output, wants_bounds=bounds)
-        return output
+        self._scheduler.tap(number, self._outputs, wants_bounds=bounds)
+        self._outputs += 1
+        return self._outputs - 1
 
     def start(self, side_packets: Mapping[str, Any]) -> None:
         """Open all nodes. On the strand, as the first call posted.
@@ -288,7 +287,7 @@ class GraphRun:
             self._finish()
         else:
             throttle = scheduler.throttle
-            is_full = bool(throttle.full) and throttle.holds_inputs
+            is_full = throttle.full and throttle.holds_inputs
             self._listener.settled(has_room=not (self._is_held or is_full))
 
     def _wait(self, context: Context) -> None:
@@ -327,11 +326,11 @@ class GraphRun:
     def _call(self, node: NodeRun, method: str, call: Call) -> None:
         try:
             call()
-        except BaseException as error:  # user code may raise SystemExit as well
+        except BaseException as error:  # SystemExit, too
             self.fail(failures.raised(error, method, node.label))
 
     def _tell(self, call: Callable[..., object], *arguments: Any) -> None:
-        """Tell the scheduler; what was sent may turn out not to fit its stream."""
+        """What was sent may turn out not to fit its stream."""
         try:
             call(*arguments)
         except StreamError as error:
@@ -341,9 +340,8 @@ class GraphRun:
         self.fail(failures.failed("INVALID_ARGUMENT", str(error)))
 
     def _deliver(self) -> None:
-        flow = self._scheduler.flow
+        flow, listener = self._scheduler.flow, self._listener
         produced, flow.produced = flow.produced, []
-        listener = self._listener
         for output, timestamp, payload in produced:
             if payload is EMPTY:
                 cast("BoundListener", listener).bound(output, timestamp)
