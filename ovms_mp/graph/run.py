@@ -91,10 +91,10 @@ class GraphRun:
         settled (the listener is a BoundListener then). Before `start`; returns the
         output number. Raises KeyError for a stream that the graph does not have.
         """
+        output, self._outputs = self._outputs, self._outputs + 1
         number = self._definition.stream_number(stream)
-        self._scheduler.tap(number, self._outputs, wants_bounds=bounds)
-        self._outputs += 1
-        return self._outputs - 1
+        self._scheduler.tap(number, output, wants_bounds=bounds)
+        return output
 
     def start(self, side_packets: Mapping[str, Any]) -> None:
         """Open all nodes. On the strand, as the first call posted.
@@ -352,8 +352,7 @@ class GraphRun:
         """Make room if full queues wait, while nothing runs, for a packet of an input or
         a source that they hold back: MediaPipe's way out of that deadlock, but bounded.
         """
-        scheduler = self._scheduler
-        throttle = scheduler.throttle
+        scheduler, throttle = self._scheduler, self._scheduler.throttle
         if not (scheduler.is_idle and scheduler.is_held_back):
             return
         queue = throttle.full[0]
