@@ -68,7 +68,8 @@ class Fleet:
             if serving.done() and not self._is_stopping.is_set():
                 others = range(2, self._count + 1)
                 keepers += [asyncio.create_task(self._keep(n)) for n in others]
-            return max(self._code, *await asyncio.gather(*keepers))
+            codes = await asyncio.gather(*keepers)
+            return max(self._code, *codes)
         finally:
             serving.cancel()
             self._kill()
