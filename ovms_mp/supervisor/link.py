@@ -87,6 +87,8 @@ class Link:
                     self._answered(message)
         except Exception:
             log.exception("the link to the supervisor is lost")
+        finally:
+            self._socket.close()
         for pending in tuple(self._questions.values()):
             pending.fail(SupervisorGone("the supervisor is gone"))
         gone()

@@ -83,7 +83,7 @@ def from_json(lists: Any) -> Page:
             Section(str(name), str(kind), str(text), dict(map(_sample, samples)))
             for name, kind, text, samples in lists
         )
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError("not a page of metrics") from error
 
 
