@@ -28,8 +28,10 @@ from ovms_mp.inference.threads import Threads
 # the result back costs some 30 us, and no caller minds to be kept this long.
 SHORT: Final = 200_000
 """Nanoseconds."""
-# One slow inference among fast ones changes little, ten in a row everything.
-_WEIGHT_OF_LATEST: Final = 1 / 8
+# A machine that is busy interrupts many an inference, and makes none faster: one that was
+# fast says more than one that was not, and ten slow ones in a row change everything.
+_WEIGHT_OF_FASTER: Final = 1 / 2
+_WEIGHT_OF_SLOWER: Final = 1 / 16
 
 # Enough inferences to know a short model, and time enough for them on a busy machine.
 _TRIALS: Final = 8
@@ -154,7 +156,8 @@ class PooledModel:
         if pace is None:  # the first one pays for what OpenVINO puts off until then
             self._pace = 2 * SHORT
         else:
-            self._settle(pace + (latest - pace) * _WEIGHT_OF_LATEST)
+            weight = _WEIGHT_OF_FASTER if latest < pace else _WEIGHT_OF_SLOWER
+            self._settle(pace + (latest - pace) * weight)
 
     def _settle(self, pace: float) -> None:
         self._pace = pace

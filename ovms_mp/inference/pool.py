@@ -20,7 +20,7 @@ class SlotPool(Generic[S]):
     """A fixed set of slots. Thread-safe; no method blocks.
 
     A free slot and a waiting user never exist at the same time. Of the free slots, the
-    one that has been so for longest goes first.
+    one that was used last goes first: it is the one with warm caches.
     """
 
     def __init__(self, slots: Iterable[S], max_waiting: int = MAX_QUEUE_LENGTH) -> None:
@@ -95,7 +95,7 @@ class SlotPool(Generic[S]):
         if not self._free:
             return None
         self._busy += 1
-        return self._free.popleft()
+        return self._free.pop()
 
     def _queue(self) -> Pending[S]:
         if len(self._waiting) >= self._max_waiting:

@@ -51,6 +51,8 @@ class Catalog:
         self._lock = threading.Lock()
         self._models: dict[str, ModelEntry] = {}
         self._graphs: dict[str, GraphEntry] = {}
+        # What was found since the last change, by name and version as they are asked for.
+        self._found: dict[tuple[str, str], ModelServable | GraphServable] = {}
         self._waiting: list[Callable[[], None]] = []
         self._watchers: list[Callable[[], None]] = []
         self._is_loaded = False
@@ -136,6 +138,7 @@ class Catalog:
             ]
             self._graphs.clear()
             self._models.clear()
+            self._found.clear()
         for servable in (*graphs, *models):
             servable.close()
 
@@ -262,19 +265,30 @@ class Catalog:
 
     def _find(self, request: InferRequest) -> ModelServable | GraphServable | None:
         """What serves a request; None if it is being loaded. Raises ServingError."""
+        asked = request.model_name, request.model_version
+        found = self._found.get(asked)
+        if found is not None:
+            return found
         with self._lock:
             graph = self._graphs.get(request.model_name)
             if graph is not None:
                 if graph.state is GraphState.BEGIN:
                     return None
-                return self._graph_servable(graph)
+                servable = self._graph_servable(graph)
+                if not request.model_version:
+                    self._found[asked] = servable
+                return servable
             model = self._models.get(request.model_name)
             if model is None:
                 # OVMS looks among graphs last, so this is the text its clients see.
                 raise ServingError(Status.MEDIAPIPE_DEFINITION_NAME_MISSING)
             if _is_coming(model, _parse(request.model_version)):
                 return None
-            return self._version(model, request.model_version)
+            servable = self._version(model, request.model_version)
+            # Not by each of the ways in which a client may write a number.
+            if request.model_version in {"", str(servable.version)}:
+                self._found[asked] = servable
+            return servable
 
     def _infer_when_loaded(self, request: InferRequest) -> Pending[InferResponse]:
         """Try again at every change, until patience is over."""
@@ -314,6 +328,7 @@ class Catalog:
 
     def _changed(self) -> None:
         with self._lock:
+            self._found.clear()
             waiting, self._waiting = self._waiting, []
         for attempt in waiting:
             attempt()

@@ -6,7 +6,7 @@ request's are views on the message, a response's are copied once, to the wire.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import nan
 from typing import Final, TypeVar
 
@@ -25,6 +25,7 @@ from ovms_mp.core.messages import (
     ServableMetadata,
     TypedValues,
 )
+from ovms_mp.frontend.grpc.heads import Memory, RequestHead, split
 from ovms_mp.frontend.grpc.wire import (
     HARMLESS_SIZE,
     MAX_RANK,
@@ -41,6 +42,9 @@ _M = TypeVar("_M", bound=Message)
 _RAW_OUTPUT_CONTENTS: Final = bytes([delimited(6)])
 _STREAM_INFER_RESPONSE: Final = bytes([delimited(2)])
 _BYTES_CONTENTS: Final = "bytes_contents"
+
+_request_heads: Final = Memory[bytes, RequestHead]()
+_response_heads: Final = Memory[object, tuple[bytes, ...]]()
 
 # InferTensorContents: field by field, the type of its elements on the wire.
 _ELEMENTS: Final = {
@@ -85,7 +89,44 @@ def decode_request(message: bytes) -> InferRequest:
     Raises MalformedMessage for what is none or breaks a limit (see `wire.scan`), and
     ServingError for a shape with more dimensions than an array can have.
     """
+    parts = split(message)
+    if parts is None:
+        return _decode(message)
+    head, beside, raw = parts
+    known = _request_heads.get(head)
+    if known is None:
+        request = _decode(message)
+        _remember(head, request)
+        return request
+    model, version, inputs = known
+    if len(raw) != len(inputs):
+        return _decode(message)
+    filled = tuple(
+        [
+            InputTensor(name, datatype, shape, data, None, "", parameters)
+            for (name, datatype, shape, parameters), data in zip(
+                inputs, raw, strict=True
+            )
+        ]
+    )
+    if not beside:
+        return InferRequest(model, version, "", NO_PARAMETERS, filled, len(raw))
+    said = parse(kserve.ModelInferRequest, beside)
+    parameters = _decode_parameters(said.parameters)
+    return InferRequest(model, version, said.id, parameters, filled, len(raw))
+
+
+def _decode(message: bytes) -> InferRequest:
     return request_of(scan(message) if len(message) > HARMLESS_SIZE else Scan(message))
+
+
+def _remember(head: bytes, request: InferRequest) -> None:
+    """Contents in an input would be remembered with it: they are in the head."""
+    if any(each.raw is None or each.contents is not None for each in request.inputs):
+        return
+    inputs = [(t.name, t.datatype, t.shape, t.parameters) for t in request.inputs]
+    known = RequestHead(request.model_name, request.model_version, tuple(inputs))
+    _request_heads.keep(head, known)
 
 
 def request_of(found: Scan) -> InferRequest:
@@ -217,19 +258,45 @@ def _decode_parameter(value: kserve.InferParameter) -> Parameter:
 
 def _response_parts(response: InferResponse) -> list[Buffer]:
     """The wire's pieces of a ModelInferResponse, in order."""
-    head = kserve.ModelInferResponse(
-        model_name=response.model_name,
-        model_version=response.model_version,
-        id=response.id,
+    outputs = tuple(
+        [
+            (name, datatype, tuple(shape), _size(data))
+            for name, datatype, shape, data in response.outputs
+        ]
     )
-    for name, value in response.parameters.items():
-        _encode_parameter(head.parameters[name], value)
-    for output in response.outputs:
-        head.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
-    parts: list[Buffer] = [head.SerializeToString()]
-    for output in response.outputs:
-        parts += (_RAW_OUTPUT_CONTENTS, varint(_size(output.data)), output.data)
+    form = response.model_name, response.model_version, outputs
+    pieces = _response_heads.get(form)
+    if pieces is None:
+        pieces = _encode_head(*form)
+        _response_heads.keep(form, pieces)
+    parts: list[Buffer] = [pieces[0]]
+    if response.id or response.parameters:
+        parts.append(_encode_beside(response))
+    parts.append(pieces[1])
+    for tag, output in zip(pieces[2:], response.outputs, strict=True):
+        parts += (tag, output.data)
     return parts
+
+
+def _encode_head(
+    model: str, version: str, outputs: Sequence[tuple[str, str, tuple[int, ...], int]]
+) -> tuple[bytes, ...]:
+    """What comes before id and parameters, what comes after them, and what comes before
+    the data of each output.
+    """
+    before = kserve.ModelInferResponse(model_name=model, model_version=version)
+    after = kserve.ModelInferResponse()
+    for name, datatype, shape, _ in outputs:
+        after.outputs.add(name=name, datatype=datatype, shape=shape)
+    tags = (_RAW_OUTPUT_CONTENTS + varint(size) for *_, size in outputs)
+    return (before.SerializeToString(), after.SerializeToString(), *tags)
+
+
+def _encode_beside(response: InferResponse) -> bytes:
+    message = kserve.ModelInferResponse(id=response.id)
+    for name, value in response.parameters.items():
+        _encode_parameter(message.parameters[name], value)
+    return message.SerializeToString()
 
 
 def _encode_parameter(parameter: kserve.InferParameter, value: Parameter) -> None:

@@ -29,6 +29,15 @@ def test_who_waits_longest_is_served_first() -> None:
     assert pool.busy == 0
 
 
+def test_the_slot_that_was_used_last_goes_first() -> None:
+    pool = SlotPool(["a", "b", "c"])
+    pool.take()
+    second = pool.take()
+    assert second is not None
+    pool.give(second)
+    assert pool.take() == second
+
+
 def test_who_gives_up_leaves_the_queue_at_once() -> None:
     pool = SlotPool(["slot"])
     pool.take()
@@ -72,7 +81,7 @@ def test_a_full_queue_refuses_and_recovers() -> None:
 
 def test_closing_fails_who_waits_and_forgets_slots_that_come_back() -> None:
     pool = SlotPool(["a", "b"])
-    assert (pool.take(), pool.take()) == ("a", "b")
+    assert {pool.take(), pool.take()} == {"a", "b"}
     waiting = pool.acquire()
     pool.close()
     with pytest.raises(ServingError, match="retired"):

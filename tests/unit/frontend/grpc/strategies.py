@@ -79,7 +79,13 @@ def requests(draw: st.DrawFn) -> kserve.ModelInferRequest:
 @st.composite
 def mutilated(draw: st.DrawFn) -> bytes:
     """A request's bytes, cut, overwritten, grown or with parts repeated."""
-    data = bytearray(draw(requests()).SerializeToString())
+    return draw(mutilate(draw(requests()).SerializeToString()))
+
+
+@st.composite
+def mutilate(draw: st.DrawFn, whole: bytes) -> bytes:
+    """`whole`, cut, overwritten, grown or with parts repeated."""
+    data = bytearray(whole)
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(data)))
         to = draw(st.integers(at, len(data)))
