@@ -60,8 +60,11 @@ class InputReader:
                 return tensors
         check_outputs(self._outputs)
         arrays = read_inputs(request, self._inputs)
-        # An empty buffer is no array to numpy.
-        if request.raw_count and all(array.nbytes for array in arrays):
+        # An empty buffer is no array to numpy, and not all BYTES mean what they say.
+        is_plain = all(array.nbytes for array in arrays) and all(
+            each.raw is not None and each.datatype != BYTES for each in inputs
+        )
+        if is_plain:
             if len(self._plans) >= _MAX_PLANS:
                 self._plans.clear()
             self._plans[form] = tuple([self._step(each, arrays) for each in inputs])

@@ -111,12 +111,12 @@ def test_every_history_keeps_slots_and_order(
     for action, which in history:
         if action == "take":
             slot = pool.take()
-            assert slot == (free.popleft() if free else None)
+            assert slot == (free.pop() if free else None)
             held += [] if slot is None else [slot]
         elif action == "acquire" and len(queue) < 4:
             asked = pool.acquire()
             if free:
-                assert asked.value() == free.popleft()
+                assert asked.value() == free.pop()
                 held.append(asked.value())
             else:
                 queue.append(asked)
