@@ -43,7 +43,7 @@ def named(cell: str) -> list[tuple[Path, str]]:
     ]
 
 
-@pytest.mark.parametrize("page", ["README.md", "ovms-boundary.md"])
+@pytest.mark.parametrize("page", ["README.md", "ovms-boundary.md", "ovms-streaming.md"])
 def test_every_test_that_a_page_names_exists(page):
     pairs = [pair for _, _, cell in rows(page) for pair in named(cell)]
     assert pairs
@@ -75,6 +75,12 @@ def test_the_pages_have_every_test_of_the_files_that_matter():
     assert [name for name in names if name not in listed] == []
     files = [line.rpartition("/")[2] for line in lines if not line.startswith(" ")]
     assert [file for file in files if file not in pages] == []
+
+
+def test_the_forty_cases_of_ovms_streams_are_mapped_each():
+    cases = [(theirs, cell) for at, theirs, cell in rows("ovms-streaming.md") if not at]
+    assert len(cases) == len({theirs for theirs, _ in cases}) == 40
+    assert [theirs for theirs, cell in cases if not named(cell)] == []
 
 
 def test_every_test_of_ours_against_theirs_is_on_the_page():

@@ -255,7 +255,7 @@ def test_a_first_message_that_is_no_request_ends_the_stream(
     assert text.startswith("Invalid message: it is no ")
 
 
-def test_only_graphs_are_streamed(channel: grpc.Channel) -> None:
+def test_only_what_is_served_is_streamed(channel: grpc.Channel) -> None:
     with Stream(channel, ask("nothing", {"in": ONE})) as stream:
         assert stream.end() == (
             "NOT_FOUND",

@@ -1,0 +1,476 @@
+"""The cases of OVMS's own tests of its streams, over the wire; those that are not here
+are elsewhere, as docs/mediapipe-tests/ovms-streaming.md says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import grpc
+import numpy as np
+import pytest
+
+from tests.wire import zoo
+from tests.wire.calls import Stream, arrays, ask, shaped, timestamp
+from tests.wire.servers import Server, serving
+from tests.wire.waiting import until
+
+CALCULATORS: Final = '''
+"""Counterparts of the calculators of OVMS's tests."""
+
+from typing import Any
+
+import numpy as np
+
+from ovms_mp.calculator import (
+    Calculator, Context, Input, Inputs, Output, Outputs, SideInput
+)
+
+
+class PlusOneCalculator(Calculator):
+    value = Input(np.ndarray)
+    more = Output(np.ndarray)
+
+    def process(self, ctx: Context) -> None:
+        ctx.send(self.more, ctx[self.value] + 1)
+
+
+class ThreeTimesRoundCalculator(Calculator):
+    """Adds one, sends, and feeds itself until three have been sent."""
+
+    value = Input(np.ndarray, "IN")
+    signal = Input(np.ndarray, "SIGNAL")
+    more = Output(np.ndarray, "OUT")
+    again = Output(np.ndarray, "SIGNAL")
+
+    def open(self, ctx: Context) -> None:
+        self.left = 3
+
+    def process(self, ctx: Context) -> None:
+        if ctx.has(self.value):
+            value = ctx[self.value]
+        else:
+            value = ctx[self.signal]
+        if self.left:
+            self.left -= 1
+            ctx.send(self.more, value + 1)
+            ctx.send(self.again, value + 1, at=ctx.timestamp + 1)
+
+
+class PlusOneTwoThreeCalculator(Calculator):
+    """The n-th output is the n-th input and n."""
+
+    ins = Inputs(np.ndarray, "IN")
+    outs = Outputs(np.ndarray, "OUT")
+
+    def process(self, ctx: Context) -> None:
+        for number, (source, target) in enumerate(zip(self.ins, self.outs), 1):
+            ctx.send(target, ctx[source] + number)
+
+
+class PlusSidePacketCalculator(Calculator):
+    value = Input(np.ndarray)
+    more = Output(np.ndarray)
+    step = SideInput(int)
+
+    def process(self, ctx: Context) -> None:
+        ctx.send(self.more, ctx[self.value] + np.float32(ctx.side(self.step)))
+
+
+class AlwaysFailsCalculator(Calculator):
+    value = Input(np.ndarray)
+    more = Output(np.ndarray)
+
+    def process(self, ctx: Context) -> None:
+        raise RuntimeError("this calculator never works")
+'''
+
+GROWING: Final = """
+import numpy as np
+from pyovms import Tensor
+
+class OvmsPythonModel:
+    def initialize(self, kwargs):
+        self.outputs = sorted(
+            name for name in kwargs["output_names"] if "loop" not in name
+        )
+
+    def execute(self, inputs):
+        values = [np.array(each) for each in inputs]
+        for step in range(1, 4):
+            yield [
+                Tensor(name, value + np.float32(step))
+                for name, value in zip(self.outputs, values)
+            ]
+"""
+ONCE: Final = """
+import numpy as np
+from pyovms import Tensor
+
+class OvmsPythonModel:
+    def initialize(self, kwargs):
+        self.outputs = kwargs["output_names"]
+
+    def execute(self, inputs):
+        return [
+            Tensor(name.replace("in", "out"), np.array(each) + np.float32(1))
+            for name, each in zip(self.outputs, inputs)
+        ]
+"""
+RETURNS: Final = """
+class OvmsPythonModel:
+    def execute(self, inputs):
+        return %s
+"""
+
+BACK_EDGE: Final = """
+  input_stream_info { tag_index: "%s" back_edge: true }
+  input_stream_handler {
+    input_stream_handler: "SyncSetInputStreamHandler"
+    options {
+      [mediapipe.SyncSetInputStreamHandlerOptions.ext] { sync_set { tag_index: "%s" } }
+    }
+  }
+"""
+POOL: Final = "# OVMS_GRAPH_QUEUE_MAX_SIZE: 1\n"
+
+
+def single(calculator: str, more: str = "") -> str:
+    return zoo.graph(
+        ["in"],
+        ["out"],
+        zoo.node(calculator, 'input_stream: "in"', 'output_stream: "out"', more),
+    )
+
+
+def python(handler: str, count: int, *, loop: bool = False) -> str:
+    """Streams in1.. and out1.. through one Python node."""
+    numbers = range(1, count + 1)
+    lines = [
+        'input_side_packet: "PYTHON_NODE_RESOURCES:py"',
+        *(f'input_stream: "IN{n}:in{n}"' for n in numbers),
+        *(f'output_stream: "OUT{n}:out{n}"' for n in numbers),
+    ]
+    if loop:
+        lines += ['input_stream: "LOOPBACK:loop"', 'output_stream: "LOOPBACK:loop"']
+        lines.append(BACK_EDGE % ("LOOPBACK:0", "LOOPBACK:0"))
+    return zoo.graph(
+        [f"OVMS_PY_TENSOR{n}:in{n}" for n in numbers],
+        [f"OVMS_PY_TENSOR{n}:out{n}" for n in numbers],
+        zoo.node(
+            "PythonExecutorCalculator",
+            *lines,
+            options="mediapipe.PythonExecutorCalculatorOptions "
+            f'handler_path: "{handler}.py"',
+            name="grower",
+        ),
+    )
+
+
+def converting() -> str:
+    """Arrays in and out, a Python node between them."""
+
+    def convert(source: str, target: str, option: str) -> str:
+        return zoo.node(
+            "PyTensorOvTensorConverterCalculator",
+            f'input_stream: "{source}"',
+            f'output_stream: "{target}"',
+            options=f"mediapipe.PyTensorOvTensorConverterCalculatorOptions {option}",
+        )
+
+    name = 'tag_to_output_tensor_names { key: "OVMS_PY_TENSOR" value: "in1" }'
+    return zoo.graph(
+        ["OVTENSOR:in"],
+        ["OVTENSOR:out"],
+        convert("OVTENSOR:in", "OVMS_PY_TENSOR:in1", name),
+        python("once", 1).partition("node")[2].join(["node", ""]),
+        convert("OVMS_PY_TENSOR:out1", "OVTENSOR:out", ""),
+    )
+
+
+LOOP: Final = zoo.graph(
+    ["in"],
+    ["out"],
+    zoo.node(
+        "ThreeTimesRoundCalculator",
+        'input_stream: "IN:in"',
+        'input_stream: "SIGNAL:signal"',
+        'output_stream: "OUT:out"',
+        'output_stream: "SIGNAL:signal"',
+        BACK_EDGE % ("SIGNAL:0", "SIGNAL:0"),
+    ),
+)
+THREE: Final = zoo.graph(
+    ["in1", "in2", "in3"],
+    ["out1", "out2", "out3"],
+    zoo.node(
+        "PlusOneTwoThreeCalculator",
+        *(f'input_stream: "IN:{n - 1}:in{n}"' for n in (1, 2, 3)),
+        *(f'output_stream: "OUT:{n - 1}:out{n}"' for n in (1, 2, 3)),
+    ),
+)
+SIDE: Final = 'input_side_packet: "step"\n' + single(
+    "PlusSidePacketCalculator", 'input_side_packet: "step"'
+)
+GRAPHS: Final = {
+    "plus": single("PlusOneCalculator"),
+    "pooled_plus": POOL + single("PlusOneCalculator"),
+    "loop": LOOP,
+    "pooled_loop": POOL + LOOP,
+    "three": THREE,
+    "side": SIDE,
+    "fails": single("AlwaysFailsCalculator"),
+    "unknown": single("NoSuchCalculator"),
+    "once": python("once", 1),
+    "incomplete": python("once", 2),
+    "converted": converting(),
+    "growing": python("growing", 1, loop=True),
+    "growing_two": python("growing", 2, loop=True),
+    "growing_free": python("growing", 1),
+    "none": python("none", 1),
+    "strange": python("strange", 1),
+}
+
+
+@pytest.fixture(scope="module")
+def ovms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("ovms")
+    calculators = folder / "calculators"
+    calculators.mkdir()
+    (calculators / "counterparts.py").write_text(CALCULATORS)
+    handlers = {
+        "once": ONCE,
+        "growing": GROWING,
+        "none": RETURNS % "None",
+        "strange": RETURNS % "[1]",
+    }
+    for name, pbtxt in GRAPHS.items():
+        zoo.add_graph(folder, name, pbtxt, **handlers)
+    config = zoo.write_config(folder, [], [{"name": name} for name in GRAPHS])
+    with serving(config, calculators_path=calculators) as server:
+        yield server
+
+
+@pytest.fixture
+def channel(ovms: Server) -> Iterator[grpc.Channel]:
+    with ovms.connect() as channel:
+        yield channel
+    assert until(ovms.is_idle), "something is left in the server"
+
+
+def one(model: str, *, at: int | None = None, **values: float) -> Any:
+    """A request of FP32 [1] inputs."""
+    inputs = {name: np.array([value], np.float32) for name, value in values.items()}
+    return ask(model, inputs, at=at)
+
+
+def said(stream: Stream) -> list[tuple[int, dict[str, float]]]:
+    """Everything until the stream ends well, after its half-close."""
+    stream.half_close()
+    return [
+        (timestamp(each), {name: round(v[0], 3) for name, v in arrays(each).items()})
+        for each in stream.rest()
+    ]
+
+
+def sent(channel: grpc.Channel, *requests: Any) -> list[tuple[int, dict[str, float]]]:
+    with Stream(channel, *requests) as stream:
+        return said(stream)
+
+
+@pytest.mark.parametrize("model", ["plus", "pooled_plus"])
+def test_three_requests_have_three_answers_at_automatic_timestamps(
+    channel: grpc.Channel, model: str
+) -> None:
+    requests = [one(model, **{"in": value}) for value in (3.5, 7.2, 102.4)]
+    assert sent(channel, *requests) == [
+        (0, {"out": 4.5}),
+        (1, {"out": 8.2}),
+        (2, {"out": 103.4}),
+    ]
+
+
+def test_three_requests_have_three_answers_at_their_own_timestamps(
+    channel: grpc.Channel,
+) -> None:
+    at = {3: 3.5, 12: 7.2, 99: 102.4}
+    requests = [one("plus", at=t, **{"in": value}) for t, value in at.items()]
+    assert [t for t, _ in sent(channel, *requests)] == [3, 12, 99]
+
+
+@pytest.mark.parametrize("model", ["loop", "pooled_loop"])
+def test_one_request_goes_round_three_times(channel: grpc.Channel, model: str) -> None:
+    assert sent(channel, one(model, at=64, **{"in": 3.5})) == [
+        (64, {"out": 4.5}),
+        (65, {"out": 5.5}),
+        (66, {"out": 6.5}),
+    ]
+    # What is pooled in OVMS keeps its state for the next stream; here it is new.
+    assert len(sent(channel, one(model, at=64, **{"in": 3.5}))) == 3
+
+
+@pytest.mark.parametrize("model", ["plus", "pooled_plus"])
+def test_a_client_that_sends_no_more_ends_the_stream_well(
+    channel: grpc.Channel, model: str
+) -> None:
+    with Stream(channel, one(model, **{"in": 1})) as stream:
+        stream.half_close()
+        assert len(list(stream.rest())) == 1
+
+
+@pytest.mark.parametrize("model", ["plus", "pooled_plus"])
+def test_a_client_that_goes_while_it_is_written_to_leaves_nothing(
+    channel: grpc.Channel, ovms: Server, model: str
+) -> None:
+    with Stream(channel, *[one(model, **{"in": 1})] * 50) as stream:
+        stream.answer()
+        stream.cancel()
+        assert until(ovms.is_idle)
+
+
+@pytest.mark.parametrize("model", ["plus", "pooled_plus"])
+def test_a_first_request_of_no_bytes_is_refused(
+    channel: grpc.Channel, model: str
+) -> None:
+    with Stream(channel, shaped(model, "in", "FP32", 1, raw=b"")) as stream:
+        assert stream.refusal() == (
+            "Invalid content size of tensor proto - Expected: 4 bytes; Actual: 0 bytes;"
+            " input name: in; partial deserialization of first request"
+        )
+        stream.half_close()
+        assert stream.end() == ("OK", "")
+
+
+def test_later_requests_that_do_not_fit_are_refused_each(
+    channel: grpc.Channel,
+) -> None:
+    note = "; partial deserialization of subsequent requests"
+    wrong = (
+        shaped("plus", "in", "FP32", 1, raw=b""),
+        one("plus", NONEXISTING=1),
+    )
+    with Stream(channel, one("plus", **{"in": 1}), *wrong) as stream:
+        stream.answer()
+        assert [stream.refusal() for _ in wrong] == [
+            "Invalid content size of tensor proto - Expected: 4 bytes; "
+            f"Actual: 0 bytes; input name: in{note}",
+            f"Unexpected input - NONEXISTING is unexpected{note}",
+        ]
+
+
+def test_three_streams_may_come_in_one_request(channel: grpc.Channel) -> None:
+    found = sent(channel, one("three", at=64, in1=3.5, in2=7.2, in3=102.4))
+    assert found == [
+        (64, {"out1": 4.5}),
+        (64, {"out2": 9.2}),
+        (64, {"out3": 105.4}),
+    ]
+
+
+def test_three_streams_may_come_in_three_requests(channel: grpc.Channel) -> None:
+    requests = (
+        one("three", at=64, in1=3.5),
+        one("three", at=64, in2=7.2),
+        one("three", at=64, in3=102.4),
+    )
+    assert {t for t, _ in sent(channel, *requests)} == {64}
+    assert len(sent(channel, *requests)) == 3
+
+
+def test_a_timestamp_that_goes_back_ends_the_stream(channel: grpc.Channel) -> None:
+    requests = (one("plus", at=2, **{"in": 1}), one("plus", at=0, **{"in": 1}))
+    with Stream(channel, *requests) as stream:
+        stream.answer()
+        code, text = stream.end()
+    assert code == "INVALID_ARGUMENT" and "Packet timestamp mismatch" in text
+
+
+def test_a_graph_that_could_not_be_loaded_has_no_stream(channel: grpc.Channel) -> None:
+    with Stream(channel, one("unknown", **{"in": 1})) as stream:
+        assert stream.end() == ("UNAVAILABLE", "Mediapipe is not loaded yet")
+
+
+def test_an_error_in_process_ends_the_stream(channel: grpc.Channel) -> None:
+    with Stream(channel, one("fails", **{"in": 1})) as stream:
+        code, text = stream.end()
+    assert code == "INVALID_ARGUMENT" and "this calculator never works" in text
+
+
+def test_parameters_of_the_first_request_are_side_packets(
+    channel: grpc.Channel,
+) -> None:
+    first, later = (one("side", **{"in": value}) for value in (3.5, 7.2))
+    first.parameters["step"].int64_param = 65
+    later.parameters["step"].int64_param = 1000
+    assert [v for _, v in sent(channel, first, later)] == [
+        {"out": 68.5},
+        {"out": 72.2},
+    ]
+
+
+def test_a_first_request_without_a_parameter_that_is_needed_ends_the_stream(
+    channel: grpc.Channel,
+) -> None:
+    with Stream(channel, one("side", **{"in": 1})) as stream:
+        code, text = stream.end()
+    assert code == "FAILED_PRECONDITION" and '"step"' in text
+
+
+# Python
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_python_node_answers_each_request(channel: grpc.Channel, count: int) -> None:
+    requests = [one("once", in1=value) for value in range(count)]
+    assert [v for _, v in sent(channel, *requests)] == [
+        {"out1": value + 1} for value in range(count)
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_so_it_does_between_converters(channel: grpc.Channel, count: int) -> None:
+    requests = [one("converted", **{"in": value}) for value in range(count)]
+    assert [v for _, v in sent(channel, *requests)] == [
+        {"out": value + 1} for value in range(count)
+    ]
+
+
+def test_inputs_of_a_python_node_may_be_incomplete(channel: grpc.Channel) -> None:
+    found = sent(channel, one("incomplete", at=1, in1=3.5))
+    assert found == [(1, {"out1": 4.5})]
+
+
+@pytest.mark.parametrize("model", ["growing", "growing_free"])
+def test_a_generator_answers_three_times(channel: grpc.Channel, model: str) -> None:
+    assert sent(channel, one(model, at=64, in1=3.5)) == [
+        (64, {"out1": 4.5}),
+        (65, {"out1": 5.5}),
+        (66, {"out1": 6.5}),
+    ]
+
+
+@pytest.mark.parametrize("is_one_request", [True, False])
+def test_a_generator_of_two_streams_answers_on_both(
+    channel: grpc.Channel, is_one_request: bool
+) -> None:
+    if is_one_request:
+        requests = [one("growing_two", at=64, in1=3.5, in2=7.2)]
+    else:
+        requests = [
+            one("growing_two", at=64, in1=3.5),
+            one("growing_two", at=64, in2=7.2),
+        ]
+    assert sorted(sent(channel, *requests), key=str) == [
+        (at, {f"out{n}": round(value + at - 63, 3)})
+        for at in (64, 65, 66)
+        for n, value in ((1, 3.5), (2, 7.2))
+    ]
+
+
+@pytest.mark.parametrize("model", ["none", "strange"])
+def test_what_execute_may_not_return_ends_the_stream(
+    channel: grpc.Channel, model: str
+) -> None:
+    with Stream(channel, one(model, in1=1)) as stream:
+        assert stream.end()[0] == "INVALID_ARGUMENT"
