@@ -265,6 +265,11 @@ def one(model: str, *, at: int | None = None, **values: float) -> Any:
     return ask(model, inputs, at=at)
 
 
+def named(value: float) -> dict[str, Any]:
+    """As the keyword that is one of Python's."""
+    return {"in": value}
+
+
 def said(stream: Stream) -> list[tuple[int, dict[str, float]]]:
     """Everything until the stream ends well, after its half-close."""
     stream.half_close()
@@ -283,7 +288,7 @@ def sent(channel: grpc.Channel, *requests: Any) -> list[tuple[int, dict[str, flo
 def test_three_requests_have_three_answers_at_automatic_timestamps(
     channel: grpc.Channel, model: str
 ) -> None:
-    requests = [one(model, **{"in": value}) for value in (3.5, 7.2, 102.4)]
+    requests = [one(model, **named(value)) for value in (3.5, 7.2, 102.4)]
     assert sent(channel, *requests) == [
         (0, {"out": 4.5}),
         (1, {"out": 8.2}),
@@ -295,7 +300,7 @@ def test_three_requests_have_three_answers_at_their_own_timestamps(
     channel: grpc.Channel,
 ) -> None:
     at = {3: 3.5, 12: 7.2, 99: 102.4}
-    requests = [one("plus", at=t, **{"in": value}) for t, value in at.items()]
+    requests = [one("plus", at=t, **named(value)) for t, value in at.items()]
     assert [t for t, _ in sent(channel, *requests)] == [3, 12, 99]
 
 
@@ -400,7 +405,7 @@ def test_an_error_in_process_ends_the_stream(channel: grpc.Channel) -> None:
 def test_parameters_of_the_first_request_are_side_packets(
     channel: grpc.Channel,
 ) -> None:
-    first, later = (one("side", **{"in": value}) for value in (3.5, 7.2))
+    first, later = (one("side", **named(value)) for value in (3.5, 7.2))
     first.parameters["step"].int64_param = 65
     later.parameters["step"].int64_param = 1000
     assert [v for _, v in sent(channel, first, later)] == [
@@ -430,7 +435,7 @@ def test_a_python_node_answers_each_request(channel: grpc.Channel, count: int) -
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_so_it_does_between_converters(channel: grpc.Channel, count: int) -> None:
-    requests = [one("converted", **{"in": value}) for value in range(count)]
+    requests = [one("converted", **named(value)) for value in range(count)]
     assert [v for _, v in sent(channel, *requests)] == [
         {"out": value + 1} for value in range(count)
     ]
