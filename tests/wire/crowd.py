@@ -32,6 +32,12 @@ async def first_answer(channel: grpc.aio.Channel, message: bytes) -> Any:
     return call
 
 
+def say(word: str) -> None:
+    """A line on standard output, now."""
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
 async def main(address: str, channels: int, kinds: list[str]) -> None:
     opened = [grpc.aio.insecure_channel(address, OPTIONS) for _ in range(channels)]
     messages: list[bytes] = []
@@ -42,11 +48,13 @@ async def main(address: str, channels: int, kinds: list[str]) -> None:
         messages += [message] * int(count)
     pairs = zip(cycle(opened), messages, strict=False)
     calls = await asyncio.gather(*(first_answer(*pair) for pair in pairs))
+    say("open")
     loop = asyncio.get_running_loop()
     await loop.run_in_executor(None, sys.stdin.readline)
     for call in calls:
         await call.done_writing()
     assert [await call.read() for call in calls] == [grpc.aio.EOF] * len(calls)
+    say("closed")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,7 +86,6 @@ def test_a_thousand_streams_are_freed_when_their_client_is_killed(
             one.half_close()
             assert [arrays(each)["y"][0][0] for each in one.rest()] == [1, 2, 3]
         process.send_signal(signal.SIGKILL)
-        time.monotonic()
         assert until(lambda: is_empty(server), within=PROMPTLY)
 
 
