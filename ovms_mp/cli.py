@@ -48,6 +48,7 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
         Flag("model_version_policy", "JSON", 'default {"latest": {"num_versions": 1}}'),
         Flag("target_device", "DEVICE", "OpenVINO device, default CPU"),
         Flag("nireq", "N", "infer requests; default: what the device finds optimal"),
+        Flag("max_queue_length", "N", "inferences that may wait for it, default 1000"),
         Flag("plugin_config", "JSON", "properties of the OpenVINO device"),
     ),
     "gRPC": (

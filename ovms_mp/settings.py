@@ -52,6 +52,7 @@ _MODEL_FLAGS: Final = (
     "precision",
     "model_version_policy",
     "nireq",
+    "max_queue_length",
     "target_device",
     "plugin_config",
     "stateful",
@@ -337,6 +338,9 @@ def _model(flags: _Flags) -> ModelSpec:
         nireq or None,
         flags.text("target_device") or DEFAULT_DEVICE,
         parse_plugin_config(plugin_config) if plugin_config else {},
+        max_queue_length=flags.number("max_queue_length", 0)
+        if flags.text("max_queue_length")
+        else None,
     )
 
 

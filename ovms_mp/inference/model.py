@@ -71,13 +71,16 @@ class PooledModel:
         threads: Threads,
         *,
         streams: int = 0,
-        max_queue_length: int = MAX_QUEUE_LENGTH,
+        max_queue_length: int | None = None,
     ) -> None:
         self.inputs: Final = inputs
         self.outputs: Final = outputs
         self.slots: Final = len(slots)
         self.streams: Final = streams
-        self.pool: Final = SlotPool(slots, max_queue_length)
+        self.pool: Final = SlotPool(
+            slots,
+            MAX_QUEUE_LENGTH if max_queue_length is None else max_queue_length,
+        )
         self.is_stateful: Final = any(isinstance(one, StatefulSlot) for one in slots)
         self._threads = threads
         self._has_pace = all(port.is_static for port in inputs)

@@ -118,6 +118,7 @@ class ModelSet:
             target_device=spec.target_device,
             plugin_config=spec.plugin_config,
             nireq=spec.nireq or 0,
+            max_queue_length=spec.max_queue_length,
         )
         return self._engine.load(files.model_file(directory), config)
 

@@ -55,7 +55,7 @@ _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 class ModelSpec:
     """A model to serve: a directory of version directories, or a model file.
 
-    `nireq` is None where OpenVINO is to choose.
+    `nireq` is None where OpenVINO is to choose, `max_queue_length` for the default.
     """
 
     name: str
@@ -67,6 +67,7 @@ class ModelSpec:
     stream: StreamPolicy = NO_LIMITS
     max_sequence_number: int = DEFAULT_MAX_SEQUENCES
     idle_sequence_cleanup: bool = True
+    max_queue_length: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +229,7 @@ def _model_spec(entry: ModelEntry, directory: Path) -> ModelSpec:
         entry.graph.stream,
         entry.max_sequence_number,
         entry.idle_sequence_cleanup,
+        entry.max_queue_length,
     )
 
 

@@ -52,6 +52,7 @@ _MODEL_KEYS: Final = (
     "stateful",
     "idle_sequence_cleanup",
     "max_sequence_number",
+    "max_queue_length",
     *_UNSUPPORTED_KEYS,
 )
 
@@ -83,6 +84,7 @@ class ModelEntry:
     unsupported: tuple[str, ...]
     max_sequence_number: int = DEFAULT_MAX_SEQUENCES
     idle_sequence_cleanup: bool = True
+    max_queue_length: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,7 @@ def _model(node: Node) -> ModelEntry:
         keys["stateful"].boolean()
     sequences = keys.get("max_sequence_number")
     cleanup = keys.get("idle_sequence_cleanup")
+    queue = keys.get("max_queue_length")
     return ModelEntry(
         _graph(keys),
         parse_policy(policy) if policy else DEFAULT_POLICY,
@@ -176,6 +179,7 @@ def _model(node: Node) -> ModelEntry:
         ),
         sequences.integer(1) if sequences else DEFAULT_MAX_SEQUENCES,
         cleanup.boolean() if cleanup else True,
+        queue.integer(0) if queue else None,
     )
 
 

@@ -99,6 +99,7 @@ class Loader:
                 target_device=spec.target_device,
                 plugin_config=spec.plugin_config,
                 nireq=spec.nireq or 0,
+                max_queue_length=spec.max_queue_length,
             )
             compiled = self._engine.load(path, config)
         except ServingError as error:

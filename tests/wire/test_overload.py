@@ -1,0 +1,187 @@
+"""More work than a model can do: who is refused, who is served, and who does not notice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import numpy as np
+import pytest
+from ovms_mp_protos import kserve
+
+from ovms_mp.inference.openvino import OpenVINOEngine
+from ovms_mp.repository.config import ModelSpec
+from tests.unit.inference import tiny
+from tests.wire import zoo
+from tests.wire.calls import ask, connect
+from tests.wire.servers import HOST, Server, serving
+from tests.wire.waiting import until
+
+QUEUE: Final = 3
+SIZE: Final = 512
+SECONDS: Final = 60
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("overload")
+    zoo.add_model(folder, "model", tiny.slow(steps=8, size=SIZE))
+    spec = ModelSpec("model", folder / "model", nireq=1, max_queue_length=QUEUE)
+    with serving(spec) as server:
+        yield server
+
+
+@pytest.fixture
+def channel(server: Server) -> Iterator[grpc.Channel]:
+    with connect(f"{HOST}:{server.app.port}") as channel:
+        yield channel
+
+
+MESSAGE: Final = ask(
+    "model", {"x": np.zeros((SIZE, SIZE), np.float32)}
+).SerializeToString()
+
+
+def closed_loop(
+    channel: grpc.Channel, clients: int, until_served: int
+) -> tuple[list[float], list[grpc.StatusCode]]:
+    """Each client asks again when it is answered. How long those took that were served,
+    and what the others were told.
+    """
+    call = channel.unary_unary(kserve.MODEL_INFER)
+    served: list[float] = []
+    refused: list[grpc.StatusCode] = []
+
+    def client() -> None:
+        while len(served) < until_served:
+            begun = time.perf_counter()
+            try:
+                call(MESSAGE, timeout=SECONDS)
+            except grpc.RpcError as error:
+                told: Any = error
+                refused.append(told.code())
+                time.sleep(0.02)  # who is refused does not ask again at once
+            else:
+                served.append(time.perf_counter() - begun)
+
+    with ThreadPoolExecutor(clients) as pool:
+        for each in [pool.submit(client) for _ in range(clients)]:
+            each.result()
+    return served, refused
+
+
+@pytest.mark.timeout(300)
+def test_overload_is_refused_and_who_is_served_does_not_wait_for_it(
+    server: Server, channel: grpc.Channel
+) -> None:
+    """The queue is what a client may wait for: with eight times as many clients as fit,
+    those that are served take at most twice as long as when just as many as fit ask.
+    """
+    closed_loop(channel, 1, 3)
+    ratios: list[float] = []
+    while len(ratios) < 5 and min(ratios, default=9) > 2:
+        # Anew if anything else on this machine came between.
+        fitting, refused = closed_loop(channel, 1 + QUEUE, 30)
+        assert refused == []
+        served, refused = closed_loop(channel, 8 * (1 + QUEUE), 30)
+        assert set(refused) == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        ratios.append(float(np.percentile(served, 99) / np.percentile(fitting, 99)))
+    assert min(ratios) <= 2, ratios
+    until(server.is_idle)
+
+
+def test_the_queue_is_as_long_as_the_config_says(
+    server: Server, channel: grpc.Channel
+) -> None:
+    call = channel.unary_unary(kserve.MODEL_INFER)
+    asked = [call.future(MESSAGE, timeout=SECONDS) for _ in range(4 * (1 + QUEUE))]
+    codes = [each.code() for each in asked]
+    # While these were sent, some of the first may have been served.
+    assert codes.count(grpc.StatusCode.OK) >= 1 + QUEUE
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED in codes
+    details = {each.details() for each in asked if each.code() != grpc.StatusCode.OK}
+    assert details == {
+        f"Resource exhausted - {QUEUE} inferences wait for the model already"
+    }
+    until(server.is_idle)
+
+
+def test_a_full_queue_and_a_busy_model_do_not_delay_health(
+    server: Server, channel: grpc.Channel
+) -> None:
+    """Health is asked while all slots are busy and the queue is full, and each answer
+    comes before the inferences are over that were asked before it.
+    """
+    call = channel.unary_unary(kserve.MODEL_INFER)
+    is_over = threading.Event()
+
+    def press() -> None:
+        while not is_over.is_set():
+            wave = [call.future(MESSAGE, timeout=SECONDS) for _ in range(1 + QUEUE)]
+            for each in wave:
+                each.code()
+
+    pressing = [threading.Thread(target=press) for _ in range(2)]
+    for each in pressing:
+        each.start()
+    until(lambda: server.busy_slots() == 1)
+    live = channel.unary_unary(kserve.SERVER_LIVE)
+    taken: list[float] = []
+    for _ in range(50):
+        begun = time.perf_counter()
+        live(b"", timeout=SECONDS)
+        taken.append(time.perf_counter() - begun)
+    is_over.set()
+    for each in pressing:
+        each.join()
+    begun = time.perf_counter()
+    call(MESSAGE, timeout=SECONDS)
+    assert np.median(taken) < time.perf_counter() - begun
+    until(server.is_idle)
+
+
+def test_a_deadline_reaches_who_waits_and_who_is_inferred(
+    server: Server, channel: grpc.Channel
+) -> None:
+    """What nobody waits for is not computed: the model is idle long before the time that
+    all the work would have taken.
+    """
+    call = channel.unary_unary(kserve.MODEL_INFER)
+    begun = time.perf_counter()
+    call(MESSAGE, timeout=SECONDS)
+    one = time.perf_counter() - begun
+    done = inferences(server)
+    for _ in range(5):
+        wave = [call.future(MESSAGE, timeout=one / 4) for _ in range(1 + QUEUE)]
+        for each in wave:
+            assert each.code() in {
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+            }
+        until(server.is_idle)
+    assert inferences(server) - done < 5 * (1 + QUEUE)
+
+
+def inferences(server: Server) -> int:
+    statistics = server.app.catalog.model("model", "").statistics()
+    return statistics.execution_count
+
+
+def test_the_limit_is_known_to_the_engine(tmp_path: Path) -> None:
+    """Zero is a limit, too: nobody waits."""
+    engine = OpenVINOEngine()
+    config = type(tiny.EXACT)(nireq=1, max_queue_length=0)
+    model = engine.load(tiny.save(tmp_path, tiny.slow()), config)
+    x = np.zeros((512, 512), np.float32)
+    running = model.infer([x])
+    with pytest.raises(Exception, match="0 inferences wait"):
+        model.infer([x])
+    running.cancel()
+    until(lambda: model.busy == 0)
+    model.close()
+    engine.close()
