@@ -19,6 +19,7 @@ from ovms_mp.core.timestamp import (
     UNSET,
     UNSTARTED,
     is_range_value,
+    next_allowed,
 )
 from ovms_mp.graph.flow import Flow, bound_after_special
 from ovms_mp.graph.node import NodeEvent, NodeRun, NodeState
@@ -230,8 +231,9 @@ class Scheduler:
             self._release_by_stream(node, first)
             in_flight.popleft()
             self._stop(node, first)
-        if not in_flight and node.seen > node.carried:
-            self._offset(node, node.seen)
+            # After a call at PRESTREAM none is carried (InOrderOutputStreamHandler).
+            if not in_flight and node.seen > next_allowed(first.timestamp):
+                self._offset(node, node.seen)
         self.flow.mark(node)
 
     def _release_by_stream(self, node: NodeRun, context: Context) -> None:
@@ -350,8 +352,8 @@ class Scheduler:
                 return
             else:
                 # Kept for the end of the calls in flight: a close may come between.
-                node.seen = policy.bound
-                if not in_flight:
+                is_new, node.seen = node.seen != policy.bound, policy.bound
+                if is_new and not in_flight:
                     self._offset(node, policy.bound)
                 return
 

@@ -75,6 +75,21 @@ node {
 """
 
 
+A_CALL_BEFORE_ALL_OF_SEVERAL: Final = """
+input_stream: "in"
+node {
+  calculator: "SidePacketToStreamCalculator"
+  input_side_packet: "number" output_stream: "AT_PRESTREAM:before"
+}
+node {
+  calculator: "PassThroughCalculator"
+  input_stream: "before" input_stream: "in"
+  output_stream: "out" output_stream: "out_too"
+  max_in_flight: 2
+}
+"""
+
+
 @pytest.mark.parametrize("has_bounds", [False, True])
 @pytest.mark.parametrize(
     ("pbtxt", "types", "steps"),
@@ -128,6 +143,12 @@ node {
                 [["close", "in_too"]],
             ],
             id="the close that ends a batch follows it",
+        ),
+        pytest.param(
+            A_CALL_BEFORE_ALL_OF_SEVERAL,
+            {"in": "int", "before": "int", "out": "int", "out_too": "int"},
+            [[["empty", "in", 0]], [["empty", "in", 4]], [["packet", "in", 7, 1]]],
+            id="a call before all carries no bound on while others may be in flight",
         ),
     ],
 )
