@@ -27,9 +27,9 @@ from ovms_mp.frontend.http.app import build_app
 from ovms_mp.frontend.http.server import HttpServer
 from ovms_mp.frontend.transport.choice import transport
 from ovms_mp.frontend.transport.seam import Server
-from ovms_mp.graph.registry import Registry
 from ovms_mp.inference.openvino import OpenVINOEngine
 from ovms_mp.inference.probe import Probe
+from ovms_mp.library.hosting import Registry
 from ovms_mp.repository import config as repository
 from ovms_mp.repository.config import ModelSpec, RepositoryConfig
 from ovms_mp.servable.catalog import Catalog

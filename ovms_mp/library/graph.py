@@ -22,9 +22,10 @@ from ovms_mp.library.run import Run
 from ovms_mp.library.stream import Frames, Timestamped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ovms_mp.core.timestamp import Timestamp
+    from ovms_mp.graph.config import GraphConfig
     from ovms_mp.graph.definition import GraphDefinition
     from ovms_mp.graph.run import RunListener
     from ovms_mp.graph.strand import Submit
@@ -41,7 +42,7 @@ class Graph:
     """
 
     def __init__(
-        self, definition: GraphDefinition, models: ModelSet | None = None
+        self, definition: GraphDefinition, models: Models | None = None
     ) -> None:
         self.definition = definition
         self._models = models
@@ -54,14 +55,19 @@ class Graph:
         *,
         models: ModelSource | None = None,
         calculators: Calculators | None = None,
+        services: Mapping[type[Any], Any] | None = None,
+        base_path: Path | str | None = None,
+        check: Callable[[GraphConfig], object] | None = None,
     ) -> Self:
-        """Read a pbtxt file. Files that its nodes name, and subgraphs, are looked for
-        beside it.
+        """Read a pbtxt file. Subgraphs are looked for beside it, and so are files that
+        its nodes name, unless `base_path` is their folder.
 
         `models` are those that the graph may name: by name a session or a path, or
-        the path of a config.json or of a folder of models; without it, what the
-        subconfig.json beside the graph says. `calculators` are classes by name, or a
-        folder of modules, besides those that are installed.
+        the path of a config.json or of a folder of models, or a Models of the
+        caller's; without it, what the subconfig.json beside the graph says.
+        `calculators` are classes by name, or a folder of modules, besides those that
+        are installed. `services` are what calculators ask `self.node.services` for, by
+        type. `check` may refuse what the pbtxt says, with a ServingError.
 
         Raises GraphError, in at most three lines, with file and line for what is wrong
         in the pbtxt.
@@ -69,7 +75,9 @@ class Graph:
         path = Path(path)
         with graph_errors():
             found = beside(path) if models is None else model_set(models)
-            return cls._load(path, None, found, calculators)
+            return cls._load(
+                path, found, calculators, services, base_path=base_path, check=check
+            )
 
     @classmethod
     def parse(
@@ -78,6 +86,7 @@ class Graph:
         *,
         models: ModelSource | None = None,
         calculators: Calculators | None = None,
+        services: Mapping[type[Any], Any] | None = None,
         base_path: Path | str = ".",
     ) -> Self:
         """The same for the text of a pbtxt; `base_path` is the folder that its files
@@ -85,22 +94,34 @@ class Graph:
         """
         with graph_errors():
             path = Path(base_path) / "graph.pbtxt"
-            return cls._load(path, text, model_set(models), calculators)
+            found = model_set(models)
+            return cls._load(path, found, calculators, services, text=text)
 
     @classmethod
     def _load(
         cls,
         path: Path,
-        text: str | None,
-        models: ModelSet,
+        models: Models,
         calculators: Calculators | None,
+        services: Mapping[type[Any], Any] | None,
+        *,
+        base_path: Path | str | None = None,
+        check: Callable[[GraphConfig], object] | None = None,
+        text: str | None = None,
     ) -> Self:
         try:
-            registry = loading.registry_of(calculators)
-            services = Services({Models: models})
-            return cls(loading.load(path, registry, services, text=text), models)
+            definition = loading.load(
+                path,
+                loading.registry_of(calculators),
+                Services({Models: models, **(services or {})}),
+                text=text,
+                base_path=None if base_path is None else Path(base_path),
+                check=check,
+            )
+            return cls(definition, models)
         except BaseException:
-            models.close()
+            if isinstance(models, ModelSet):
+                models.close()
             raise
 
     @property
@@ -180,7 +201,7 @@ class Graph:
             return
         self._is_closed = True
         self.definition.unload()
-        if self._models is not None:
+        if isinstance(self._models, ModelSet):
             self._models.close()
 
     def __enter__(self) -> Self:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from ovms_mp.graph.config import GraphConfig
     from ovms_mp.graph.definition import GraphDefinition
 
-Calculators: TypeAlias = "Mapping[str, type[Calculator]] | Path | str"
+Calculators: TypeAlias = "Mapping[str, type[Calculator]] | Path | str | Registry"
 """Calculators besides the installed ones: classes by the names that a pbtxt gives
-them, or a folder of modules."""
+them, or a folder of modules. A registry has all that there are."""
 
 
 def load(
@@ -54,6 +54,8 @@ def load(
 
 def registry_of(calculators: Calculators | None) -> Registry:
     """The installed calculators and these. Raises ServingError."""
+    if isinstance(calculators, Registry):
+        return calculators
     try:
         registry = Registry.installed()
         if isinstance(calculators, str | Path):

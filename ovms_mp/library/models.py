@@ -16,7 +16,7 @@ from ovms_mp.repository.config import ModelSpec
 from ovms_mp.repository.versions import select
 
 if TYPE_CHECKING:
-    from ovms_mp.calculator.services import InferenceSession
+    from ovms_mp.calculator.services import InferenceSession, Models
     from ovms_mp.core.messages import TensorInfo
     from ovms_mp.core.tensor import Array
     from ovms_mp.inference.engine import CompiledModel, Engine, Inferred, Ports
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 Source: TypeAlias = "InferenceSession | Path | str"
 """A session, a model file, or a folder of version folders."""
 
-ModelSource: TypeAlias = "Mapping[str, Source] | Path | str"
+ModelSource: TypeAlias = "Mapping[str, Source] | Path | str | Models"
 """Models by name; or an OVMS config.json, or a folder that has one, or a folder whose
-folders are models."""
+folders are models; or who has them already."""
 
 CONFIG_FILE: Final = "config.json"
 
@@ -133,7 +133,7 @@ class ModelSet:
             engine.close()
 
 
-def model_set(source: ModelSource | None) -> ModelSet:
+def model_set(source: ModelSource | None) -> Models:
     """Nothing is read but configs. Raises ServingError, and TypeError for an object
     that is no session.
     """
@@ -141,6 +141,8 @@ def model_set(source: ModelSource | None) -> ModelSet:
         return ModelSet({}, {})
     if isinstance(source, Path | str):
         return ModelSet({}, _specs_at(Path(source)))
+    if not isinstance(source, Mapping):
+        return source
     sessions: dict[str, InferenceSession] = {}
     specs: dict[str, ModelSpec] = {}
     for name, model in source.items():

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
     from ovms_mp.core.messages import InferRequest, InferResponse, ServableMetadata
     from ovms_mp.core.packet import Packet
-    from ovms_mp.graph.run import GraphRun
-    from ovms_mp.graph.strand import Submit
     from ovms_mp.library.graph import Graph
+    from ovms_mp.library.hosting import GraphRun, Submit
     from ovms_mp.servable.base import StreamSession, StreamSink
     from ovms_mp.telemetry.metrics import Metrics
 

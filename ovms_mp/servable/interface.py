@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from ovms_mp.calculator.services import InferenceSession
     from ovms_mp.core.timestamp import Timestamp
-    from ovms_mp.graph.config import GraphConfig, StreamName
-    from ovms_mp.graph.definition import GraphDefinition
+    from ovms_mp.library.hosting import GraphConfig, GraphDefinition, StreamName
 
 _TENSORS: Final = frozenset({Kind.OVTENSOR, Kind.TENSOR, Kind.TFTENSOR})
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from ovms_mp.calculator.services import InferenceSession, Models, Services
+from ovms_mp.calculator.services import InferenceSession
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.inference.engine import ModelConfig
-from ovms_mp.library import loading
 from ovms_mp.library.graph import Graph
 from ovms_mp.repository import models
 from ovms_mp.repository.versions import select
@@ -21,9 +20,8 @@ from ovms_mp.servable.model import ModelServable, ModelSession
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ovms_mp.graph.registry import Registry
-    from ovms_mp.graph.strand import Submit
     from ovms_mp.inference.engine import Engine
+    from ovms_mp.library.hosting import Registry, Submit
     from ovms_mp.repository.config import GraphSpec, ModelSpec, RepositoryConfig
     from ovms_mp.servable.catalog import Catalog
     from ovms_mp.telemetry.metrics import Metrics
@@ -48,7 +46,7 @@ class Loader:
         self._registry = registry
         self._submit = submit
         self._metrics = metrics
-        self._services = Services({Models: CatalogModels(catalog)})
+        self._models = CatalogModels(catalog)
 
     def announce(self, config: RepositoryConfig) -> None:
         """Make the names known, so that early requests wait for what is to come."""
@@ -113,10 +111,10 @@ class Loader:
 
     def _load_graph(self, spec: GraphSpec) -> None:
         try:
-            definition = loading.load(
+            graph = Graph.load(
                 spec.graph_path,
-                self._registry,
-                self._services,
+                models=self._models,
+                calculators=self._registry,
                 base_path=spec.base_path,
                 check=check_boundary,
             )
@@ -124,7 +122,6 @@ class Loader:
             log.error("graph %s: %s", spec.name, error.text)
             self._catalog.graph_failed(spec.name, error.text)
             return
-        graph = Graph(definition)
         servable = GraphServable(
             spec.name, graph, self._submit, self._metrics, spec.stream
         )

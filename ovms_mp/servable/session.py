@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ovms_mp.core.packet import Packet
     from ovms_mp.core.stream_policy import StreamPolicy
     from ovms_mp.core.timestamp import Timestamp
-    from ovms_mp.graph.run import GraphRun
+    from ovms_mp.library.hosting import GraphRun
     from ovms_mp.servable.base import StreamSink
     from ovms_mp.servable.interface import GraphInterface
     from ovms_mp.servable.streams import Lifetime
