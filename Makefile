@@ -64,7 +64,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 lock: $(UV) ## resolve locks/ again; images get the versions that were tested
 	$(COMPILE) --group uv -o locks/uv.txt
 	$(COMPILE) --group build -o locks/build.txt
-	$(COMPILE) pyproject.toml --group build --group test --group check \
+	$(COMPILE) pyproject.toml --extra genai --group build --group test --group check \
 		--overrides locks/runtime.overrides -o locks/base.txt
 	$(COMPILE) pyproject.toml --extra native --group build --group test \
 		--overrides locks/runtime.overrides --overrides locks/native.overrides -o locks/native.txt

