@@ -82,51 +82,63 @@ class OvmsPythonModel:
 
 
 class _Answers:
-    """Moves the model on, in a thread of its own, while anybody waits for an answer."""
+    """Moves the model on, in a thread of its own, while there is anything to answer."""
 
     def __init__(self, pipeline: genai.ContinuousBatchingPipeline) -> None:
         self._pipeline = pipeline
-        self._waiting: dict[Any, SimpleQueue[list[int] | None]] = {}
+        self._followed: dict[Any, SimpleQueue[list[int] | None]] = {}
         self._changed = threading.Condition()
         self._is_stopped = False
-        self._thread = threading.Thread(target=self._run, name="language-model")
+        self._thread = threading.Thread(
+            target=self._run, name="language-model", daemon=True
+        )
         self._thread.start()
 
     def follow(self, handle: Any) -> Iterator[list[int]]:
         """The tokens of an answer, as they come."""
         tokens = SimpleQueue[list[int] | None]()
         with self._changed:
-            self._waiting[handle] = tokens
+            self._followed[handle] = tokens
             self._changed.notify()
         while (more := tokens.get()) is not None:
             yield more
 
     def stop(self) -> None:
-        """End the thread, and with it what it was following."""
+        """End every answer, and the thread."""
         with self._changed:
             self._is_stopped = True
             self._changed.notify()
         self._thread.join()
 
     def _run(self) -> None:
-        while True:
+        while self._has_work():
+            # Answers that nobody follows any more are cancelled: this lets them go.
+            self._pipeline.step()
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._is_stopped)
-                following = dict(self._waiting)
-                is_stopped = self._is_stopped
-            if not is_stopped:
-                self._pipeline.step()
-            for handle, tokens in following.items():
-                while handle.can_read():
-                    for output in handle.read().values():
-                        tokens.put(list(output.generated_ids))
-                status = handle.get_status()
-                if is_stopped or status != genai.GenerationStatus.RUNNING:
-                    tokens.put(None)
-                    with self._changed:
-                        del self._waiting[handle]
-            if is_stopped:
-                return
+                followed = list(self._followed.items())
+            for handle, tokens in followed:
+                self._pass_on(handle, tokens)
+
+    def _has_work(self) -> bool:
+        """Wait for it; False when it is over."""
+        with self._changed:
+            while not self._pipeline.has_non_finished_requests():
+                if self._is_stopped:
+                    return False
+                self._changed.wait()
+            if self._is_stopped:
+                for handle in self._followed:
+                    handle.cancel()
+            return True
+
+    def _pass_on(self, handle: Any, tokens: SimpleQueue[list[int] | None]) -> None:
+        while handle.can_read():
+            for output in handle.read().values():
+                tokens.put(list(output.generated_ids))
+        if handle.get_status() != genai.GenerationStatus.RUNNING:
+            with self._changed:
+                del self._followed[handle]
+            tokens.put(None)
 
 
 def _text(message: Tensor) -> str:
