@@ -21,7 +21,8 @@ INCOMPLETE = "\ufffd"
 
 
 class OvmsPythonModel:
-    """Takes BYTES [1], a message; yields BYTES [1], pieces of the answer.
+    """Takes BYTES [1], a message; yields BYTES [1], pieces of the answer, the last one
+    empty.
 
     All streams share the model, which works on all their answers at a time. A stream
     that goes away takes its answer with it.
@@ -68,6 +69,7 @@ class OvmsPythonModel:
         finally:
             handle.cancel()  # where the client has gone; an answer at its end ignores it
         session.append({"role": "assistant", "content": said})
+        yield [_tensor(self._output, "")]
 
     def finalize(self) -> None:
         """Nobody will ask any more."""
