@@ -39,15 +39,19 @@ def chunks(path: Path) -> Iterator[NDArray[np.int16]]:
 
 def listen(address: str, path: Path, speed: float) -> None:
     """Print each segment."""
+    sound = list(chunks(path))
     with Client(address) as client, client.stream(GRAPH, window=8) as stream:
 
         def send() -> None:
             begun = time.monotonic()
-            for number, chunk in enumerate(chunks(path)):
+            for number, chunk in enumerate(sound):
                 if speed:
                     due = begun + number * CHUNK / RATE / speed
                     time.sleep(max(0.0, due - time.monotonic()))
-                stream.send({"audio": chunk})
+                try:
+                    stream.send({"audio": chunk})
+                except ClientError:
+                    return  # who reads the answers is told
             stream.half_close()
 
         sender = threading.Thread(target=send)
