@@ -50,7 +50,12 @@ def test_the_config_serves_every_graph_that_was_added(tmp_path: Path):
 
 
 def test_every_graph_folder_can_be_added():
-    assert repository.names() == ["face_tracking", "people_tracking"]
+    assert repository.names() == [
+        "face_tracking",
+        "people_tracking",
+        "speech_detection",
+        "text_generation",
+    ]
 
 
 @pytest.mark.parametrize("name", ["", ".", "nonsense", "../graphs/face_tracking"])
