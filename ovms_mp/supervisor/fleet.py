@@ -52,7 +52,7 @@ class Fleet:
         self._workers: dict[int, Worker] = {}
         self._ended: Page = ()
         self._restarts = 0
-        self._is_ready = False
+        self._is_whole = False
         self._has_served = asyncio.Event()
         self._is_stopping = asyncio.Event()
         self._code = 0
@@ -155,13 +155,14 @@ class Fleet:
         if serving:
             self._has_served.set()
         states = [each.state for each in serving if each.state is not None]
-        is_ready = len(states) == self._count and all(s.is_ready for s in states)
-        if is_ready and not self._is_ready:
-            log.info("all %d workers are ready", self._count)
-        self._is_ready = is_ready
+        is_whole = len(states) == self._count
+        is_ready = is_whole and all(each.is_ready for each in states)
         servables = _common(states)
         for worker in serving:
             worker.say("fleet", is_ready=is_ready, servables=servables)
+        if is_whole and not self._is_whole:
+            log.info("all %d workers serve", self._count)
+        self._is_whole = is_whole
 
     async def _answer(self, question: str) -> Any:
         if question == "page":

@@ -24,8 +24,10 @@ ENDS_WITHIN = 30.0
 WHO = '''
 """Tells in which process it is, once it may, and misbehaves when it is told to."""
 
+import ctypes
 import os
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -58,6 +60,12 @@ class OvmsPythonModel:
         if word.startswith("until "):
             Path(word.removeprefix("until ") + f".{os.getpid()}").touch()
             wait_for(Path(word.removeprefix("until ")))
+        if word == f"fail the pollers of {os.getpid()}":
+            for each in threading.enumerate():
+                if type(each).__name__ == "VitalThread":
+                    thread = ctypes.c_ulong(each.ident)
+                    error = ctypes.py_object(RuntimeError)
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, error)
         if word == "babble":
             for link in links():
                 link.send(b"\\xff" * 16)
@@ -94,7 +102,7 @@ class Workers(Process):
 
     def times_ready(self) -> int:
         """How often both have come to serve."""
-        return self.log.count("] all 2 workers are ready")
+        return self.log.count("] all 2 workers serve")
 
     def connect(self) -> grpc.Channel:
         """A channel with a connection of its own."""

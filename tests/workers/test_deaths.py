@@ -172,6 +172,22 @@ def test_a_worker_that_talks_nonsense_is_replaced(server: Workers) -> None:
         assert who(channels[survivor][0]) == survivor
 
 
+def test_a_worker_whose_poller_fails_ends_loudly_and_is_replaced(
+    server: Workers,
+) -> None:
+    with ExitStack() as stack:
+        channels = server.channels(stack, per_worker=1)
+        victim, survivor = channels
+        (channel, *_) = channels[victim]
+        fail = ask("who", {"word": text(f"fail the pollers of {victim}")})
+        # Where it strikes is chance; a call alone may have to bear it.
+        assert becomes(lambda: refusal(channel, fail) and not is_running(victim))
+        assert becomes(lambda: server.times_ready() == 2)
+        assert who(channels[survivor][0]) == survivor
+        assert server.lines("[critical][worker", "failed: the process ends")
+        assert server.lines("ended with exit code 70", "is started now")
+
+
 def test_workers_do_not_outlive_their_supervisor(server: Workers) -> None:
     pids = server.pids()
     with server.connect() as channel:

@@ -34,11 +34,11 @@ def test_a_worker_that_does_not_answer_is_replaced(config: Path) -> None:
                 assert not running.done()
                 await asyncio.sleep(0.02)
 
-        await asyncio.wait_for(said("workers are ready", 1), STARTS_WITHIN)
+        await asyncio.wait_for(said("workers serve", 1), STARTS_WITHIN)
         (pid,) = workers_of(os.getpid())
         os.kill(pid, signal.SIGSTOP)
         await asyncio.wait_for(said("has not answered for 2 s: killed", 1), 60)
-        await asyncio.wait_for(said("workers are ready", 2), STARTS_WITHIN)
+        await asyncio.wait_for(said("workers serve", 2), STARTS_WITHIN)
         assert not is_running(pid)
         fleet.stop()
         assert await running == 0

@@ -12,6 +12,7 @@ from ovms_mp_protos import kserve
 
 from tests.wire.calls import Stream, ask, floats, infer, text
 from tests.wire.servers import Process, sample
+from tests.wire.waiting import until
 from tests.workers.servers import Workers, is_ready, pid_in, who, workers_of
 
 pytestmark = pytest.mark.timeout(240)
@@ -72,7 +73,7 @@ def test_a_stream_and_a_connection_stay_with_their_worker(standing: Workers) -> 
 def test_health_is_ready_through_each_worker(standing: Workers) -> None:
     with ExitStack() as stack:
         for channel, *_ in standing.channels(stack, per_worker=1).values():
-            assert is_ready(channel)
+            assert until(lambda channel=channel: is_ready(channel))
             listed: Any = channel.unary_unary(
                 kserve.HEALTH_LIST, None, kserve.HealthListResponse.FromString
             )
@@ -90,7 +91,7 @@ def test_each_line_of_the_log_says_whose_it_is(server: Workers) -> None:
         assert server.lines(f"[worker {number}]", "serving: add_one, who")
     of_all = [line.partition("] ")[2] for line in lines if "[worker" not in line]
     assert of_all[-2:] == [
-        "all 2 workers are ready",
+        "all 2 workers serve",
         "stopping",
     ]
 
