@@ -16,15 +16,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ovms_mp import __version__
 from ovms_mp.calculator.base import ContractError
 from ovms_mp.core import addresses
 from ovms_mp.core.errors import ServingError
 from ovms_mp.frontend.grpc.routes import health_of, routes
-from ovms_mp.frontend.http.app import build_app
-from ovms_mp.frontend.http.server import HttpServer
 from ovms_mp.frontend.transport.choice import transport
 from ovms_mp.frontend.transport.seam import Server
 from ovms_mp.inference.openvino import OpenVINOEngine
@@ -38,6 +36,9 @@ from ovms_mp.servable.siblings import Siblings
 from ovms_mp.settings import Settings, UsageError
 from ovms_mp.telemetry.metrics import Metrics
 from ovms_mp.telemetry.page import Page, render
+
+if TYPE_CHECKING:
+    from ovms_mp.frontend.http.server import HttpServer
 
 log = logging.getLogger(__name__)
 
@@ -160,6 +161,10 @@ class App:
             log.info("gRPC server listening on %s", addresses.text(host, self.port))
         if settings.rest_port is None:
             return
+        # A tenth of the start, and many a server has no REST.
+        from ovms_mp.frontend.http.app import build_app
+        from ovms_mp.frontend.http.server import HttpServer
+
         hosts = settings.rest_bind_addresses
         self._http = HttpServer(
             build_app(self._page if self.metrics.is_enabled else None),
