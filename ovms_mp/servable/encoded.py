@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import cv2
 import numpy as np
 
 from ovms_mp.core.errors import ServingError, Status
@@ -170,6 +169,8 @@ def _decoded(found: Sequence[Buffer], tensor: InputTensor) -> list[Array]:
 
 
 def _decode(data: Buffer, tensor: InputTensor) -> Array:
+    import cv2  # a tenth of the server's start, and few graphs take pictures so
+
     octets = np.frombuffer(data, np.uint8)
     try:
         decoded: Any = cv2.imdecode(octets, cv2.IMREAD_UNCHANGED)
