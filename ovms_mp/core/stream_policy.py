@@ -15,6 +15,9 @@ from ovms_mp.core.errors import ServingError, Status
 # kept for later, each with all its tensors.
 MAX_QUEUE: Final = 64
 
+# One request in each of a graph's longer nodes, and one ready for the first.
+BUSY_WINDOW: Final = 4
+
 PREFIX: Final = "OVMS_MP_"
 """What stands before a key of the config, in capitals, as a request's parameter."""
 
@@ -47,6 +50,15 @@ class StreamPolicy:
     max_age_seconds: float | None = None
     max_streams: int | None = None
     coalesce: bool = False
+
+    @property
+    def window_size(self) -> int | None:
+        """Requests on their way: unless it is said, what keeps a graph busy where the
+        others do not wait, and what the graph takes where they do.
+        """
+        if self.window is not None or self.overflow is Overflow.WAIT:
+            return self.window
+        return BUSY_WINDOW
 
     @property
     def queue_length(self) -> int:

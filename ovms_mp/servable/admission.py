@@ -19,39 +19,43 @@ T = TypeVar("T")
 class Admission(Generic[T]):
     """The queue before one stream's graph or model."""
 
-    __slots__ = ("_limit", "_overflow", "_policy", "waiting")
+    __slots__ = ("_limit", "_overflow", "_window", "waiting")
 
     def __init__(self, policy: StreamPolicy) -> None:
-        self._policy = policy
         self._overflow = policy.overflow
+        self._window = policy.window_size
         self._limit = policy.queue_length
         self.waiting: deque[T] = deque()
 
     def may_enter(self, in_flight: int) -> bool:
         """True if the window has room for one more."""
-        window = self._policy.window
-        return window is None or in_flight < window
+        return self._window is None or in_flight < self._window
 
-    def overflow(self) -> T | None:
-        """After what could enter has entered: who has to give way to the others."""
-        if len(self.waiting) <= self._limit or self._overflow is Overflow.WAIT:
+    def overflow(self, in_flight: int) -> T | None:
+        """Who has to give way, when there are more than window and queue hold."""
+        if self._window is None or self._overflow is Overflow.WAIT or not self.waiting:
+            return None
+        if in_flight + len(self.waiting) <= self._window + self._limit:
             return None
         if self._overflow is Overflow.REJECT:
             return self.waiting.pop()
         return self.waiting.popleft()
 
+    @property
+    def is_patient(self) -> bool:
+        """True if who does not find room is kept waiting, by not being read."""
+        return self._overflow is Overflow.WAIT
+
     def has_room(self, *, may_enter: bool) -> bool:
         """True if the client may send one more."""
-        if self._overflow is not Overflow.WAIT:
+        if not self.is_patient:
             return True
         return len(self.waiting) < self._limit or (may_enter and not self.waiting)
 
     @property
     def refusal(self) -> ServingError:
         """What is told to who has to give way."""
-        policy = self._policy
-        flying = "what the graph takes" if policy.window is None else policy.window
-        full = f"{flying} in flight and {self._limit} waiting"
+        full = f"{self._window} in flight and {self._limit} waiting"
         if self._overflow is Overflow.REJECT:
             details = f"the stream has {full}; the request was rejected"
         else:

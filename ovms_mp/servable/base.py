@@ -14,9 +14,10 @@ from ovms_mp.core.pending import Pending
 
 
 class StreamSink(Protocol):
-    """What a session tells its client, in order; called from any thread, one at a time.
+    """What a session tells its client, in order; called from any thread, one at a time,
+    but for `error` and `room`, which may come in `feed` beside the others.
 
-    No call blocks. After `finished` nothing follows.
+    No call blocks. After `finished` nothing follows that matters.
     """
 
     def response(self, response: InferResponse) -> None:

@@ -117,7 +117,7 @@ class ModelStream:
             self._answer(flights.popleft())
         while waiting and self._may_enter():
             self._start(waiting.popleft())
-        while (given_up := self._admission.overflow()) is not None:
+        while (given_up := self._admission.overflow(len(flights))) is not None:
             self._sink.error(self._admission.refusal, given_up.request)
         if self._is_closing:
             if not (flights or waiting or self._is_over):

@@ -4,6 +4,7 @@ one side cannot take holds the other back.
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -40,9 +41,9 @@ class _Arrival(NamedTuple):
 class GraphSession:
     """A StreamSession, and the BoundListener of its run.
 
-    What the client sends is judged on the run's strand, in order. A request that does
-    not fit is reported and the stream lives on; inputs of it that came before the fault
-    stay in the graph (`ovms_mp` and OVMS alike).
+    What the client sends becomes packets on the run's strand, in order. A request that
+    does not fit is reported and the stream lives on; inputs of it that came before the
+    fault stay in the graph (`ovms_mp` and OVMS alike).
     """
 
     def __init__(
@@ -63,6 +64,9 @@ class GraphSession:
         self._collected = Collected() if policy.coalesce else None
         self._admission: Admission[_Arrival] = Admission(policy)
         self._lifetime = lifetime
+        self._lock = threading.Lock()
+        """Of what waits: clients are read while the run works."""
+        self._is_entering = False
         self._owes_room = False
         self._has_room = True
         self._is_closing = False
@@ -78,16 +82,25 @@ class GraphSession:
         self._metrics.graph_opened(self._name)
         run.post(lambda: run.start(side_packets))
         first = _Arrival(request, FIRST, self._started)
-        run.post(lambda: self._arrive(first))
+        self._arrive(first)
         self._lifetime.begin(
             lambda: run.post(self._check_idle),
             lambda error: run.post(lambda: self._grow_old(error)),
         )
 
     def feed(self, request: InferRequest) -> None:
-        """See StreamSession."""
+        """See StreamSession. A request that cannot be is refused here, and one that has
+        to give way gives way, whatever the graph is busy with.
+        """
         arrival = _Arrival(request, SUBSEQUENT, time.perf_counter())
-        self._run.post(lambda: self._arrive_later(arrival))
+        try:
+            check_subsequent(request, self._name, ("", "0", VERSION))
+        except ServingError as error:
+            self._lifetime.touch()
+            self._refuse(request, error)
+            self._make_room()
+        else:
+            self._arrive(arrival)
 
     def half_close(self) -> None:
         """See StreamSession."""
@@ -113,27 +126,30 @@ class GraphSession:
         if not self._admission.waiting:
             self._run.close_inputs()
 
-    def _arrive_later(self, arrival: _Arrival) -> None:
-        try:
-            check_subsequent(arrival.request, self._name, ("", "0", VERSION))
-        except ServingError as error:
-            self._lifetime.touch()
-            self._owes_room = True
-            self._refuse(arrival.request, error)
-        else:
-            self._arrive(arrival)
-
     def _arrive(self, arrival: _Arrival) -> None:
         self._lifetime.touch()
-        self._owes_room = True
-        if self._too_old is not None:
-            self._refuse(arrival.request, self._too_old)
-            return
         admission = self._admission
-        admission.waiting.append(arrival)
-        self._admit()
-        while (given_up := admission.overflow()) is not None:
-            self._refuse(given_up.request, admission.refusal)
+        given_up: list[_Arrival] = []
+        with self._lock:
+            admission.waiting.append(arrival)
+            while (one := admission.overflow(self._under_way())) is not None:
+                given_up.append(one)
+        for each in given_up:
+            self._refuse(each.request, admission.refusal)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Where clients do not wait they are read on, whatever the graph is busy with;
+        where they do, the run says when.
+        """
+        if self._admission.is_patient:
+            self._owes_room = True
+        else:
+            self._sink.room()
+        self._run.post(self._admit)
+
+    def _under_way(self) -> int:
+        return len(self._flights) + self._is_entering
 
     def _may_enter(self) -> bool:
         return self._has_room and self._admission.may_enter(len(self._flights))
@@ -143,10 +159,18 @@ class GraphSession:
         has room for another.
         """
         waiting = self._admission.waiting
-        if waiting and self._may_enter():
-            self._accept(*waiting.popleft())
-            if self._is_closing and not waiting:
-                self._run.close_inputs()
+        with self._lock:
+            if not waiting or not self._may_enter():
+                return
+            arrival = waiting.popleft()
+            self._is_entering = True
+        if self._too_old is None:
+            self._accept(*arrival)
+        else:
+            self._refuse(arrival.request, self._too_old)
+        self._is_entering = False
+        if self._is_closing and not waiting:
+            self._run.close_inputs()
 
     def _accept(self, request: InferRequest, note: str, arrival: float) -> None:
         try:
@@ -234,9 +258,11 @@ class GraphSession:
         self._lifetime.last_orders(
             lambda: self._run.post(lambda: self._run.fail(error))
         )
-        for arrival in self._admission.waiting:
+        with self._lock:
+            waiting = [*self._admission.waiting]
+            self._admission.waiting.clear()
+        for arrival in waiting:
             self._refuse(arrival.request, error)
-        self._admission.waiting.clear()
         self._close_inputs()
 
     def finished(self, error: ServingError | None) -> None:
