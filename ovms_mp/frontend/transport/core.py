@@ -17,7 +17,7 @@ from grpc._cython import cygrpc
 
 from ovms_mp.frontend.transport.core_call import Keeper
 from ovms_mp.frontend.transport.core_poller import MakeCall, Poller
-from ovms_mp.frontend.transport.core_stream import StreamCall
+from ovms_mp.frontend.transport.core_stream import Limits, StreamCall
 from ovms_mp.frontend.transport.core_unary import UnaryCall
 from ovms_mp.frontend.transport.options import (
     RECEIVE_BYTES,
@@ -140,24 +140,13 @@ class CoreServer:
         send_limit: int,
         max_send_bytes: int | None,
     ) -> list[Poller]:
-        methods: dict[bytes, MakeCall] = {}
-        for path, handler in routes.items():
-            methods[path.encode()] = (
-                partial(
-                    UnaryCall,
-                    method=path,
-                    handler=handler.handler,
-                    max_send_bytes=max_send_bytes,
-                )
-                if isinstance(handler, Unary)
-                else partial(
-                    StreamCall,
-                    method=path,
-                    factory=handler.factory,
-                    send_limit=send_limit,
-                    max_send_bytes=max_send_bytes,
-                )
-            )
+        limits = Limits(send_limit, max_send_bytes)
+        methods: dict[bytes, MakeCall] = {
+            path.encode(): partial(UnaryCall, path, route.handler, max_send_bytes)
+            if isinstance(route, Unary)
+            else partial(StreamCall, path, route.factory, limits)
+            for path, route in routes.items()
+        }
         reserved = [
             path
             for path, handler in routes.items()
@@ -204,7 +193,7 @@ class CoreServer:
 def _unknown(keeper: Keeper, event: cygrpc.RequestCallEvent) -> UnaryCall:
     """The call of a method that is not there."""
     method = event.call_details.method.decode(errors="replace")
-    return UnaryCall(keeper, event, method, None, None)
+    return UnaryCall(method, None, None, keeper, event)
 
 
 def _encoded(value: str | int) -> bytes | int:

@@ -50,7 +50,7 @@ class CoreCall(ServedCall):
     __slots__ = ("_batches", "_core", "_is_over", "_keeper", "_lock", "_peer")
 
     def __init__(
-        self, keeper: Keeper, event: cygrpc.RequestCallEvent, method: str
+        self, method: str, keeper: Keeper, event: cygrpc.RequestCallEvent
     ) -> None:
         wall = event.call_details.deadline
         super().__init__(
@@ -82,7 +82,7 @@ class CoreCall(ServedCall):
         operations: Sequence[cygrpc.Operation],
         done: Callable[[cygrpc.BatchOperationEvent], object],
     ) -> bool:
-        """Start a batch, with the lock held. False if the call is over, as it is now if
+        """Start a batch, with the lock held, if any other thread knows the call. False if the call is over, as it is now if
         the core refused.
         """
         core = self._core
@@ -124,7 +124,6 @@ class CoreCall(ServedCall):
             self._is_over = is_over = self._is_over or was_last
             if self._batches or not is_over or self._core is None:
                 return
-            self._read_peer()
             self._core = None  # frees the core's call
         self._release()
         self._keeper.forget()

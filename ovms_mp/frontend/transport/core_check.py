@@ -29,6 +29,27 @@ if TYPE_CHECKING:
 # All of it takes some 20 ms; a machine may be busy.
 _SECONDS: Final = 10.0
 
+_NAMES: Final = {
+    "BatchOperationEvent": ("batch_operations", "completion_type", "success", "tag"),
+    "Call": ("cancel", "peer", "start_server_batch"),
+    "CallDetails": ("deadline", "method"),
+    "CompletionQueue": ("poll", "shutdown"),
+    "CompletionType": ("queue_shutdown",),
+    "ReceiveCloseOnServerOperation": ("cancelled",),
+    "ReceiveMessageOperation": ("message",),
+    "RequestCallEvent": ("call", "call_details", "invocation_metadata", "success"),
+    "SendInitialMetadataOperation": (),
+    "SendMessageOperation": (),
+    "SendStatusFromServerOperation": (),
+    "Server": (
+        *("add_http2_port", "cancel_all_calls", "destroy", "register_completion_queue"),
+        *("request_call", "shutdown", "start"),
+    ),
+    "ServerShutdownEvent": ("completion_type", "tag"),
+    "SslPemKeyCertPair": (),
+    "server_credentials_ssl": (),
+}
+
 _METADATA: Final = (("key", "value"), ("key-bin", b"\x00\xff"))
 
 
@@ -39,13 +60,25 @@ class _Unforeseen(Exception):
 def why_not() -> str | None:
     """Why `core` cannot be used with the grpcio that is installed; None if it can."""
     try:
-        # Here, since the names that it imports are the first thing that may be missing.
+        _check_names()
+        # Here, for it could not be imported without these.
         from ovms_mp.frontend.transport.core import CoreServer
 
         _check(CoreServer)
     except Exception as error:
-        return f"grpcio {grpc.__version__}: {type(error).__name__}: {error}"
+        # In one line, whatever it is.
+        text = " ".join(str(error).split())
+        return f"grpcio {grpc.__version__}: {type(error).__name__}: {text}"
     return None
+
+
+def _check_names() -> None:
+    from grpc._cython import cygrpc
+
+    for name, members in _NAMES.items():
+        found = getattr(cygrpc, name, None)
+        missing = [member for member in members if not hasattr(found, member)]
+        _expect(found is not None and not missing, f"{name} is gone, or its {missing}")
 
 
 def _check(kind: type[CoreServer]) -> None:

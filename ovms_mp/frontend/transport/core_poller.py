@@ -22,9 +22,6 @@ log = logging.getLogger(__name__)
 MakeCall = Callable[[Keeper, cygrpc.RequestCallEvent], UnaryCall | StreamCall]
 """What a call of one method is made by."""
 
-_Source = tuple[str | None, Callable[[cygrpc.RequestCallEvent], object]]
-# A registered path, or all others, and what hears of their calls.
-
 _SHUT_DOWN: Final = cygrpc.CompletionType.queue_shutdown
 
 
@@ -53,16 +50,10 @@ class Poller:
         self._methods = methods
         self._otherwise = otherwise
         self._slots = slots
-        self._sources: list[_Source] = [(None, self._on_call)]
-        if reserved:
-            # The core does not say which method a call of a registered one is of.
-            self._sources = [
-                (path, partial(self._on_reserved, index))
-                for index, path in enumerate(reserved)
-            ]
+        self._reserved = reserved
         self._accepting = 0
         self._is_stopping = False
-        self._server: cygrpc.Server | None = None
+        self._requests: list[Callable[[], int]] = []
         self._thread = VitalThread(self._run, name)
 
     @property
@@ -72,7 +63,15 @@ class Poller:
 
     def start(self, server: cygrpc.Server) -> None:
         """Accept the calls of a server that has started, which knows the queue."""
-        self._server = server
+        queue = self.queue
+        # The core does not say which method a call of a registered one is of.
+        self._requests = [
+            partial(
+                *(server.request_registered_call, queue, queue, path),
+                partial(self._on_reserved, index, self._methods[path.encode()]),
+            )
+            for index, path in enumerate(self._reserved)
+        ] or [partial(server.request_call, queue, queue, self._on_call)]
         self._thread.start()
 
     def stop(self) -> None:
@@ -89,8 +88,8 @@ class Poller:
         self.open_calls -= 1
 
     def _run(self) -> None:
-        for source in self._sources * self._slots:
-            self._accept(source)
+        for request in self._requests * self._slots:
+            self._accept(request)
         if self._is_stopping:  # and nothing was accepted
             self._rest()
         poll = self.queue.poll
@@ -115,18 +114,10 @@ class Poller:
         if not self._accepting and not self.open_calls:
             self.is_quiet.set()
 
-    def _accept(self, source: _Source) -> None:
+    def _accept(self, request: Callable[[], int]) -> None:
         """Let the core hand one more call over."""
-        server, queue = self._server, self.queue
-        if server is None:
-            raise RuntimeError("calls are accepted of a server that has started")
-        path, tag = source
         try:
-            refusal = (
-                server.request_call(queue, queue, tag)
-                if path is None
-                else server.request_registered_call(queue, queue, path, tag)
-            )
+            refusal = request()
         except ValueError:  # the server shuts down
             return
         if refusal:
@@ -136,17 +127,17 @@ class Poller:
     def _on_call(self, event: cygrpc.RequestCallEvent) -> None:
         self._accepting -= 1
         if event.success:  # or the server shuts down
-            self._accept(self._sources[0])
-            path = event.call_details.method
-            self._begin(self._methods.get(path, self._otherwise)(self, event))
+            self._accept(self._requests[0])
+            make = self._methods.get(event.call_details.method, self._otherwise)
+            self._begin(make(self, event))
 
-    def _on_reserved(self, index: int, event: cygrpc.RequestCallEvent) -> None:
+    def _on_reserved(
+        self, index: int, make: MakeCall, event: cygrpc.RequestCallEvent
+    ) -> None:
         self._accepting -= 1
         if event.success:
-            source = self._sources[index]
-            self._accept(source)
-            path = source[0] or ""
-            self._begin(self._methods[path.encode()](self, event))
+            self._accept(self._requests[index])
+            self._begin(make(self, event))
 
     def _begin(self, call: UnaryCall | StreamCall) -> None:
         self.open_calls += 1

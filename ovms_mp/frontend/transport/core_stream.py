@@ -6,7 +6,7 @@ batches that were under way.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final, NamedTuple
 
 from grpc._cython import cygrpc
 
@@ -32,6 +32,13 @@ from ovms_mp.frontend.transport.seam import (
 FURTHER_READS: Final = 3
 
 
+class Limits(NamedTuple):
+    """How many messages of a stream may wait, and how large one may be."""
+
+    send_limit: int
+    max_send_bytes: int | None
+
+
 class StreamCall(CoreCall):
     """See `seam.StreamCall`."""
 
@@ -52,23 +59,21 @@ class StreamCall(CoreCall):
 
     def __init__(
         self,
-        keeper: Keeper,
-        event: cygrpc.RequestCallEvent,
         method: str,
         factory: SessionFactory,
-        *,
-        send_limit: int,
-        max_send_bytes: int | None,
+        limits: Limits,
+        keeper: Keeper,
+        event: cygrpc.RequestCallEvent,
     ) -> None:
-        super().__init__(keeper, event, method)
+        super().__init__(method, keeper, event)
         self._factory = factory
         self._session: Session | None = None
-        self._max_send_bytes = max_send_bytes
+        self._max_send_bytes = limits.max_send_bytes
         self._credit = 0
         self._is_reading = False
         self._is_input_open = True
         self._further_reads = FURTHER_READS
-        self._outbox = Outbox(send_limit)
+        self._outbox = Outbox(limits.send_limit)
         self._is_sending = False
         self._is_overrun = False
         self._are_headers_sent = False
@@ -168,8 +173,7 @@ class StreamCall(CoreCall):
     # The core's events.
 
     def _on_message(self, event: cygrpc.BatchOperationEvent) -> None:
-        received = cast("cygrpc.ReceiveMessageOperation", event.batch_operations[0])
-        message = received.message()
+        message = event.batch_operations[0].message()
         with self._lock:
             self._is_reading = False
             if message is None:
@@ -204,8 +208,7 @@ class StreamCall(CoreCall):
         self._completed()
 
     def _on_close(self, event: cygrpc.BatchOperationEvent) -> None:
-        closed = cast("cygrpc.ReceiveCloseOnServerOperation", event.batch_operations[0])
-        self._is_lost = closed.cancelled()
+        self._is_lost = event.batch_operations[0].cancelled()
         with self._lock:
             self._is_over = True
         if self._is_lost or self._is_overrun:

@@ -5,7 +5,7 @@ call's close is awaited.
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import Final
 
 from grpc._cython import cygrpc
 
@@ -18,6 +18,8 @@ from ovms_mp.frontend.transport.core_call import (
     status_of,
 )
 from ovms_mp.frontend.transport.seam import Code, Ending, UnaryHandler
+
+_OK: Final = int(Code.OK)
 
 # As grpcio says it.
 NO_METHOD: Final = Ending(Code.UNIMPLEMENTED, "Method not found!")
@@ -32,13 +34,13 @@ class UnaryCall(CoreCall):
 
     def __init__(
         self,
-        keeper: Keeper,
-        event: cygrpc.RequestCallEvent,
         method: str,
         handler: UnaryHandler | None,
         max_send_bytes: int | None,
+        keeper: Keeper,
+        event: cygrpc.RequestCallEvent,
     ) -> None:
-        super().__init__(keeper, event, method)
+        super().__init__(method, keeper, event)
         self._handler = handler
         self._max_send_bytes = max_send_bytes
         self._pending: Pending[bytes] | None = None
@@ -46,13 +48,11 @@ class UnaryCall(CoreCall):
 
     def begin(self) -> None:
         """Start what there is to do. In the polling thread, as all that follows but the
-        settling of a Pending.
+        settling of a Pending; until there is one, nobody else can touch the call.
         """
         if self._handler is None:
-            if not self._answer(NO_METHOD):
-                self.collapse(is_new=True)
-            return
-        with self._lock:
+            is_started = self._answer(NO_METHOD)
+        else:
             is_started = self._start(
                 (cygrpc.ReceiveMessageOperation(NO_FLAGS),), self._on_message
             )
@@ -60,27 +60,31 @@ class UnaryCall(CoreCall):
             self.collapse(is_new=True)
 
     def _on_message(self, event: cygrpc.BatchOperationEvent) -> None:
-        received = cast("cygrpc.ReceiveMessageOperation", event.batch_operations[0])
-        message = received.message()
+        message = event.batch_operations[0].message()
+        answer: object
         if (
             message is None
         ):  # gone already, or the message is too large, or there is none
-            self._answer(NO_MESSAGE)
-        elif self.is_expired:
-            self._answer(EXPIRED)
-        elif self._handler is not None:
+            answer = NO_MESSAGE
+        elif self.is_expired or self._handler is None:
+            answer = EXPIRED
+        else:
             answer = self._attempt(self._handler, message, self)
-            if not isinstance(answer, Pending):
-                self._answer(answer)
-            elif answer.is_settled:
-                self._answer(self._attempt(answer.value))
-            else:
-                self._await(answer)
-        self._completed()
+            if isinstance(answer, Pending):
+                if not answer.is_settled:
+                    self._await(answer)
+                    self._completed()
+                    return
+                answer = self._attempt(answer.value)
+        if self._answer(answer):
+            self._batches -= 1
+        else:
+            self._completed()
 
     def _await(self, pending: Pending[bytes]) -> None:
-        self._pending, self._is_awaited = pending, True
         with self._lock:
+            self._pending, self._is_awaited = pending, True
+            self._read_peer()
             is_started = self._start(
                 (cygrpc.ReceiveCloseOnServerOperation(NO_FLAGS),), self._on_close
             )
@@ -92,11 +96,12 @@ class UnaryCall(CoreCall):
     def _on_settled(self, pending: Pending[bytes]) -> None:
         """In the thread that settles."""
         if not self._is_lost:
-            self._answer(self._attempt(pending.value))
+            answer = self._attempt(pending.value)
+            with self._lock:
+                self._answer(answer)
 
     def _on_close(self, event: cygrpc.BatchOperationEvent) -> None:
-        closed = cast("cygrpc.ReceiveCloseOnServerOperation", event.batch_operations[0])
-        if closed.cancelled():
+        if event.batch_operations[0].cancelled():
             self._lose()
         self._completed(was_last=True)
 
@@ -107,23 +112,26 @@ class UnaryCall(CoreCall):
 
     def _answer(self, answer: object) -> bool:
         """Send it, whatever it is. False if nobody is there to take it."""
-        sendable = self._sendable(answer, self._max_send_bytes)
+        initial = cygrpc.SendInitialMetadataOperation(self._initial_metadata, NO_FLAGS)
         trailing = self._trailing_metadata
-        operations: list[cygrpc.Operation] = [
-            cygrpc.SendInitialMetadataOperation(self._initial_metadata, NO_FLAGS)
-        ]
-        if isinstance(sendable, bytes):
-            operations += (
+        sendable = self._sendable(answer, self._max_send_bytes)
+        operations = (
+            (
+                initial,
                 cygrpc.SendMessageOperation(sendable, NO_FLAGS),
-                cygrpc.SendStatusFromServerOperation(trailing, Code.OK, "", NO_FLAGS),
+                cygrpc.SendStatusFromServerOperation(trailing, _OK, "", NO_FLAGS),
             )
-        else:
-            operations.append(status_of(sendable, trailing))
-        with self._lock:
-            return self._start(operations, self._on_answered)
+            if isinstance(sendable, bytes)
+            else (initial, status_of(sendable, trailing))
+        )
+        return self._start(operations, self._on_answered)
 
     def _on_answered(self, event: cygrpc.BatchOperationEvent) -> None:
-        self._completed(was_last=not self._is_awaited)
+        if self._is_awaited:
+            self._completed()
+        else:
+            self._core = self._handler = None
+            self._keeper.forget()
 
     def _release(self) -> None:
         self._handler = self._pending = None
