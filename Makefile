@@ -32,6 +32,13 @@ GRAPHS ?= 2000
 nightly: .venv .venv-native ## compare GRAPHS=2000 random graphs with MediaPipe's runtime
 	DIFFERENTIAL_GRAPHS=$(GRAPHS) $(BIN)/python -m pytest tests/differential
 
+LIVES ?= 10000
+
+.PHONY: transports
+transports: .venv .venv-grpcio ## both transports on the oldest and newest grpcio; LIVES=10000 calls each
+	OVMS_MP_TEST_LIVES=$(LIVES) $(BIN)/python -m pytest tests/wire/transport
+	OVMS_MP_TEST_LIVES=$(LIVES) .venv-grpcio/bin/python -m pytest tests/wire/transport
+
 .PHONY: bench
 bench: .venv .venv-native ## compare with OpenVINO's own speed, in one run
 	$(BIN)/python -m tests.bench.run
@@ -64,6 +71,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 lock: $(UV) ## resolve locks/ again; images get the versions that were tested
 	$(COMPILE) --group uv -o locks/uv.txt
 	$(COMPILE) --group build -o locks/build.txt
+	$(COMPILE) --no-deps --group oldest-grpcio -o locks/grpcio.txt
 	$(COMPILE) pyproject.toml --extra genai --group build --group test --group check \
 		--overrides locks/runtime.overrides -o locks/base.txt
 	$(COMPILE) pyproject.toml --extra native --group build --group test \
@@ -96,12 +104,13 @@ image: ## build a container image with docker or buildah; VARIANT=full adds medi
 
 .PHONY: clean
 clean: ## remove the environments and every cache
-	rm -rf .venv .venv-native dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-native .venv-grpcio dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: .venv .venv-native
+.PHONY: .venv .venv-native .venv-grpcio
 .venv: .venv/.installed ## current packages, and the tools
 .venv-native: .venv-native/.installed ## mediapipe's packages
+.venv-grpcio: .venv-grpcio/.installed ## current packages, and the oldest grpcio supported
 
 # Without ensurepip, which Debian splits off: the outer pip installs uv into the environment.
 $(UV): locks/uv.txt
@@ -117,6 +126,13 @@ $(UV): locks/uv.txt
 .venv-native/.synced: locks/native.txt $(UV)
 	$(PYTHON) -m venv --without-pip .venv-native
 	$(UV) pip sync --quiet --require-hashes --python .venv-native/bin/python $<
+	@touch $@
+
+.venv-grpcio/.synced: locks/base.txt locks/grpcio.txt $(UV)
+	$(PYTHON) -m venv --without-pip .venv-grpcio
+	$(UV) pip sync --quiet --require-hashes --python .venv-grpcio/bin/python $<
+	$(UV) pip install --quiet --require-hashes --no-deps --python .venv-grpcio/bin/python \
+		-r locks/grpcio.txt
 	@touch $@
 
 # The build backend comes from the lock too, hence no isolated build.
