@@ -18,6 +18,7 @@ from ovms_mp.frontend.transport.seam import (
     Server,
     Session,
     StreamCall,
+    Unary,
     stream,
     unary,
 )
@@ -67,7 +68,7 @@ class World:
 
     def serve(
         self,
-        routes: Mapping[str, Callable[..., Any]],
+        routes: Mapping[str, Callable[..., Any] | Unary],
         addresses: Sequence[str] = ("127.0.0.1:0",),
         **options: Any,
     ) -> Server:
@@ -75,6 +76,8 @@ class World:
         handlers = {
             f"/test.Service/{name}": stream(handler)
             if isinstance(handler, (type, Made))
+            else handler
+            if isinstance(handler, Unary)
             else unary(handler)
             for name, handler in routes.items()
         }
