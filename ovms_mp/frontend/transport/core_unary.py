@@ -130,6 +130,7 @@ class UnaryCall(CoreCall):
         if self._is_awaited:
             self._completed()
         else:
+            self._read_peer()  # for who keeps the call
             self._core = self._handler = None
             self._keeper.forget()
 
