@@ -81,7 +81,10 @@ _IN_VAIN: Final[Mapping[Flag, str]] = {
     Flag("rest_workers", "N"): "requests occupy no threads",
     Flag("cache_dir", "PATH"): "compiled models are not cached yet",
     Flag("trace_path", "FILE"): "there is no trace yet",
-    Flag("sequence_cleaner_poll_wait_minutes", "MINUTES"): "there are no sequences yet",
+    Flag("sequence_cleaner_poll_wait_minutes", "MINUTES"): (
+        "a sequence is forgotten after five idle minutes"
+    ),
+    Flag("stateful", ""): "whether a model has a state is seen in the model",
     Flag("custom_node_resources_cleaner_interval_seconds", "SECONDS"): (
         "there are no custom nodes yet"
     ),
@@ -103,7 +106,6 @@ _UNSUPPORTED: Final[Mapping[Flag, tuple[str, ...]]] = {
     Flag("scale", "VALUES"): ("",),
     Flag("color_format", "FROM:TO"): ("",),
     Flag("precision", "FROM:TO"): ("",),
-    Flag("stateful", ""): ("", "false"),
     Flag("idle_sequence_cleanup", ""): ("", "true"),
     Flag("low_latency_transformation", ""): ("", "false"),
     Flag("max_sequence_number", "N"): ("", "500"),

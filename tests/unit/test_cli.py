@@ -27,13 +27,13 @@ IN_VAIN = (
     *("--grpc_max_threads=4", "--rest_workers=4"),
     *("--file_system_poll_wait_seconds=1", "--sequence_cleaner_poll_wait_minutes=5"),
     *("--custom_node_resources_cleaner_interval_seconds=1", "--cache_dir=c"),
-    *("--trace_path=t", "--verbose_response", "--allowed_origins=*"),
+    *("--trace_path=t", "--verbose_response", "--allowed_origins=*", "--stateful"),
     *("--allowed_methods=*", "--allowed_headers=*", "--allow_credentials"),
     *("--api_key_file=k", "--allowed_media_domains=d", "--allowed_local_media_path=p"),
 )
 UNSUPPORTED = (
     *("--batch_size=4", "--shape=auto", "--layout=NHWC", "--mean=1", "--scale=2"),
-    *("--color_format=BGR:RGB", "--precision=uint8:fp32", "--stateful"),
+    *("--color_format=BGR:RGB", "--precision=uint8:fp32"),
     *("--idle_sequence_cleanup=false", "--low_latency_transformation"),
     *("--max_sequence_number=4", "--cpu_extension=."),
 )
