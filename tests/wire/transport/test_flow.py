@@ -89,7 +89,7 @@ def test_the_send_queue_is_bounded(world: World) -> None:
     server = world.serve({"s": made}, send_limit=8)
     answers = world.stream("s")(iter(()))
     next(answers)
-    assert made.last.is_full
+    assert until(lambda: made.last.is_full)
     assert made.last.full == (8, 8 * size)
     answers.cancel()
     assert until(lambda: server.calls_in_flight == 0)

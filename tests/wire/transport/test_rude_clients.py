@@ -98,7 +98,8 @@ class Target:
         assert until(lambda: self.server.calls_in_flight == 0)
         # grpc.aio of grpcio 1.62 keeps one or the other connection until it stops.
         if HAS_RESERVED or isinstance(self.server, CoreServer):
-            assert until(lambda: open_files() <= self.files)
+            # grpcio opens one or two of its own when it first needs them.
+            assert until(lambda: open_files() <= self.files + 2)
 
 
 @pytest.fixture
