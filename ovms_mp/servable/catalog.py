@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.lifecycle import GraphEvent, GraphState, VersionEvent, VersionState
 from ovms_mp.core.pending import Pending
-from ovms_mp.servable.entries import GraphEntry, ModelEntry, VersionEntry
+from ovms_mp.servable.entries import GraphEntry, ModelEntry, Statistics, VersionEntry
 from ovms_mp.servable.siblings import Siblings
 
 if TYPE_CHECKING:
@@ -228,6 +228,20 @@ class Catalog:
             model = self._model(name)
             servable = self._version(model, version)
             return servable.describe().of_versions(model.available())
+
+    def statistics(self, name: str, version: str) -> Statistics:
+        """Of a version, a graph, all versions, or everything. Raises as `metadata`."""
+        with self._lock:
+            if name in self._graphs:
+                return self._graphs[name].statistics(name)
+            if version:
+                servable = self._version(self._model(name), version)
+                return {(name, str(servable.version)): servable.statistics()}
+            if name:
+                return self._model(name).statistics(name)
+            every = (*self._models.items(), *self._graphs.items())
+            found = [entry.statistics(each) for each, entry in every]
+        return {key: value for each in found for key, value in each.items()}
 
     def index(self) -> tuple[Listed, ...]:
         """Everything that is served, is about to be, or could not be."""

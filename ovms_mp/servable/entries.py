@@ -5,7 +5,7 @@ catalog's lock is theirs.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ovms_mp.core.lifecycle import (
     GRAPH_TRANSITIONS,
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
     from ovms_mp.servable.graph import GraphServable
     from ovms_mp.servable.model import ModelServable
+    from ovms_mp.servable.statistics import ModelStatistics
+
+Statistics: TypeAlias = "Mapping[tuple[str, str], ModelStatistics]"
+"""By name and version."""
 
 _VERSION_STATES: Final[Mapping[VersionState, State]] = {
     VersionState.START: State.LOADING,
@@ -79,6 +83,14 @@ class ModelEntry:
         available = self.available()
         return int(available[-1]) if available else None
 
+    def statistics(self, name: str) -> Statistics:
+        """Of the versions that are served."""
+        return {
+            (name, str(number)): each.servable.statistics()
+            for number, each in sorted(self.versions.items())
+            if each.servable is not None
+        }
+
     def listed(self, name: str) -> list[Listed]:
         """Its versions, ascending; without any, what becomes of it."""
         if self.versions:
@@ -102,6 +114,11 @@ class GraphEntry:
     def on(self, event: GraphEvent) -> None:
         """Raises KeyError for what cannot happen to it now."""
         self.state = GRAPH_TRANSITIONS[self.state, event]
+
+    def statistics(self, name: str) -> Statistics:
+        """Of the graph, if it is served."""
+        known = self.servable
+        return {} if known is None else {(name, VERSION): known.statistics()}
 
     def listed(self, name: str) -> Listed:
         """With the version that graphs say they have."""

@@ -14,6 +14,7 @@ from ovms_mp.servable.description import Description
 from ovms_mp.servable.interface import GraphInterface
 from ovms_mp.servable.parameters import side_packets_of, timestamp_of
 from ovms_mp.servable.session import GraphSession
+from ovms_mp.servable.statistics import Answers
 from ovms_mp.servable.streams import Lifetime, Streams
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ovms_mp.library.graph import Graph
     from ovms_mp.library.hosting import GraphRun, Submit
     from ovms_mp.servable.base import StreamSession, StreamSink
+    from ovms_mp.servable.statistics import ModelStatistics
     from ovms_mp.telemetry.metrics import Metrics
 
 _METHOD: Final = "ModelInfer"
@@ -44,6 +46,7 @@ class GraphServable:
         self._graph = graph
         self._streams = Streams(name, policy)
         self._interface = GraphInterface(name, graph.definition)
+        self._answers = Answers()
         self._submit = submit
         self._metrics = metrics
         metrics.graph_loaded(name)
@@ -61,13 +64,17 @@ class GraphServable:
         """How it is set up."""
         return Description(self.metadata(), backend="mediapipe", is_decoupled=True)
 
+    def statistics(self) -> ModelStatistics:
+        """What it has answered."""
+        return self._answers.statistics()
+
     def infer(self, request: InferRequest) -> Pending[InferResponse]:
         """Run the graph for one request; the first packet of each output stream is the
         answer. Raises ServingError for parameters that cannot be side packets; the
         result fails with ServingError.
         """
         side_packets = side_packets_of(request)
-        unary = _UnaryRun(self._name, self._interface, request, self._metrics)
+        unary = _UnaryRun(self._interface, request, self._metrics, self._answers)
         run = self._graph.open(unary, self._submit)
         return unary.start(run, side_packets)
 
@@ -76,7 +83,14 @@ class GraphServable:
         side_packets = side_packets_of(request)
         policy = self._streams.opened(request)
         lifetime = Lifetime(self._streams, policy)
-        session = GraphSession(self._interface, sink, self._metrics, policy, lifetime)
+        session = GraphSession(
+            self._interface,
+            sink,
+            self._metrics,
+            policy,
+            lifetime,
+            answers=self._answers,
+        )
         try:
             run = self._graph.open(session, self._submit, tells_bounds=True)
         except BaseException:
@@ -95,12 +109,13 @@ class _UnaryRun:
 
     def __init__(
         self,
-        name: str,
         interface: GraphInterface,
         request: InferRequest,
         metrics: Metrics,
+        answers: Answers,
     ) -> None:
-        self._name = name
+        self._name = interface.name
+        self._answers = answers
         self._interface = interface
         self._request = request
         self._metrics = metrics
@@ -156,6 +171,7 @@ class _UnaryRun:
         seconds = time.perf_counter() - self._started
         self._metrics.graph_responses(self._name, self._request.interface, _METHOD)
         self._metrics.graph_processing_time(self._name, _METHOD, seconds)
+        self._answers.answered(self._started)
         self._pending.complete(response)
 
     def _response(self, error: ServingError | None) -> InferResponse:
@@ -173,6 +189,8 @@ class _UnaryRun:
 
     def _count_failure(self, error: ServingError) -> None:
         labels = (self._name, self._request.interface, _METHOD)
+        if error.status is not Status.CANCELLED:
+            self._answers.refused(self._started)
         if not self._is_accepted:
             self._metrics.graph_requests_rejected(*labels)
         elif error.status is not Status.CANCELLED:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ovms_mp.library.hosting import GraphRun
     from ovms_mp.servable.base import StreamSink
     from ovms_mp.servable.interface import GraphInterface
+    from ovms_mp.servable.statistics import Answers
     from ovms_mp.servable.streams import Lifetime
     from ovms_mp.telemetry.metrics import Metrics
 
@@ -53,7 +54,10 @@ class GraphSession:
         metrics: Metrics,
         policy: StreamPolicy,
         lifetime: Lifetime,
+        *,
+        answers: Answers,
     ) -> None:
+        self._answers = answers
         self._name = interface.name
         self._interface = interface
         self._sink = sink
@@ -188,6 +192,7 @@ class GraphSession:
         self._metrics.graph_requests_accepted(self._name, self._label, METHOD)
 
     def _refuse(self, request: InferRequest, error: ServingError) -> None:
+        self._answers.refused()
         self._metrics.graph_requests_rejected(self._name, self._label, METHOD)
         self._sink.error(error, request)
 
@@ -227,6 +232,7 @@ class GraphSession:
             return
         self._metrics.graph_responses(self._name, self._label, METHOD)
         arrival = self._flights.arrival_at(timestamp)
+        self._answers.answered(arrival)
         if arrival is not None and self._metrics.measures_latency:
             seconds = time.perf_counter() - arrival
             self._metrics.graph_request_latency(self._name, METHOD, seconds)

@@ -1,5 +1,5 @@
-"""What a version of a model has done since it was loaded, in the terms of Triton's
-ModelStatistics: how many times, and how many nanoseconds in all.
+"""What a version of a model, or a graph, has done since it was loaded, in the terms of
+Triton's ModelStatistics: how many times, and how many nanoseconds in all.
 """
 
 from __future__ import annotations
@@ -134,4 +134,46 @@ class Recorder:
                 inference_count=count,
                 execution_count=count,
                 last_inference=(time.time_ns() - age) // 10**6 if count else 0,
+            )
+
+
+class Answers:
+    """Counts the answers of one graph. Each is one inference and one execution, however
+    many models and calculators it took; a stream's request without an answer is none,
+    and one with several is several. Thread-safe; times are of `time.perf_counter`.
+    """
+
+    __slots__ = ("_answered", "_lock", "_refused", "_spent", "_told", "_wasted")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._answered = self._refused = 0
+        self._spent = self._wasted = self._told = 0.0
+
+    def answered(self, arrived: float | None) -> None:
+        """An answer to what arrived then; None if no request is known for it."""
+        now = time.perf_counter()
+        with self._lock:
+            self._answered += 1
+            self._spent += now - arrived if arrived is not None else 0.0
+            self._told = now
+
+    def refused(self, arrived: float | None = None) -> None:
+        """A request was refused, or the run failed that had it, a while after it came."""
+        now = time.perf_counter()
+        with self._lock:
+            self._refused += 1
+            self._wasted += now - arrived if arrived is not None else 0.0
+
+    def statistics(self) -> ModelStatistics:
+        """Of this moment; a graph is not divided into queue and compute."""
+        with self._lock:
+            count = self._answered
+            ago = time.perf_counter() - self._told
+            return ModelStatistics(
+                success=Duration(count, round(self._spent * 1e9)),
+                fail=Duration(self._refused, round(self._wasted * 1e9)),
+                inference_count=count,
+                execution_count=count,
+                last_inference=round((time.time() - ago) * 1e3) if count else 0,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ovms_mp.core.errors import ServingError, Status
@@ -15,6 +15,7 @@ from ovms_mp.core.messages import (
 from ovms_mp.core.pending import Pending
 from ovms_mp.servable.base import StreamSession, StreamSink
 from ovms_mp.servable.description import Description, Listed, State
+from ovms_mp.servable.statistics import ModelStatistics
 
 
 def echo(request: InferRequest) -> InferResponse:
@@ -118,6 +119,11 @@ class FakeCatalog:
 
     def describe(self, name: str, version: str) -> Description:
         return Description(self._find(name).metadata, backend="fake")
+
+    def statistics(
+        self, name: str, version: str
+    ) -> Mapping[tuple[str, str], ModelStatistics]:
+        return {(each, "1"): ModelStatistics() for each in self.servables}
 
     def index(self) -> tuple[Listed, ...]:
         return tuple(Listed(name, "1", State.READY) for name in self.servables)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import queue
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tritonclient.grpc as triton
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -216,3 +219,87 @@ def test_the_index_says_why_something_is_unavailable(troubled: Server) -> None:
     assert [(each.name, each.version) for each in ready.models] == [("some", "1")]
     assert not elsewhere.models
     assert list(config.version_policy.specific.versions) == [1, 2]
+
+
+def statistics_of(
+    client: triton.InferenceServerClient, name: str = "", version: str = ""
+) -> dict[tuple[str, str], Any]:
+    answer: Any = client.get_inference_statistics(name, version)
+    return {(each.name, each.version): each for each in answer.model_stats}
+
+
+def ask(client: triton.InferenceServerClient, name: str, port: str, size: int) -> None:
+    tensor = triton.InferInput(port, [1, size], "FP32")
+    tensor.set_data_from_numpy(np.zeros((1, size), np.float32))
+    client.infer(name, [tensor])
+
+
+def test_statistics_count_what_went_well_and_what_did_not(tmp_path: Path) -> None:
+    zoo.add_model(tmp_path, "add_one", tiny.add_one((1, 10)))
+    zoo.add_graph(tmp_path, "add", zoo.GRAPHS["add"])
+    config = zoo.write_config(tmp_path, [zoo.entry("add_one")], [{"name": "add"}])
+    began = time.time() * 1e3
+    with (
+        serving(config) as server,
+        triton.InferenceServerClient(server.address) as client,
+    ):
+        (fresh,) = statistics_of(client, "add_one").values()
+        assert (fresh.inference_count, fresh.last_inference) == (0, 0)
+        for _ in range(3):
+            ask(client, "add_one", "x", 10)
+        with pytest.raises(InferenceServerException):
+            ask(client, "add_one", "x", 7)
+        (model,) = statistics_of(client, "add_one", "1").values()
+        for _ in range(2):
+            ask(client, "add", "in", 10)
+        with pytest.raises(InferenceServerException):
+            ask(client, "add", "other", 10)
+        every = statistics_of(client)
+    stats = model.inference_stats
+    assert (stats.success.count, stats.fail.count) == (3, 1)
+    assert (model.inference_count, model.execution_count) == (3, 3)
+    parts = (
+        stats.queue,
+        stats.compute_input,
+        stats.compute_infer,
+        stats.compute_output,
+    )
+    assert [each.count for each in parts] == [3, 3, 3, 3]
+    assert 0 < stats.compute_infer.ns <= sum(p.ns for p in parts) <= stats.success.ns
+    assert began - 1 <= model.last_inference <= time.time() * 1e3 + 1
+    (batch,) = model.batch_stats
+    assert (batch.batch_size, batch.compute_infer) == (1, stats.compute_infer)
+    # What a graph asks of a model counts for both.
+    assert set(every) == {("add_one", "1"), ("add", "1")}
+    assert every["add_one", "1"].inference_stats.success.count == 5
+    graph = every["add", "1"]
+    assert graph.inference_stats.success.count == graph.inference_count == 2
+    assert graph.inference_stats.fail.count == 1
+    assert graph.inference_stats.success.ns > 0 and not graph.batch_stats
+
+
+def test_each_answer_on_a_stream_counts_for_its_graph(
+    client: triton.InferenceServerClient,
+) -> None:
+    before = statistics_of(client, "fan")["fan", "1"].inference_stats.success.count
+    said: queue.Queue[Any] = queue.Queue()
+    client.start_stream(lambda result, error: said.put(error or result))
+    tensor = triton.InferInput("in", [1, 10], "FP32")
+    tensor.set_data_from_numpy(np.zeros((1, 10), np.float32))
+    client.async_stream_infer("fan", [tensor])
+    for _ in range(2):
+        said.get(timeout=30)
+    client.stop_stream()
+    after = statistics_of(client, "fan")["fan", "1"].inference_stats.success.count
+    assert after == before + 2
+
+
+@pytest.mark.parametrize(
+    ("name", "version"), [("nobody", ""), ("add_one", "9"), ("nobody", "1")]
+)
+def test_who_is_not_there_has_no_statistics(
+    client: triton.InferenceServerClient, name: str, version: str
+) -> None:
+    with pytest.raises(InferenceServerException, match="is not found") as raised:
+        client.get_inference_statistics(name, version)
+    assert raised.value.status() == "StatusCode.NOT_FOUND"

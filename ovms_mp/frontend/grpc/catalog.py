@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from ovms_mp.core.messages import InferRequest, InferResponse, ServableMetadata
 from ovms_mp.core.pending import Pending
 from ovms_mp.servable.base import StreamSession, StreamSink
 from ovms_mp.servable.description import Description, Listed
+from ovms_mp.servable.statistics import ModelStatistics
 
 
 class Catalog(Protocol):
@@ -38,6 +40,14 @@ class Catalog(Protocol):
 
     def describe(self, name: str, version: str) -> Description:
         """How a servable is set up."""
+        ...
+
+    def statistics(
+        self, name: str, version: str
+    ) -> Mapping[tuple[str, str], ModelStatistics]:
+        """What a servable has done, or each version of it, or everything, by name and
+        version.
+        """
         ...
 
     def index(self) -> tuple[Listed, ...]:

@@ -16,6 +16,7 @@ from ovms_mp.frontend.grpc.inference import guarded
 from ovms_mp.frontend.transport.seam import Call, UnaryHandler
 from ovms_mp.repository.versions import All, Latest, Specific, VersionPolicy
 from ovms_mp.servable.description import Description, State
+from ovms_mp.servable.statistics import ModelStatistics
 
 # Triton names its types as KServe does, but for BYTES; what has no name is INVALID.
 _DATA_TYPES: Final[Mapping[str, int]] = {
@@ -43,6 +44,7 @@ class TritonService:
         """Each method by its path."""
         return {
             kserve.MODEL_CONFIG: guarded(self.model_config),
+            kserve.MODEL_STATISTICS: guarded(self.model_statistics),
             kserve.REPOSITORY_INDEX: guarded(self.repository_index),
         }
 
@@ -51,6 +53,17 @@ class TritonService:
         request = parse(kserve.ModelConfigRequest, message)
         description = self._catalog.describe(request.name, request.version)
         response = kserve.ModelConfigResponse(config=config_of(description))
+        return response.SerializeToString()
+
+    def model_statistics(self, message: bytes, call: Call) -> bytes:
+        """What a servable has done, or all; NOT_FOUND if there is none."""
+        request = parse(kserve.ModelStatisticsRequest, message)
+        response = kserve.ModelStatisticsResponse()
+        known = self._catalog.statistics(request.name, request.version)
+        for (name, version), statistics in known.items():
+            _add_statistics(response.model_stats.add(), statistics)
+            response.model_stats[-1].name = name
+            response.model_stats[-1].version = version
         return response.SerializeToString()
 
     def repository_index(self, message: bytes, call: Call) -> bytes:
@@ -69,6 +82,31 @@ class TritonService:
                 reason=each.reason,
             )
         return response.SerializeToString()
+
+
+def _add_statistics(
+    message: kserve.ModelStatistics, statistics: ModelStatistics
+) -> None:
+    message.last_inference = statistics.last_inference
+    message.inference_count = statistics.inference_count
+    message.execution_count = statistics.execution_count
+    infer = message.inference_stats
+    for told, duration in (
+        (infer.success, statistics.success),
+        (infer.fail, statistics.fail),
+        (infer.queue, statistics.queue),
+        (infer.compute_input, statistics.compute_input),
+        (infer.compute_infer, statistics.compute_infer),
+        (infer.compute_output, statistics.compute_output),
+    ):
+        told.count, told.ns = duration.count, duration.ns
+    if not statistics.compute_infer.count:
+        return
+    # As Triton: what was asked in one request is a batch of one.
+    batch = message.batch_stats.add(batch_size=1)
+    batch.compute_input.CopyFrom(infer.compute_input)
+    batch.compute_infer.CopyFrom(infer.compute_infer)
+    batch.compute_output.CopyFrom(infer.compute_output)
 
 
 def config_of(description: Description) -> kserve.ModelConfig:
