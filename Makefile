@@ -40,8 +40,16 @@ transports: .venv .venv-grpcio ## both transports on the oldest and newest grpci
 	OVMS_MP_TEST_LIVES=$(LIVES) .venv-grpcio/bin/python -m pytest tests/wire/transport
 
 .PHONY: bench
-bench: .venv .venv-native ## compare with OpenVINO's own speed, in one run
-	$(BIN)/python -m tests.bench.run
+bench: .venv .venv-native ## the server beside OpenVINO's own speed, in one run
+	$(BIN)/python -m tests.bench.run $(BENCH_FLAGS)
+
+.PHONY: bench-peers
+bench-peers: .venv ## the same beside KServe, MLServer and Triton, which it installs
+	$(BIN)/python -m tests.bench.run --peers $(BENCH_FLAGS)
+
+.PHONY: perf-analyzer
+perf-analyzer: .venv ## NVIDIA's perf_analyzer against the server, unary and streaming
+	$(BIN)/python -m tests.bench.perf_analyzer
 
 .PHONY: check
 check: .venv ## format, lint, strict types, import contracts, dead dependencies, proto drift

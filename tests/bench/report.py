@@ -1,107 +1,120 @@
-"""What was measured as a table, as JSON and as a picture."""
+"""What was measured as JSON, as Markdown and as a picture."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from xml.sax.saxutils import escape
 
-from tests.bench.loads import percentile
-
-_ROW: Final = 26
-_LABEL: Final = 430
-_BAR: Final = 330
+_LINE: Final = 22
+_LABEL: Final = 250
+_BAR: Final = 360
 _INK: Final = "#6b7280"  # readable on light and on dark
+_OURS: Final = "#2563eb"
+_OTHERS: Final = "#9ca3af"
 
-
-class Measured(Protocol):
-    """A case that has been measured."""
-
-    name: str
-    limit: str
-
-    @property
-    def rate(self) -> float: ...
-
-    @property
-    def latencies(self) -> list[float]: ...
+Told = Mapping[str, Any]
 
 
 def write(
-    cases: Sequence[Measured],
-    ratios: Sequence[Mapping[str, Any]],
-    machine: Mapping[str, Any],
+    rows: Sequence[Told],
+    aims: Sequence[Told],
+    more: Mapping[str, Sequence[Told]],
+    machine: Told,
     folder: Path,
 ) -> str:
-    """Write `benchmarks.md`, `.json` and `.svg` there; returns the tables."""
+    """Write `benchmarks.md`, `.json` and `.svg` there; returns the tables. `more` has
+    tables of other modules by their titles, with the columns of their rows.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    rates = {case.name: case.rate for case in cases}
-    rows = [
-        {
-            "case": case.name,
-            "per second": round(case.rate, 1),
-            "of the limit": round(case.rate / rates[case.limit], 3)
-            if case.limit
-            else None,
-            "p50 ms": round(percentile(case.latencies, 50), 2),
-            "p99 ms": round(percentile(case.latencies, 99), 2),
-        }
-        for case in cases
-    ]
-    table = f"{_table(rows)}\n\n{_ratios(ratios)}"
-    (folder / "benchmarks.md").write_text(table + "\n")
-    result = {"machine": dict(machine), "rows": rows, "runtime": [*ratios]}
+    tables = [_rows(rows), _aims(aims)]
+    tables += [_table(title, told) for title, told in more.items() if told]
+    said = ", ".join(f"{key} {value}" for key, value in machine.items())
+    text = "\n\n".join((*tables, said)) + "\n"
+    (folder / "benchmarks.md").write_text(text)
+    result = {"machine": dict(machine), "rows": [*rows], "aims": [*aims], **more}
     (folder / "benchmarks.json").write_text(json.dumps(result, indent=2) + "\n")
-    (folder / "benchmarks.svg").write_text(_picture(rows))
-    return table
+    (folder / "benchmarks.svg").write_text(picture(rows))
+    return text
 
 
-def _ratios(rows: Sequence[Mapping[str, Any]]) -> str:
+def _rows(rows: Sequence[Told]) -> str:
     lines = [
-        "| the runtime by itself | ours | calibration | ratio | at most |",
-        "|---|--:|--:|--:|--:|",
+        "| case | server | per second | slowest - fastest round | p50 ms | p99 ms "
+        "| CPU us an answer |",
+        "|---|---|--:|--:|--:|--:|--:|",
     ]
-    lines += [
-        f"| {row['case']} | {row['ours']} | {row['calibration']} | "
-        f"**{row['ratio']:.2f}** | {row['gate']} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    lines = [
-        "| case | per second | of the limit | p50 ms | p99 ms |",
-        "|---|--:|--:|--:|--:|",
-    ]
+    case = ""
     for row in rows:
-        ratio = row["of the limit"]
-        share = "1" if ratio is None else f"**{ratio:.2f}**"
+        name = "" if row["case"] == case else row["case"]
+        case = row["case"]
+        low, high = min(row["rounds"]), max(row["rounds"])
         lines.append(
-            f"| {row['case']} | {row['per second']:,.0f} | {share} "
-            f"| {row['p50 ms']:.2f} | {row['p99 ms']:.2f} |"
+            f"| {name} | {row['server']} | {_number(row['per second'])} "
+            f"| {_number(low)} - {_number(high)} "
+            f"| {_number(row['p50 ms'])} | {_number(row['p99 ms'])} "
+            f"| {_number(row['cpu us'] or None)} |"
         )
     return "\n".join(lines)
 
 
-def _picture(rows: Sequence[Mapping[str, Any]]) -> str:
-    shown = [row for row in rows if row["of the limit"] is not None]
-    height = _ROW * (len(shown) + 1)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LABEL + _BAR + 70} '
-        f'{height}" font-family="sans-serif" font-size="13">',
-        f'<text x="{_LABEL}" y="16" fill="{_INK}">share of the limit in the same run</text>',
-    ]
-    for number, row in enumerate(shown, 1):
-        y = number * _ROW
-        ratio = row["of the limit"]
-        width = max(1, round(_BAR * min(1, ratio)))
-        parts.append(
-            f'<text x="{_LABEL - 8}" y="{y + 16}" text-anchor="end" fill="{_INK}">'
-            f"{escape(row['case'])}</text>"
-            f'<rect x="{_LABEL}" y="{y + 4}" width="{width}" height="16" fill="#2563eb"/>'
-            f'<text x="{_LABEL + width + 6}" y="{y + 16}" fill="{_INK}">{ratio:.2f}</text>'
+def _aims(aims: Sequence[Told]) -> str:
+    lines = ["| ratio, in the same run | is | at least | |", "|---|--:|--:|---|"]
+    for aim in aims:
+        verdict = "" if aim["ratio"] >= aim["at least"] else "missed"
+        lines.append(
+            f"| {aim['what']} | **{aim['ratio']:.2f}** | {aim['at least']:g} | {verdict} |"
         )
-    return "\n".join([*parts, "</svg>", ""])
+    return "\n".join(lines)
+
+
+def _table(title: str, rows: Sequence[Told]) -> str:
+    columns = list(dict.fromkeys(key for row in rows for key in row if key != "case"))
+    head = f"| {title} | {' | '.join(columns)} |"
+    lines = [head, f"|---|{'--:|' * len(columns)}"]
+    for row in rows:
+        cells = " | ".join(str(row.get(column, "")) for column in columns)
+        lines.append(f"| {row['case']} | {cells} |")
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def picture(rows: Sequence[Told]) -> str:
+    """A bar for each row, as long as its rate is among those of the same case."""
+    best: dict[str, float] = {}
+    for row in rows:
+        case = row["case"]
+        best[case] = max(best.get(case, 0.0), row["per second"])
+    parts: list[str] = []
+    y, case = 0, ""
+    for row in rows:
+        if row["case"] != case:
+            case = row["case"]
+            y += _LINE * 3 // 2
+            parts.append(
+                f'<text x="0" y="{y}" fill="{_INK}" font-weight="bold">'
+                f"{escape(case)}</text>"
+            )
+        y += _LINE
+        width = max(1, round(_BAR * row["per second"] / (best[case] or 1)))
+        colour = _OURS if row["server"].startswith("ovms_mp") else _OTHERS
+        parts.append(
+            f'<text x="{_LABEL - 8}" y="{y}" text-anchor="end" fill="{_INK}">'
+            f"{escape(row['server'])}</text>"
+            f'<rect x="{_LABEL}" y="{y - 13}" width="{width}" height="16" '
+            f'fill="{colour}"/>'
+            f'<text x="{_LABEL + width + 6}" y="{y}" fill="{_INK}">'
+            f"{_number(row['per second'])}/s</text>"
+        )
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LABEL + _BAR + 90} '
+        f'{y + _LINE}" font-family="sans-serif" font-size="13">'
+    )
+    return "\n".join([head, *parts, "</svg>", ""])

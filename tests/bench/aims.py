@@ -1,0 +1,90 @@
+"""What the figures are to come to, as ratios of rows of the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tests.bench import cases, limits, peers, video
+from tests.bench.cases import Case
+from tests.bench.measure import Row, ratio
+from tests.bench.servers import BARE, CANNED, FEATURES, OURS
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """`above` over the mean of `below`, each a (case, server), is `least` or more."""
+
+    what: str
+    above: tuple[str, str]
+    below: tuple[tuple[str, str], ...]
+    least: float
+
+    def told(self, rows: Mapping[tuple[str, str], Row]) -> dict[str, Any] | None:
+        """What it comes to; None if one of the rows was not measured."""
+        keys = (self.above, *self.below)
+        if any(key not in rows for key in keys):
+            return None
+        above, *below = (rows[key] for key in keys)
+        found = ratio(above, *below)
+        return {"what": self.what, "ratio": round(found, 2), "at least": self.least}
+
+
+def _against(case: Case, other: str, least: float, server: str = OURS) -> Aim:
+    return Aim(
+        f"{case.name}: {server} / {other}",
+        (case.name, server),
+        ((case.name, other),),
+        least,
+    )
+
+
+def _of_openvino(case: Case, least: float) -> Aim:
+    below = ((case.name, limits.BEFORE), (case.name, limits.AFTER))
+    what = f"{case.name}: {OURS} / benchmark_app"
+    return Aim(what, (case.name, OURS), below, least)
+
+
+AIMS: Final = (
+    _against(cases.TINY_16, peers.TRITON, 3.0),
+    _against(cases.TINY_16, peers.KSERVE, 5.0),
+    _against(cases.TINY_16, peers.MLSERVER, 6.0),
+    _against(cases.TINY_1, peers.TRITON, 1.5),
+    _against(cases.TINY_STREAMS, peers.TRITON, 3.0),
+    _of_openvino(cases.EFFICIENTNET_8, 0.75),
+    *(_against(cases.EFFICIENTNET_8, peer, 1.3) for peer in peers.NAMES),
+    _of_openvino(cases.NSFW_8, 0.95),
+    _against(cases.FRAME_UNARY, peers.TRITON, 1.0),
+    _against(cases.FRAME_STREAM, peers.TRITON, 1.0),
+    _against(cases.TINY_16, BARE, 0.85, FEATURES),
+    Aim(
+        f"{cases.TINY_GRAPH_1.name} / {cases.TINY_1.name}",
+        (cases.TINY_GRAPH_1.name, OURS),
+        ((cases.TINY_1.name, OURS),),
+        0.8,  # a latency of at most 1.25
+    ),
+    Aim(
+        f"{video.CASE}: {OURS} / {video.IN_PROCESS}",
+        (video.CASE, OURS),
+        ((video.CASE, video.IN_PROCESS),),
+        0.8,
+    ),
+    *(
+        Aim(
+            f"{case.name}: what the client can measure / {OURS}",
+            (case.name, CANNED),
+            ((case.name, OURS),),
+            3.0,
+        )
+        # Where one request is in flight, or much is copied, both sides mostly wait for
+        # each other or for memory, and the client's share is in the tables to be seen.
+        for case in (cases.TINY_16, cases.TINY_STREAMS)
+    ),
+)
+
+
+def told(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Those that this run can tell."""
+    known = {(row.case, row.server): row for row in rows}
+    return [found for aim in AIMS if (found := aim.told(known)) is not None]
