@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.lifecycle import GraphEvent, GraphState, VersionEvent, VersionState
 from ovms_mp.core.pending import Pending
-from ovms_mp.servable.entries import GraphEntry, ModelEntry, Statistics, VersionEntry
+from ovms_mp.servable import entries
+from ovms_mp.servable.entries import GraphEntry, ModelEntry, VersionEntry
 from ovms_mp.servable.siblings import Siblings
 
 if TYPE_CHECKING:
@@ -229,26 +230,18 @@ class Catalog:
             servable = self._version(model, version)
             return servable.describe().of_versions(model.available())
 
-    def statistics(self, name: str, version: str) -> Statistics:
+    def statistics(self, name: str, version: str) -> entries.Statistics:
         """Of a version, a graph, all versions, or everything. Raises as `metadata`."""
         with self._lock:
-            if name in self._graphs:
-                return self._graphs[name].statistics(name)
-            if version:
-                servable = self._version(self._model(name), version)
-                return {(name, str(servable.version)): servable.statistics()}
-            if name:
-                return self._model(name).statistics(name)
-            every = (*self._models.items(), *self._graphs.items())
-            found = [entry.statistics(each) for each, entry in every]
-        return {key: value for each in found for key, value in each.items()}
+            if name and name not in self._graphs:
+                model = self._model(name)
+                version = version and str(self._version(model, version).version)
+            return entries.statistics_of(self._models, self._graphs, name, version)
 
     def index(self) -> tuple[Listed, ...]:
         """Everything that is served, is about to be, or could not be."""
         with self._lock:
-            models = [entry.listed(name) for name, entry in self._models.items()]
-            graphs = [entry.listed(name) for name, entry in self._graphs.items()]
-        return (*(each for listed in models for each in listed), *graphs)
+            return entries.index_of(self._models, self._graphs)
 
     def infer(self, request: InferRequest) -> Pending[InferResponse]:
         """ModelInfer on a model or graph. Raises ServingError, or fails with it."""
@@ -296,7 +289,7 @@ class Catalog:
             if model is None:
                 # OVMS looks among graphs last, so this is the text its clients see.
                 raise ServingError(Status.MEDIAPIPE_DEFINITION_NAME_MISSING)
-            if _is_coming(model, _parse(request.model_version)):
+            if entries.is_coming(model, _parse(request.model_version)):
                 return None
             servable = self._version(model, request.model_version)
             # Not by each of the ways in which a client may write a number.
@@ -392,16 +385,6 @@ def _parse(version: str) -> int:
     if not 0 <= number < 2**63:
         raise ServingError(Status.MODEL_VERSION_INVALID_FORMAT)
     return number
-
-
-def _is_coming(model: ModelEntry, number: int) -> bool:
-    """True if a version may become available without anyone doing anything more."""
-    if number == 0:
-        return model.default() is None and not model.is_settled
-    entry = model.versions.get(number)
-    if entry is None:
-        return not model.is_settled
-    return entry.state is VersionState.LOADING and not entry.has_failed
 
 
 def _pass_on(done: Pending[InferResponse], answer: Pending[InferResponse]) -> None:

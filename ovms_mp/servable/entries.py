@@ -123,3 +123,37 @@ class GraphEntry:
     def listed(self, name: str) -> Listed:
         """With the version that graphs say they have."""
         return Listed(name, VERSION, _GRAPH_STATES[self.state], self.reason)
+
+
+def index_of(
+    models: Mapping[str, ModelEntry], graphs: Mapping[str, GraphEntry]
+) -> tuple[Listed, ...]:
+    """All of them, models first."""
+    listed = [each for name, entry in models.items() for each in entry.listed(name)]
+    return (*listed, *(entry.listed(name) for name, entry in graphs.items()))
+
+
+def statistics_of(
+    models: Mapping[str, ModelEntry],
+    graphs: Mapping[str, GraphEntry],
+    name: str,
+    version: str,
+) -> Statistics:
+    """Of a graph, or of a version or all of a model; of everything if `name` is empty."""
+    found: dict[tuple[str, str], ModelStatistics] = {}
+    for each, entry in (*models.items(), *graphs.items()):
+        if name in {"", each}:
+            found.update(entry.statistics(each))
+    if name in graphs or not version:
+        return found
+    return {key: value for key, value in found.items() if key[1] == version}
+
+
+def is_coming(model: ModelEntry, number: int) -> bool:
+    """True if a version may become available without anyone doing anything more."""
+    if number == 0:
+        return model.default() is None and not model.is_settled
+    entry = model.versions.get(number)
+    if entry is None:
+        return not model.is_settled
+    return entry.state is VersionState.LOADING and not entry.has_failed

@@ -24,7 +24,7 @@ from ovms_mp.frontend.grpc.inference import InferenceService
 from ovms_mp.frontend.grpc.wire import varint
 from ovms_mp.servable.catalog import Catalog
 from ovms_mp.servable.model import ModelServable
-from tests.bench.run import graph_around
+from tests.bench.models import graph_around
 from tests.bench.runtime import Ratio
 from tests.fakes.call import FakeCall
 from tests.unit.inference import tiny

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from ovms_mp.core.messages import InferRequest, InferResponse, InputTensor
 from ovms_mp.servable.base import StreamSession
-from tests.bench.run import graph_around
+from tests.bench.models import graph_around
 from tests.graphs.in_process import serving
 from tests.unit.inference import tiny
 

@@ -116,6 +116,18 @@ _MAKERS: Final = {
 }
 
 
+def graph_around(model: str, source: str, target: str) -> str:
+    """A graph of one inference, as OVMS's users write it: its streams are `in` and
+    `out`, its model's ports `source` and `target`.
+    """
+    return zoo.graph(
+        [f"OVTENSOR:{GRAPH_INPUT}"],
+        ["OVTENSOR:out"],
+        zoo.session(model),
+        zoo.inferring({source: GRAPH_INPUT}, {target: "out"}),
+    )
+
+
 def lay_out(folder: Path, models: Iterable[Model], graphs: Iterable[str] = ()) -> Path:
     """A directory to mount, in OVMS's layout: models, a graph of one inference around
     each, and some of `graphs/`. Returns the config.
@@ -130,13 +142,7 @@ def lay_out(folder: Path, models: Iterable[Model], graphs: Iterable[str] = ()) -
             shutil.copy(file, version / f"model{file.suffix}")
         config = {"name": model.name, "base_path": model.name}
         entries.append({"config": {**config, "plugin_config": dict(model.properties)}})
-        inferring = zoo.inferring({model.input: GRAPH_INPUT}, {model.output: "out"})
-        graph = zoo.graph(
-            [f"OVTENSOR:{GRAPH_INPUT}"],
-            ["OVTENSOR:out"],
-            zoo.session(model.name),
-            inferring,
-        )
+        graph = graph_around(model.name, model.input, model.output)
         (folder / model.graph).mkdir()
         (folder / model.graph / "graph.pbtxt").write_text(graph)
     for name in names:
