@@ -68,13 +68,14 @@ def test_every_frame_comes_back_with_something_drawn_on_it(
         assert not np.array_equal(answer.annotated, frame)
 
 
-def test_two_videos_at_a_time_have_each_the_ids_that_they_have_alone(
+def test_four_videos_at_a_time_have_each_the_ids_that_they_have_alone(
     people: Server, answers: list[Answer], street: list[Pixels]
 ) -> None:
     # The first part's answers are known: a stream's beginning knows no end.
-    parts = [street[:PART], street[2 * PART : 3 * PART]]
-    alone = [answers[:PART], show(people.address, PEOPLE, parts[1])]
-    with ThreadPoolExecutor(2) as pool:
+    parts = [street[start : start + PART] for start in (0, 25, 50, 75)]
+    others = [show(people.address, PEOPLE, part) for part in parts[1:]]
+    alone = [answers[:PART], *others]
+    with ThreadPoolExecutor(len(parts)) as pool:
         together = list(
             pool.map(lambda part: show(people.address, PEOPLE, part), parts)
         )
