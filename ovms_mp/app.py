@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import FrameType
@@ -29,10 +29,15 @@ from ovms_mp.inference.openvino import OpenVINOEngine
 from ovms_mp.inference.probe import Probe
 from ovms_mp.library.hosting import Registry
 from ovms_mp.repository import config as repository
-from ovms_mp.repository.config import ModelSpec, RepositoryConfig
+from ovms_mp.repository.config import ModelSpec
+from ovms_mp.repository.snapshot import Scanner
+from ovms_mp.servable.calculators import Calculators
 from ovms_mp.servable.catalog import Catalog
 from ovms_mp.servable.loading import Loader
+from ovms_mp.servable.reconciler import Reconciler
+from ovms_mp.servable.reloading import Reloader
 from ovms_mp.servable.siblings import Siblings
+from ovms_mp.servable.status import Report
 from ovms_mp.settings import Settings, UsageError
 from ovms_mp.telemetry.metrics import Metrics
 from ovms_mp.telemetry.page import Page, render
@@ -49,6 +54,7 @@ GRACE_SECONDS: Final = 5.0
 PATIENCE_SECONDS: Final = 3.0
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+RELOAD_SIGNAL: Final = signal.SIGHUP
 
 _CHANNEL_ARGUMENTS: Final = (
     # No compression: a message limit counts bytes before they are inflated, and 0.9 MB
@@ -93,20 +99,31 @@ class App:
         """Read the configuration. Raises ServingError or UsageError when it is wrong."""
         self._settings = settings
         self._company = company
-        self._config: RepositoryConfig = repository.read(settings.source)
-        monitoring = settings.monitoring(self._config.metrics)
+        # Metrics are what they are at the start (OVMS).
+        monitoring = settings.monitoring(repository.read(settings.source).metrics)
         self.metrics = (
             Metrics(monitoring.families) if monitoring.is_enabled else Metrics.off()
         )
         self._pool = ThreadPoolExecutor(compute_threads(), "compute")
+        self._retiring = ThreadPoolExecutor(1, "retiring")
         self._engine = OpenVINOEngine(Probe() if settings.probe_models else None)
-        self.catalog = Catalog(self.metrics, siblings=company and company.siblings)
-        self._loader = Loader(
+        self.catalog = Catalog(
+            self.metrics,
+            is_latching=settings.readiness == "latched",
+            siblings=company and company.siblings,
+            dispose=self._retiring.submit,
+        )
+        loader = Loader(
             self.catalog,
             engine=self._engine,
-            registry=_calculators(settings),
             submit=self._pool.submit,
             metrics=self.metrics,
+        )
+        calculators = _calculators(settings)
+        self._reloader = Reloader(
+            Scanner(settings.source, settings.calculators_path),
+            Reconciler(self.catalog, loader, calculators, self.metrics),
+            poll_seconds=settings.file_system_poll_wait_seconds,
         )
         self._health = health_of(self.catalog)
         self.catalog.watch(self._health.notify)
@@ -129,20 +146,33 @@ class App:
     def start(self) -> None:
         """Listen, then load. What cannot be loaded is in the log and not in the catalog.
 
-        Raises OSError when an address is taken. Whatever it raises, the app is stopped.
+        Raises OSError when an address is taken, ServingError when the configuration
+        cannot be read any more. Whatever it raises, the app is stopped.
         """
         listens_first = self._company is None or self._company.listens_first
-        self._loader.announce(self._config)
         try:
+            self._reloader.announce()
             if listens_first:
                 self._listen()
-            self._loader.load(self._config)
+            self._reloader.load()
+            self.catalog.first_load_done()
             if not listens_first:
                 self._listen()
+            self._reloader.start()
         except BaseException:
             self.stop(0)
             raise
         log.info("serving: %s", ", ".join(self.catalog.available()) or "nothing")
+
+    def reload(self) -> Report:
+        """Make what is served what is mounted now, and tell what came of it. What cannot
+        be loaded leaves in place what was there. From any thread; blocks.
+        """
+        return self._reloader.reload()
+
+    def request_reload(self) -> None:
+        """Have it done, and return at once."""
+        self._reloader.request()
 
     def _listen(self) -> None:
         settings, is_shared = self._settings, self._company is not None
@@ -199,12 +229,16 @@ class App:
         use is not released.
         """
         self._health.close()
+        self.catalog.stop()
         if self._grpc is not None:
             self._grpc.stop(grace)
         if self._http is not None:
             self._http.stop()
-        # Calls are over; what their graphs still have to close is on the pool.
-        ending = threading.Thread(target=self._pool.shutdown, daemon=True)
+        if not self._reloader.stop(PATIENCE_SECONDS):
+            log.error("something is being loaded still: it is left behind")
+            return False
+        # Calls are over; what their graphs still have to close is on the pools.
+        ending = threading.Thread(target=self._shut_down_pools, daemon=True)
         ending.start()
         ending.join(PATIENCE_SECONDS)
         if ending.is_alive():
@@ -214,27 +248,39 @@ class App:
         self._engine.close()
         return True
 
+    def _shut_down_pools(self) -> None:
+        self._pool.shutdown()
+        self._retiring.shutdown()
 
-def _calculators(settings: Settings) -> Registry:
+
+def _calculators(settings: Settings) -> Calculators:
     """Those that are installed, and those of a folder. Raises UsageError when a name is
     there twice.
     """
-    try:
-        registry = Registry.installed()
+
+    def registry() -> Registry:
+        made = Registry.installed()
         if settings.calculators_path is not None:
-            registry.add_folder(settings.calculators_path)
+            made.add_folder(settings.calculators_path)
+        return made
+
+    try:
+        return Calculators(registry)
     except ContractError as error:
         raise UsageError(str(error)) from error
-    return registry
 
 
 def run(settings: Settings) -> int:
-    """Serve until SIGINT or SIGTERM; returns the exit code. In the main thread."""
+    """Serve until SIGINT or SIGTERM, reload at SIGHUP; returns the exit code. In the main
+    thread.
+    """
     stop = threading.Event()
-    stop_at_signals(stop)
+    reload: list[Callable[[], None]] = []
+    heed_signals(stop, reload)
     try:
         app = App(settings)
         app.start()
+        reload.append(app.request_reload)
     except (ServingError, OSError) as error:
         log.error("%s", error)
         return 1
@@ -256,9 +302,12 @@ def leave_behind() -> None:
     os._exit(0)
 
 
-def stop_at_signals(stop: threading.Event) -> None:
+def heed_signals(
+    stop: threading.Event, reload: Sequence[Callable[[], None]] = ()
+) -> None:
     """Have `stop` set by the first of STOP_SIGNALS. The second ends the process: whoever
-    asks twice does not want to wait. In the main thread.
+    asks twice does not want to wait. RELOAD_SIGNAL calls all of `reload`, which must not
+    block. In the main thread.
 
     A Python handler is called when the main thread comes back to Python. One that
     blocks just after the signal came does not come back; so a thread reads what the
@@ -270,13 +319,16 @@ def stop_at_signals(stop: threading.Event) -> None:
     def watch() -> None:
         while True:
             for number in os.read(reader, 1):
+                if number == RELOAD_SIGNAL:
+                    for each in reload:
+                        each()
                 if number not in STOP_SIGNALS:
                     continue
                 if stop.is_set():
                     os._exit(1)
                 stop.set()
 
-    for number in STOP_SIGNALS:
+    for number in (*STOP_SIGNALS, RELOAD_SIGNAL):
         signal.signal(number, _leave_it_to_the_thread)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     threading.Thread(target=watch, name="signals", daemon=True).start()

@@ -44,6 +44,18 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
             "probe_models", "true|false", "read models in a child first, default true"
         ),
     ),
+    "changes of what is mounted": (
+        Flag(
+            "file_system_poll_wait_seconds",
+            "SECONDS",
+            "how often files are looked at, default 1; 0: only when SIGHUP comes",
+        ),
+        Flag(
+            "readiness",
+            "live|latched",
+            "ready while all is served (default), or for ever after the first load",
+        ),
+    ),
     "the single model": (
         Flag("model_version_policy", "JSON", 'default {"latest": {"num_versions": 1}}'),
         Flag("target_device", "DEVICE", "OpenVINO device, default CPU"),
@@ -75,7 +87,6 @@ _NO_GENERATION: Final = "there is no generative API"
 _NO_CORS: Final = "no cross-origin headers are sent"
 # Flags of OVMS whose absence changes no answer, and why.
 _IN_VAIN: Final[Mapping[Flag, str]] = {
-    Flag("file_system_poll_wait_seconds", "SECONDS"): "files are not watched yet",
     Flag("grpc_max_threads", "N"): "calls occupy no threads",
     Flag("grpc_memory_quota", "BYTES"): "memory of calls is not bounded yet",
     Flag("rest_workers", "N"): "requests occupy no threads",
@@ -157,7 +168,7 @@ def main(
         return EX_USAGE
     try:
         with logging_to(settings.log_level, settings.log_path):
-            _log_what_is_missing(given, settings)
+            _log_what_is_missing(given)
             return _serve(settings, run or partial(_run, given))
     except OSError as error:
         print(f"log_path cannot be written: {error}", file=sys.stderr)
@@ -213,9 +224,7 @@ def _settings(given: Mapping[str, str]) -> Settings:
     return settings
 
 
-def _log_what_is_missing(given: Mapping[str, str], settings: Settings) -> None:
-    if settings.file_system_poll_wait_seconds:
-        log.info("Changes of files are not watched in this version: restart to apply")
+def _log_what_is_missing(given: Mapping[str, str]) -> None:
     for flag, why in _IN_VAIN.items():
         if flag.name in given:
             log.warning("--%s has no effect: %s", flag.name, why)

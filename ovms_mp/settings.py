@@ -40,6 +40,7 @@ GIB: Final = 1 << 30
 MAX_MESSAGE_SIZE: Final = 2**31 - 1
 # The first unless told otherwise.
 TRANSPORTS: Final = ("core", "aio")
+READINESS: Final = ("live", "latched")
 
 # What says something of the single model; with a config file these are in the file.
 _MODEL_FLAGS: Final = (
@@ -91,6 +92,7 @@ class Settings:
     log_level: str = "INFO"
     log_path: Path | None = None
     file_system_poll_wait_seconds: int = 1
+    readiness: str = READINESS[0]
     probe_models: bool = True
     calculators_path: Path | None = None
 
@@ -146,6 +148,7 @@ def settings_from(given: Mapping[str, str]) -> Settings:
         log_level=flags.one_of("log_level", tuple(LEVELS), "INFO"),
         log_path=flags.path("log_path"),
         file_system_poll_wait_seconds=flags.number("file_system_poll_wait_seconds", 1),
+        readiness=flags.one_of("readiness", READINESS, READINESS[0]),
         probe_models=flags.switch("probe_models", default="true"),
         calculators_path=_calculators_path(flags),
     )

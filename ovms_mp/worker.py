@@ -65,9 +65,9 @@ class Worker:
         """Serve until the supervisor, or a signal, says stop; returns the exit code."""
         # The supervisor may ask if we are alive while OpenVINO is being imported.
         self._link.listen(self._heard, self._answer, self._stop.set)
-        from ovms_mp.app import App, Company, leave_behind, stop_at_signals
+        from ovms_mp.app import App, Company, heed_signals, leave_behind
 
-        stop_at_signals(self._stop)
+        heed_signals(self._stop)
         company = Company(self._siblings, self._page_of_all, listens_first)
         app = App(self._settings, company)
         app.start()
@@ -99,6 +99,9 @@ class Worker:
                 self._siblings.tell(
                     are_ready=message["is_ready"], servables=message["servables"]
                 )
+            case "reload":
+                if self._app is not None:
+                    self._app.request_reload()
             case "stop":
                 self._stop.set()
             case other:

@@ -37,7 +37,7 @@ class Found(NamedTuple):
 
 
 class Folder:
-    """One folder, loaded once.
+    """One folder, loaded once; the folder as it is later is another Folder.
 
     Its modules are its `*.py` files and its packages, but those whose names begin with
     `_` or `.`. A module's calculators are `calculators`, a mapping of names to classes,
@@ -72,6 +72,12 @@ class Folder:
         for file in files:
             if not file.name.startswith(("_", ".")) and _is_module(file):
                 yield from self._of(file)
+
+    def close(self) -> None:
+        """Forget the modules; when nobody uses the calculators any more."""
+        for name in tuple(sys.modules):
+            if name == self._package or name.startswith(f"{self._package}."):
+                del sys.modules[name]
 
     def _import_package(self, spec: ModuleSpec) -> bool:
         package = importlib.util.module_from_spec(spec)

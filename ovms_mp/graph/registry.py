@@ -42,6 +42,7 @@ class Registry:
         self._entry_points: dict[str, EntryPoint] = {}
         self._wrong: dict[str, ContractError] = {}
         self._failed_files: list[str] = []
+        self._folders: list[Folder] = []
 
     @classmethod
     def installed(cls) -> Registry:
@@ -76,6 +77,7 @@ class Registry:
         Raises ContractError, naming both origins, when a name is taken.
         """
         folder = Folder(path)
+        self._folders.append(folder)
         for found in folder.load():
             taken_by = self._origin_of(found.name)
             if taken_by is not None:
@@ -90,6 +92,11 @@ class Registry:
                 log.error("%s", error)
                 self._wrong[found.name] = error
         self._failed_files += folder.failed
+
+    def close(self) -> None:
+        """Forget the modules of folders; when no graph uses their calculators."""
+        for folder in self._folders:
+            folder.close()
 
     def _origin_of(self, name: str) -> str | None:
         if name in self._known:

@@ -10,6 +10,7 @@ print(packet.timestamp, packet.payload)
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -24,6 +25,7 @@ from ovms_mp.library.stream import Frames, Timestamped
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from ovms_mp.core.errors import ServingError
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.graph.config import GraphConfig
     from ovms_mp.graph.definition import GraphDefinition
@@ -47,6 +49,9 @@ class Graph:
         self.definition = definition
         self._models = models
         self._is_closed = False
+        self._open = 0
+        self._lock = threading.Lock()
+        self._on_closed: Callable[[], object] | None = None
 
     @classmethod
     def load(
@@ -193,19 +198,64 @@ class Graph:
         """A run for a listener that is called on its strand: the server's way. With
         `tells_bounds` it is a BoundListener.
         """
-        return GraphRun(self.definition, listener, submit, tells_bounds=tells_bounds)
+        with self._lock:
+            self._open += 1
+        last = _Last(listener, self._left)
+        return GraphRun(self.definition, last, submit, tells_bounds=tells_bounds)
+
+    def when_closed(self, call: Callable[[], object]) -> None:
+        """Call this once the graph needs nothing any more: to release what was lent to
+        it. One call, and before `close`.
+        """
+        self._on_closed = call
 
     def close(self) -> None:
-        """Release what the graph's nodes share, and its models; after the last run."""
-        if self._is_closed:
-            return
-        self._is_closed = True
+        """Release what the graph's nodes share, and its models: after the last run, at
+        the end of which it happens if any that was had by `open` is under way.
+        """
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            if self._open:
+                return
+        self._release()
+
+    def _left(self) -> None:
+        with self._lock:
+            self._open -= 1
+            if self._open or not self._is_closed:
+                return
+        self._release()
+
+    def _release(self) -> None:
         self.definition.unload()
         if isinstance(self._models, ModelSet):
             self._models.close()
+        if self._on_closed is not None:
+            self._on_closed()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class _Last:
+    """A RunListener whose run somebody wants to see the end of; all else goes straight
+    to the listener.
+    """
+
+    __slots__ = ("_ended", "_finished", "bound", "packet", "settled")
+
+    def __init__(self, listener: RunListener, ended: Callable[[], None]) -> None:
+        self.packet = listener.packet
+        self.settled = listener.settled
+        self.bound = getattr(listener, "bound", None)
+        self._finished = listener.finished
+        self._ended = ended
+
+    def finished(self, error: ServingError | None) -> None:
+        self._finished(error)
+        self._ended()

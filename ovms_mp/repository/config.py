@@ -8,7 +8,7 @@ are served. Of two definitions of a name the first counts.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -97,12 +97,16 @@ class RepositoryConfig:
 
     Names are unique among models, and among graphs. That no graph has a model's name is
     for the catalog to see. Models of the config itself come before those of subconfigs.
+    `documents` are the files that were read, and `brought_by` says whose subconfig
+    names a model that the config itself does not.
     """
 
     models: tuple[ModelSpec, ...] = ()
     graphs: tuple[GraphSpec, ...] = ()
     metrics: MonitoringSpec | None = None
     problems: tuple[Problem, ...] = ()
+    documents: tuple[Path, ...] = ()
+    brought_by: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def read(source: Path | ModelSpec) -> RepositoryConfig:
@@ -122,6 +126,8 @@ def read(source: Path | ModelSpec) -> RepositoryConfig:
         tuple(reading.graphs.values()),
         reading.metrics,
         tuple(reading.problems),
+        tuple(reading.documents),
+        reading.brought_by,
     )
 
 
@@ -152,6 +158,8 @@ class _Reading:
         self.graphs: dict[str, GraphSpec] = {}
         self.metrics: MonitoringSpec | None = None
         self.problems: list[Problem] = []
+        self.documents: list[Path] = []
+        self.brought_by: dict[str, str] = {}
 
     def single(self, spec: ModelSpec) -> None:
         """A servable by itself; it has no settings of its own if it is a graph."""
@@ -163,6 +171,7 @@ class _Reading:
 
     def config(self, file: Path) -> None:
         """A config.json: all its own models first, then its graphs and theirs."""
+        self.documents.append(file)
         written = parse_config(document.read(file))
         self.metrics = written.monitoring
         for where in written.unsupported:
@@ -191,11 +200,15 @@ class _Reading:
         spec = _graph_spec(entry, directory, config)
         if self.graphs.setdefault(spec.name, spec) != spec:
             raise ServingError(Status.MEDIAPIPE_GRAPH_NAME_OCCUPIED, spec.name)
-        if spec.subconfig is not None:
-            # All of it is parsed before any of it counts.
-            for model in parse_subconfig(document.read(spec.subconfig)):
-                with self._problems_of(model.graph.name):
-                    self._model(model, spec.subconfig.parent)
+        if spec.subconfig is None:
+            return
+        self.documents.append(spec.subconfig)
+        # All of it is parsed before any of it counts.
+        for model in parse_subconfig(document.read(spec.subconfig)):
+            if model.graph.name not in self.models:
+                self.brought_by[model.graph.name] = spec.name
+            with self._problems_of(model.graph.name):
+                self._model(model, spec.subconfig.parent)
 
     @contextmanager
     def _problems_of(self, subject: str) -> Generator[None]:

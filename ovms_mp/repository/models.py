@@ -85,6 +85,18 @@ def model_file(version_path: Path) -> Path:
     raise ServingError(Status.FILE_INVALID, details)
 
 
+def companions(file: Path) -> tuple[Path, ...]:
+    """A model file that lies in no version directory, and what may belong to it: files
+    beside it whose names begin as its own does, up to the suffix.
+    """
+    beside = (
+        entry
+        for entry in _entries(file.parent)
+        if entry.name.startswith(f"{file.stem}.") or entry.name == MAPPING_FILE
+    )
+    return tuple(sorted({file, *(entry for entry in beside if is_file(entry))}))
+
+
 def is_file(path: Path) -> bool:
     """True for a file that we may see; what stands in the way of seeing it is reported
     by whoever then looks into its directory.

@@ -48,7 +48,7 @@ class State(Enum):
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A version of a model, or a graph, as it is now. `version` is empty for a model
-    that has none, `reason` says why one is unavailable.
+    that has none, `reason` says why one is unavailable, or why its newest files are.
     """
 
     name: str

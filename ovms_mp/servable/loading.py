@@ -1,18 +1,20 @@
-"""What a configuration names becomes servables in the catalog; one that cannot be loaded
-is reported and disturbs no other.
+"""A version of a model, or a graph, becomes a servable that has been tried; what becomes
+of it is for others to say.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from ovms_mp.calculator.services import InferenceSession
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.inference.engine import ModelConfig
 from ovms_mp.library.graph import Graph
 from ovms_mp.repository import models
-from ovms_mp.repository.versions import select
 from ovms_mp.servable.graph import GraphServable
 from ovms_mp.servable.interface import check_boundary
 from ovms_mp.servable.model import ModelServable, ModelSession
@@ -20,131 +22,140 @@ from ovms_mp.servable.model import ModelServable, ModelSession
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ovms_mp.inference.engine import Engine
+    from ovms_mp.inference.engine import CompiledModel, Engine
     from ovms_mp.library.hosting import Registry, Submit
-    from ovms_mp.repository.config import GraphSpec, ModelSpec, RepositoryConfig
+    from ovms_mp.repository.config import GraphSpec, ModelSpec
     from ovms_mp.servable.catalog import Catalog
+    from ovms_mp.servable.leases import Lease
     from ovms_mp.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
+# A model that takes longer for its first answer has shown enough.
+WARM_UP_SECONDS: Final = 60.0
+
 
 class Loader:
-    """Loads in the thread that calls; one call at a time."""
+    """Thread-safe: loads in the thread that calls."""
 
     def __init__(
-        self,
-        catalog: Catalog,
-        *,
-        engine: Engine,
-        registry: Registry,
-        submit: Submit,
-        metrics: Metrics,
+        self, catalog: Catalog, *, engine: Engine, submit: Submit, metrics: Metrics
     ) -> None:
         self._catalog = catalog
         self._engine = engine
-        self._registry = registry
         self._submit = submit
         self._metrics = metrics
-        self._models = CatalogModels(catalog)
 
-    def announce(self, config: RepositoryConfig) -> None:
-        """Make the names known, so that early requests wait for what is to come."""
-        for model in config.models:
-            self._catalog.announce_model(model.name)
-        for graph in config.graphs:
-            try:
-                self._catalog.announce_graph(graph.name)
-            except ServingError as error:
-                log.error("graph %s is not served: %s", graph.name, error.text)
+    def version(self, spec: ModelSpec, number: int, directory: Path) -> ModelServable:
+        """A version of a model, compiled and warm. Raises ServingError."""
+        path = models.model_file(directory)
+        config = ModelConfig(
+            target_device=spec.target_device,
+            plugin_config=spec.plugin_config,
+            nireq=spec.nireq or 0,
+            max_queue_length=spec.max_queue_length,
+        )
+        compiled = self._engine.load(path, config)
+        _warm(compiled)
+        return ModelServable(spec.name, number, compiled, self._metrics, spec)
 
-    def load(self, config: RepositoryConfig) -> None:
-        """Load everything announced: models first, for graphs name them. What cannot be
-        loaded is in the log, and not ready in the catalog.
+    def graph(self, spec: GraphSpec, calculators: Lease[Registry]) -> LoadedGraph:
+        """A graph, and what it holds until it is closed: `calculators`, and the models
+        that it names. Raises ServingError, and has released them then.
         """
-        for problem in config.problems:
-            log.error("%s: %s", problem.subject, problem.error.text)
-        for model in config.models:
-            self._load_model(model)
-        for graph in config.graphs:
-            if self._catalog.expects_graph(graph.name):
-                self._load_graph(graph)
-        self._catalog.first_load_done()
-
-    def _load_model(self, spec: ModelSpec) -> None:
-        """Load the versions that the policy selects. Under `latest` a lower version
-        takes the place of one that cannot be loaded (OVMS).
-        """
-        loaded: set[int] = set()
-        failed: set[int] = set()
-        try:
-            found = models.versions(spec.base_path)
-            while wanted := set(select(spec.version_policy, found, failed)) - loaded:
-                version = max(wanted)
-                is_loaded = self._load_version(spec, version, found[version])
-                (loaded if is_loaded else failed).add(version)
-            if not loaded | failed:
-                log.error("model %s: its policy selects no version", spec.name)
-        except ServingError as error:
-            log.error("model %s: %s", spec.name, error.text)
-        self._catalog.model_settled(spec.name)
-
-    def _load_version(self, spec: ModelSpec, version: int, directory: Path) -> bool:
-        self._catalog.model_loading(spec.name, version)
-        try:
-            path = models.model_file(directory)
-            config = ModelConfig(
-                target_device=spec.target_device,
-                plugin_config=spec.plugin_config,
-                nireq=spec.nireq or 0,
-                max_queue_length=spec.max_queue_length,
-            )
-            compiled = self._engine.load(path, config)
-        except ServingError as error:
-            log.error("model %s version %d: %s", spec.name, version, error.text)
-            self._catalog.model_failed(spec.name, version, error.text)
-            return False
-        servable = ModelServable(spec.name, version, compiled, self._metrics, spec)
-        self._catalog.model_loaded(spec.name, version, servable)
-        log.info("model %s version %d is available", spec.name, version)
-        return True
-
-    def _load_graph(self, spec: GraphSpec) -> None:
+        holdings = Holdings(self._catalog, calculators)
         try:
             graph = Graph.load(
                 spec.graph_path,
-                models=self._models,
-                calculators=self._registry,
+                models=holdings,
+                calculators=calculators.servable,
                 base_path=spec.base_path,
                 check=check_boundary,
             )
-        except ServingError as error:
-            log.error("graph %s: %s", spec.name, error.text)
-            self._catalog.graph_failed(spec.name, error.text)
-            return
+        except BaseException:
+            holdings.close()
+            raise
+        graph.when_closed(holdings.close)
         servable = GraphServable(
             spec.name, graph, self._submit, self._metrics, spec.stream
         )
-        self._catalog.graph_loaded(spec.name, servable)
-        log.info("graph %s is available", spec.name)
+        return LoadedGraph(servable, holdings)
 
 
-class CatalogModels:
-    """The Models service of graphs: what the catalog serves."""
+class LoadedGraph:
+    """A graph, and what it holds."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, servable: GraphServable, holdings: Holdings) -> None:
+        self.servable: Final = servable
+        self.holdings: Final = holdings
+
+
+class Holdings:
+    """The Models service of one graph. A model that the graph was given once is its own
+    until it is closed: all its nodes and runs infer with the same one.
+    """
+
+    def __init__(self, catalog: Catalog, calculators: Lease[Registry]) -> None:
         self._catalog = catalog
+        self._calculators = calculators
+        self._lock = threading.Lock()
+        self._models: dict[tuple[str, str], Lease[ModelServable]] = {}
 
     def session(self, name: str, version: str) -> InferenceSession:
         """See Models. A version that is no number means the default one (OVMS)."""
         if not version.isdigit():
             version = ""
+        with self._lock:
+            lease = self._models.get((name, version))
+            if lease is None:
+                try:
+                    lease = self._catalog.lease_model(name, version)
+                except ServingError as error:
+                    raise _missing(name, version, error) from error
+                self._models[name, version] = lease
+        return ModelSession(lease.servable)
+
+    @property
+    def is_current(self) -> bool:
+        """True if the graph would be given the same models now."""
+        with self._lock:
+            held = tuple(self._models.items())
         try:
-            servable = self._catalog.model(name, version)
-        except ServingError as error:
-            wanted = f'model "{name}"' + (f" version {version}" if version else "")
-            details = f"{wanted}: {error.text}"
-            raise ServingError(
-                Status.MEDIAPIPE_GRAPH_INITIALIZATION_ERROR, details
-            ) from error
-        return ModelSession(servable)
+            return all(
+                self._catalog.model(*wanted) is lease.servable for wanted, lease in held
+            )
+        except ServingError:
+            return False
+
+    def close(self) -> None:
+        """Let go of everything."""
+        with self._lock:
+            held = tuple(self._models.values())
+        for lease in held:
+            lease.release()
+        self._calculators.release()
+
+
+def _missing(name: str, version: str, error: ServingError) -> ServingError:
+    wanted = f'model "{name}"' + (f" version {version}" if version else "")
+    status = Status.MEDIAPIPE_GRAPH_INITIALIZATION_ERROR
+    return ServingError(status, f"{wanted}: {error.text}")
+
+
+def _warm(compiled: CompiledModel) -> None:
+    """Let a model of known shapes infer once: the first inference pays for what OpenVINO
+    puts off until then. What zeros make of it says nothing of other inputs.
+    """
+    if not all(port.is_static and port.datatype for port in compiled.inputs):
+        return
+    zeros = [
+        np.zeros([dim.minimum for dim in port.shape or ()], port.datatype.dtype)
+        for port in compiled.inputs
+        if port.datatype is not None
+    ]
+    answer = compiled.infer(zeros)
+    try:
+        answer.result(WARM_UP_SECONDS)
+    except (ServingError, TimeoutError) as error:
+        log.debug("to infer from zeros failed: %s", error)
+        answer.cancel()

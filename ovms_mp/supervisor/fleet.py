@@ -85,6 +85,12 @@ class Fleet:
             _stop(worker)
         asyncio.get_running_loop().call_later(STOP_SECONDS, self._kill)
 
+    def reload(self) -> None:
+        """Have every worker look at what is mounted, now."""
+        for worker in self._workers.values():
+            if worker.state is not None:  # otherwise it is about to
+                worker.say("reload")
+
     def _kill(self) -> None:
         for worker in self._workers.values():
             worker.kill()

@@ -19,6 +19,7 @@ from ovms_mp.supervisor.fleet import Fleet
 log = logging.getLogger(__name__)
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+RELOAD_SIGNAL: Final = signal.SIGHUP
 
 
 def run(settings: Settings, flags: Mapping[str, str]) -> int:
@@ -53,4 +54,5 @@ async def _supervise(count: int, order: Callable[[int, bool], Message]) -> int:
     loop = asyncio.get_running_loop()
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(RELOAD_SIGNAL, fleet.reload)
     return await fleet.run()

@@ -138,6 +138,19 @@ GRAPH_LATENCY: Final = Family(
     is_default=False,
 )
 
+RELOADS: Final = Family(
+    "ovms_mp_reloads",
+    Kind.COUNTER,
+    ("result",),
+    "Number of times that changes of what is mounted were applied.",
+)
+OUTDATED: Final = Family(
+    "ovms_mp_outdated",
+    Kind.GAUGE,
+    ("kind", "name", "version"),
+    "1 while the newest files of a servable, or of the configuration, are not served.",
+)
+
 FAMILIES: Final = (
     REQUESTS_SUCCESS,
     REQUESTS_FAIL,
@@ -155,6 +168,8 @@ FAMILIES: Final = (
     GRAPH_ERROR,
     GRAPH_TIME,
     GRAPH_LATENCY,
+    RELOADS,
+    OUTDATED,
 )
 """What a server process counts, in the order of the page."""
 

@@ -52,6 +52,8 @@ class Metrics:
         self._graph_error = self._counters(families.GRAPH_ERROR)
         self._graph_time = self._histograms(families.GRAPH_TIME)
         self._graph_latency = self._histograms(families.GRAPH_LATENCY)
+        self._reloads = self._counters(families.RELOADS)
+        self._outdated = self._gauges(families.OUTDATED)
         self._families = (
             self._success,
             self._fail,
@@ -69,6 +71,8 @@ class Metrics:
             self._graph_error,
             self._graph_time,
             self._graph_latency,
+            self._reloads,
+            self._outdated,
         )
 
     @classmethod
@@ -183,6 +187,18 @@ class Metrics:
     def graph_request_latency(self, name: str, method: str, seconds: float) -> None:
         """A packet came out this long after its request had arrived."""
         self._graph_latency[method, name].observe(seconds * _MICROSECONDS)
+
+    # Reload
+
+    def reloaded(self, *, ok: bool) -> None:
+        """What is mounted had changed, and is served as it is now, or not all of it."""
+        self._reloads[("success" if ok else "failure",)].inc()
+
+    def outdated(
+        self, kind: str, name: str, version: str, *, is_outdated: bool
+    ) -> None:
+        """The newest files of something are not served, or are again."""
+        self._outdated[kind, name, version].set(is_outdated)
 
     def _counters(self, family: Family) -> Values[Counter]:
         assert family.kind is Kind.COUNTER

@@ -18,9 +18,11 @@ from ovms_mp.core.errors import ServingError
 from ovms_mp.core.messages import InferRequest, InferResponse, InputTensor
 from ovms_mp.graph.registry import Registry
 from ovms_mp.inference.openvino import OpenVINOEngine
-from ovms_mp.repository import config
+from ovms_mp.repository.snapshot import Scanner
+from ovms_mp.servable.calculators import Calculators
 from ovms_mp.servable.catalog import Catalog
 from ovms_mp.servable.loading import Loader
+from ovms_mp.servable.reconciler import Reconciler
 from ovms_mp.telemetry.metrics import Metrics
 
 ANSWERS_WITHIN = 30.0  # seconds
@@ -48,19 +50,15 @@ def serving(repository: Path) -> Iterator[Catalog]:
     metrics = Metrics.off()
     catalog = Catalog(metrics)
     with ThreadPoolExecutor(4) as pool:
-        loader = Loader(
-            catalog,
-            engine=engine,
-            registry=Registry.installed(),
-            submit=pool.submit,
-            metrics=metrics,
-        )
-        wanted = config.read(repository / "config.json")
-        loader.announce(wanted)
-        loader.load(wanted)
-        for spec in (*wanted.models, *wanted.graphs):
-            assert catalog.is_servable_ready(spec.name, ""), spec.name
+        loader = Loader(catalog, engine=engine, submit=pool.submit, metrics=metrics)
+        calculators = Calculators(Registry.installed)
+        reconciler = Reconciler(catalog, loader, calculators, metrics)
+        wanted = Scanner(repository / "config.json").scan()
+        report = reconciler.apply(wanted)
+        assert report.is_ok, report
+        assert {*wanted.models, *wanted.graphs} == set(catalog.names())
         yield catalog
+        reconciler.close()
     catalog.close()
     engine.close()
 

@@ -24,11 +24,15 @@ def settings(path: Path | None, **classes: str) -> Settings:
     return Settings(Path("config.json"), calculators_path=path)
 
 
+def names(wanted: Settings) -> set[str]:
+    return set(_calculators(wanted).lease().servable.names())
+
+
 def test_the_server_has_the_calculators_of_the_folder_beside_the_installed(
     tmp_path: Path,
 ) -> None:
-    installed = set(_calculators(settings(None)).names())
-    both = set(_calculators(settings(tmp_path, mine="MineCalculator")).names())
+    installed = names(settings(None))
+    both = names(settings(tmp_path, mine="MineCalculator"))
     assert both - installed == {"MineCalculator"}
     assert installed < both
 

@@ -25,7 +25,7 @@ WORKING = (
 IN_VAIN = (
     "--grpc_memory_quota=1000",
     *("--grpc_max_threads=4", "--rest_workers=4"),
-    *("--file_system_poll_wait_seconds=1", "--sequence_cleaner_poll_wait_minutes=5"),
+    "--sequence_cleaner_poll_wait_minutes=5",
     *("--custom_node_resources_cleaner_interval_seconds=1", "--cache_dir=c"),
     *("--trace_path=t", "--verbose_response", "--allowed_origins=*", "--stateful"),
     *("--allowed_methods=*", "--allowed_headers=*", "--allow_credentials"),
@@ -190,12 +190,3 @@ def test_the_log_goes_to_the_file_at_the_wanted_level(tmp_path: Path) -> None:
     assert main(arguments, Server(UsageError("no")).run) == 1
     (line,) = file.read_text().splitlines()
     assert line.endswith("[serving][error] The server cannot start: no")
-
-
-def test_that_files_are_not_watched_is_said_unless_nobody_expects_it(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    main(MODEL, Server().run)
-    assert capsys.readouterr().out.count("are not watched") == 1
-    main((*MODEL, "--file_system_poll_wait_seconds=0"), Server().run)
-    assert "Changes of files" not in capsys.readouterr().out

@@ -58,6 +58,7 @@ def test_every_flag_that_works_has_its_place(tmp_path: Path) -> None:
             "log_level": "DEBUG",
             "log_path": "server.log",
             "file_system_poll_wait_seconds": "0",
+            "readiness": "latched",
             "calculators_path": str(tmp_path),
         }
     )
@@ -79,6 +80,7 @@ def test_every_flag_that_works_has_its_place(tmp_path: Path) -> None:
         log_level="DEBUG",
         log_path=Path("server.log"),
         file_system_poll_wait_seconds=0,
+        readiness="latched",
         calculators_path=tmp_path,
     )
 
@@ -222,6 +224,7 @@ def test_rest_port_0_is_off_as_in_ovms() -> None:
             CONFIG | {"grpc_transport": "sync"},
             "grpc_transport should be one of: core, aio",
         ),
+        (CONFIG | {"readiness": "no"}, "readiness should be one of: live, latched"),
         (
             CONFIG | {"grpc_max_message_size": "0"},
             "grpc_max_message_size should be from 1 to 2147483647",

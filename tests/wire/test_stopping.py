@@ -35,7 +35,10 @@ class OvmsPythonModel:
 """
 
 
-OURS: Final = {"compute", "inference", "grpc-poll", "grpc-poll-reserved", "http"}
+OURS: Final = {
+    *("compute", "http", "inference", "loading", "reload"),
+    *("grpc-poll", "grpc-poll-reserved"),
+}
 
 
 def kind(thread: threading.Thread) -> str:

@@ -66,7 +66,9 @@ class OpenVINOEngine:
         status = Status.MODEL_NOT_LOADED
         try:
             # What concerns reading is not for compiling.
-            reading = {key: properties.pop(key) for key in (MMAP,) if key in properties}
+            # Weights that are mapped instead of read change under a model that serves,
+            # when somebody writes to the file.
+            reading = {MMAP: properties.pop(MMAP, False)}
             model = self.read(path, reading)
             status = Status.CANNOT_COMPILE_MODEL_INTO_TARGET_DEVICE
             loaded = self._compile(model, config, properties)

@@ -22,7 +22,9 @@ from tests.unit.repository.support import graph_in, models, problems, write
 
 def test_a_model_has_the_defaults_of_ovms(config: Path) -> None:
     read_config = read(write(config, models({"name": "m", "base_path": "/models/m"})))
-    assert read_config == RepositoryConfig(models=(ModelSpec("m", Path("/models/m")),))
+    assert read_config == RepositoryConfig(
+        models=(ModelSpec("m", Path("/models/m")),), documents=(config,)
+    )
     (model,) = read_config.models
     assert model.version_policy == Latest(1)
     assert model.nireq is None
@@ -214,6 +216,8 @@ def test_a_directory_with_a_graph_is_a_graph_with_its_subconfig(
     assert found == RepositoryConfig(
         (ModelSpec("m", directory / "m"),),
         (GraphSpec("g", directory, directory / "graph.pbtxt", subconfig),),
+        documents=(subconfig,),
+        brought_by={"m": "g"},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -114,10 +115,20 @@ def test_a_graph_that_failed_is_unavailable_and_its_neighbours_are_not(catalog):
     assert version_of(catalog, "") == "1"
 
 
-def test_a_graph_may_not_have_a_models_name(catalog):
+def test_a_name_is_the_models_until_its_graph_is_there_and_then_the_graphs(catalog):
+    with_model(catalog, 1)
+    catalog.announce_graph("m")
+    assert version_of(catalog, "") == "1"
+    catalog.graph_loaded("m", Served("m", 77))
+    assert version_of(catalog, "") == "77"
+    catalog.model_removed("m")
+    assert version_of(catalog, "1") == "77"
     catalog.announce_model("m")
-    status = Status.MEDIAPIPE_GRAPH_NAME_OCCUPIED
-    assert refusal(catalog.announce_graph, "m") is status
+    assert version_of(catalog, "") == "77"
+    catalog.graph_removed("m")
+    catalog.model_loading("m", 2)
+    catalog.model_loaded("m", 2, Served("m", 2))
+    assert version_of(catalog, "") == "2"
 
 
 def test_a_stream_is_on_a_graph_or_a_model_that_is_there(catalog):
@@ -175,13 +186,28 @@ def test_a_request_that_gave_up_waiting_is_not_served(catalog):
     assert catalog.names() == ("g",)
 
 
-def test_ready_after_the_first_load_whatever_failed_and_watchers_are_told(catalog):
+@pytest.mark.parametrize("is_latching", [False, True])
+def test_ready_is_who_has_loaded_and_serves_all_or_has_done_so_once(is_latching):
+    catalog: Any = Catalog(Metrics(), is_latching=is_latching)
     told = []
     catalog.watch(lambda: told.append(catalog.is_ready))
     assert not catalog.is_ready
     with_model(catalog, failed=[1])
+    assert not catalog.is_ready
     catalog.first_load_done()
-    assert catalog.is_ready and told[-1]
+    assert told[-1] is is_latching
+    catalog.model_loading("m", 1)
+    catalog.model_loaded("m", 1, Served("m", 1))
+    assert told[-1]
+    catalog.announce_graph("g")
+    assert told[-1] is is_latching
+    catalog.graph_loaded("g", Served("g"))
+    assert told[-1]
+    catalog.model_removed("m")
+    catalog.graph_removed("g")
+    assert told[-1]
+    catalog.stop()
+    assert not told[-1]
 
 
 def test_close_releases_every_servable(catalog):

@@ -1,0 +1,266 @@
+"""A mounted repository in which every servable tells by its answer which generation of its
+files it was made of: asked with zeros it answers with a number.
+
+Each kind of change is a method that takes everything it concerns to a generation.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+
+from tests.unit.inference import tiny
+from tests.wire import zoo
+from tests.wire.calls import arrays, ask, infer
+
+ZEROS: Final = np.zeros((1, 4), np.float32)
+
+HANDLER: Final = """
+import numpy as np
+from pyovms import Tensor
+
+{header}
+
+
+class OvmsPythonModel:
+    def execute(self, inputs):
+        return [Tensor("said", np.full((1, 4), {number}, np.float32))]
+"""
+
+CALCULATOR: Final = """
+import numpy as np
+
+from ovms_mp.calculator import Calculator, Input, Output
+
+
+class GenerationCalculator(Calculator):
+    given = Input(np.ndarray)
+    told = Output(np.ndarray)
+    timestamp_offset = 0
+
+    def process(self, ctx):
+        ctx.send(self.told, ctx[self.given] + np.float32({number}))
+"""
+
+
+def plus(number: float) -> ov.Model:
+    """y = x + number."""
+    x = tiny.parameter("x", (1, 4))
+    constant = op.constant(np.full((1, 4), number, np.float32))
+    return tiny.model([tiny.named(op.add(x, constant), "y")], [x])
+
+
+def through(model: str) -> str:
+    """A graph of one model."""
+    return zoo.graph(
+        ["in"],
+        ["out"],
+        zoo.session(model),
+        zoo.inferring({"x": "in"}, {"y": "out"}),
+    )
+
+
+def write(path: Path, text: str) -> None:
+    """In place: the same file, with other contents."""
+    with path.open("w") as file:
+        file.write(text)
+
+
+def replace(path: Path, text: str) -> None:
+    """As editors and package managers do: another file of the same name."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(text)
+    beside.rename(path)
+
+
+class Mount:
+    """The folder; `config` is what a server is started with, `calculators` as well."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root / "mount"
+        self.calculators = root / "calculators"
+        self._models: dict[str, dict[str, Any]] = {}
+        self._graphs: dict[str, dict[str, Any]] = {}
+        self._scratch = root / "scratch"
+        for folder in (self.root, self.calculators, self._scratch):
+            folder.mkdir()
+        self.config = self.root / "config.json"
+        for name in ("in_place", "versions", "fixed_1", "fixed_2", "own"):
+            self._version(name, 1, 1)
+        self._version("fixed_2", 1, 2)
+        for name in ("in_place", "versions", "fixed_1", "fixed_2"):
+            self._models[name] = {"base_path": name}
+        self._models["moved"] = {"base_path": "fixed_1"}
+        self._graph("by_model", through("in_place"))
+        self._graph("by_pbtxt", through("fixed_1"))
+        self._graph("by_subconfig", through("own"))
+        self._graph(
+            "by_subgraph",
+            zoo.graph(
+                ["in"],
+                ["out"],
+                zoo.node("Part", 'input_stream: "in"', 'output_stream: "out"'),
+            ),
+        )
+        self._graph("by_handler", zoo.words("speaker.py"))
+        self._graph("by_neighbour", zoo.words("speaker.py"))
+        self._graph(
+            "by_calculator",
+            zoo.graph(
+                ["in"],
+                ["out"],
+                zoo.node(
+                    "GenerationCalculator", 'input_stream: "in"', 'output_stream: "out"'
+                ),
+            ),
+        )
+        write(
+            self.root / "by_neighbour" / "speaker.py",
+            HANDLER.format(
+                header="import the_neighbour", number="the_neighbour.NUMBER"
+            ),
+        )
+        for change in CHANGES.values():
+            change(self, 1)
+
+    def _version(self, model: str, version: int, number: float) -> Path:
+        folder = self.root / model / str(version)
+        folder.mkdir(parents=True, exist_ok=True)
+        tiny.save(folder, plus(number))
+        return folder
+
+    def _graph(self, name: str, pbtxt: str) -> None:
+        (self.root / name).mkdir()
+        write(self.root / name / "graph.pbtxt", pbtxt)
+        self._graphs[name] = {}
+
+    def write_config(self) -> None:
+        """What is to be served, as it is now."""
+        models = [zoo.entry(name, **keys) for name, keys in self._models.items()]
+        graphs = [{"name": name, **keys} for name, keys in self._graphs.items()]
+        text = {"model_config_list": models, "mediapipe_config_list": graphs}
+        write(self.config, json.dumps(text))
+
+    # Kinds of changes
+
+    def in_place(self, number: int) -> None:
+        """A model's files are written to."""
+        made = self._scratch / "model"
+        made.mkdir(exist_ok=True)
+        tiny.save(made, plus(number))
+        home = self.root / "in_place" / "1"
+        home.mkdir(parents=True, exist_ok=True)
+        for suffix in ("bin", "xml"):
+            content = (made / f"model.{suffix}").read_bytes()
+            with (home / f"model.{suffix}").open("wb") as file:
+                file.write(content)
+
+    def versions(self, number: int) -> None:
+        """A version is added, and the one before the last goes."""
+        made = self._scratch / "version"
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir()
+        tiny.save(made, plus(number))
+        home = self.root / "versions"
+        target = home / str(number)
+        if not target.exists():
+            made.rename(target)
+        for old in home.iterdir():
+            if int(old.name) < number - 1:
+                shutil.rmtree(old)
+
+    def moved(self, number: int) -> None:
+        """The config names another folder for a model."""
+        self._models["moved"]["base_path"] = f"elsewhere_{number}"
+        self._version(f"elsewhere_{number}", 1, number)
+        shutil.rmtree(self.root / f"elsewhere_{number - 2}", ignore_errors=True)
+        self.write_config()
+
+    def by_pbtxt(self, number: int) -> None:
+        """A graph names another model."""
+        which = 2 - number % 2
+        replace(self.root / "by_pbtxt" / "graph.pbtxt", through(f"fixed_{which}"))
+
+    def by_subgraph(self, number: int) -> None:
+        """A file beside a graph is another subgraph."""
+        which = 2 - number % 2
+        text = f'type: "Part"\n{through(f"fixed_{which}")}'
+        write(self.root / "by_subgraph" / "part.pbtxt", text)
+
+    def by_subconfig(self, number: int) -> None:
+        """A graph's own config names another folder for its model."""
+        self._version(f"own_{number}", 1, number)
+        shutil.rmtree(self.root / f"own_{number - 2}", ignore_errors=True)
+        entry = zoo.entry("own", base_path=f"../own_{number}")
+        text = json.dumps({"model_config_list": [entry]})
+        write(self.root / "by_subconfig" / "subconfig.json", text)
+
+    def by_handler(self, number: int) -> None:
+        """A handler's file is replaced."""
+        text = HANDLER.format(header="", number=number)
+        replace(self.root / "by_handler" / "speaker.py", text)
+
+    def by_neighbour(self, number: int) -> None:
+        """So is a file that a handler imports."""
+        write(self.root / "by_neighbour" / "the_neighbour.py", f"NUMBER = {number}\n")
+
+    def by_calculator(self, number: int) -> None:
+        """A calculator of the folder is another one."""
+        text = CALCULATOR.format(number=number)
+        replace(self.calculators / "generation.py", text)
+
+
+CHANGES: Final[Mapping[str, Callable[[Mount, int], None]]] = {
+    change.__name__: change
+    for change in (
+        Mount.in_place,
+        Mount.versions,
+        Mount.moved,
+        Mount.by_pbtxt,
+        Mount.by_subgraph,
+        Mount.by_subconfig,
+        Mount.by_handler,
+        Mount.by_neighbour,
+        Mount.by_calculator,
+    )
+}
+"""Kinds of changes, by the servable that shows them."""
+
+
+def expected(name: str, number: int) -> float:
+    """What the servable answers in a generation."""
+    return 2 - number % 2 if name in {"by_pbtxt", "by_subgraph"} else number
+
+
+_PORTS: Final = {
+    "in_place": "x",
+    "versions": "x",
+    "moved": "x",
+    "by_handler": "word",
+    "by_neighbour": "word",
+}
+
+
+def request(name: str) -> Any:
+    """What to ask the servable."""
+    return ask(name, {_PORTS.get(name, "in"): ZEROS})
+
+
+def number_in(answer: Any) -> float:
+    """What it answered: the same number four times."""
+    (values,) = arrays(answer).values()
+    (number,) = {value for row in np.reshape(values, (1, -1)) for value in row}
+    return float(number)
+
+
+def told(channel: grpc.Channel, name: str) -> float:
+    """What the servable answers now."""
+    return number_in(infer(channel, request(name)))
