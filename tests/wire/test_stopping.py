@@ -48,7 +48,7 @@ def kind(thread: threading.Thread) -> str:
 
 def test_threads_end_and_handlers_are_told(tmp_path: Path) -> None:
     home = zoo.add_graph(tmp_path, "words", zoo.words(), speaker=HANDLER)
-    zoo.add_model(tmp_path, "add_one", tiny.add_one((1, 5)))
+    zoo.add_model(tmp_path, "add_one", tiny.add_one((-1, 5)))  # in a thread
     config = zoo.write_config(tmp_path, [zoo.entry("add_one")], [{"name": "words"}])
     before = set(threading.enumerate())
     with serving(config) as server:
