@@ -35,9 +35,6 @@ HANDLERS: Final = {
         "        return []\n"
     ),
     "with_exit": "import sys\nsys.exit(3)\n",
-    "with_generator": (
-        "class OvmsPythonModel:\n    def execute(self, inputs):\n        yield []\n"
-    ),
 }
 # What the log says of each, after `graph NAME: `.
 STATE: Final = "The Python Node state initialization failed"
@@ -58,7 +55,6 @@ WHY: Final[dict[str, tuple[str, ...]]] = {
     ),
     "with_bad_constructor": (STATE, "with_bad_constructor.py:3", "AttributeError"),
     "with_exit": (STATE, "with_exit.py:2", "SystemExit: 3"),
-    "with_generator": (STATE, "generator", "not supported yet"),
     "without_file": (
         "The Python Node file path does not exist",
         "graph.pbtxt:3",
