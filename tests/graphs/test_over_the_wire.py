@@ -18,6 +18,8 @@ PEOPLE = "people_tracking"
 FACES = "face_tracking"
 PART = 20  # frames
 
+pytestmark = pytest.mark.timeout(180)  # four videos, on a machine that is busy
+
 
 def ids(answers: list[Answer]) -> list[list[int]]:
     return [each.ids for each in answers]
