@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from math import inf
 from time import perf_counter
@@ -18,26 +19,23 @@ from typing import Final, Protocol
 import numpy as np
 
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.pace import Pace
 from ovms_mp.core.pending import Cancelled, Pending
 from ovms_mp.inference.engine import MAX_QUEUE_LENGTH, Inferred, Ports, TensorData
+from ovms_mp.inference.pace import Paces
 from ovms_mp.inference.pool import SlotPool
 from ovms_mp.inference.state import StatefulSlot
 from ovms_mp.inference.threads import Threads
-
-# Up to here the caller's thread infers itself: to hand the work to another thread and
-# the result back costs some 30 us, and no caller minds to be kept this long.
-SHORT: Final = 200_000
-"""Nanoseconds."""
-# A machine that is busy interrupts many an inference, and makes none faster: one that was
-# fast says more than one that was not, and ten slow ones in a row change everything.
-_WEIGHT_OF_FASTER: Final = 1 / 2
-_WEIGHT_OF_SLOWER: Final = 1 / 16
 
 # Enough inferences to know a short model, and time enough for them on a busy machine.
 _TRIALS: Final = 8
 _TRIALS_SECONDS: Final = 0.02
 # Longer than this no model is tried: it is to be served.
 _MAX_TRIAL_SECONDS: Final = 0.25
+
+# Between cancels of the same inference, in seconds.
+_FIRST_PAUSE: Final = 0.001
+_LONGEST_PAUSE: Final = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +58,7 @@ class PooledModel:
     """A CompiledModel (see engine.py) made of slots, without knowing of what kind.
 
     `threads` belongs to the engine. Inferences that are expected to be short, because
-    all shapes are static and the latest ones were, run in the thread that asks.
+    the latest ones of the same shapes were, run in the thread that asks.
     """
 
     def __init__(
@@ -83,9 +81,7 @@ class PooledModel:
         )
         self.is_stateful: Final = any(isinstance(one, StatefulSlot) for one in slots)
         self._threads = threads
-        self._has_pace = all(port.is_static for port in inputs)
-        self._pace: float | None = None
-        self._is_short = False
+        self._paces = Paces(inputs)
 
     @property
     def busy(self) -> int:
@@ -99,20 +95,23 @@ class PooledModel:
 
     @property
     def is_short(self) -> bool:
-        """True if an inference is expected to take less than SHORT."""
-        return self._is_short
+        """True if any inference is expected to take less than SHORT."""
+        return self._paces.usual.is_short
 
     @property
     def pace(self) -> float:
-        """Nanoseconds that an inference is expected to take; inf if that is unknown."""
-        return inf if self._pace is None else self._pace
+        """Nanoseconds that an inference is expected to take; inf if that is unknown,
+        or depends on shapes.
+        """
+        return self._paces.usual.expected
 
     def infer(self, tensors: Sequence[TensorData]) -> Pending[Inferred]:
         """See engine.CompiledModel."""
         slot = self.pool.take()
-        if slot is not None and self._is_short:
-            return self._infer_here(slot, tensors)
-        inference = _Inference(self, tensors)
+        pace = self._paces.of(tensors)
+        if slot is not None and pace is not None and pace.is_short:
+            return self._infer_here(slot, tensors, pace)
+        inference = _Inference(self, tensors, pace)
         if slot is None:
             inference.wait(self.pool.acquire())
         else:
@@ -124,7 +123,7 @@ class PooledModel:
         Blocks for a quarter of a second at most. What fails then is left to fail for
         users.
         """
-        if not self._has_pace or (slot := self.pool.take()) is None:
+        if not self._paces.is_static or (slot := self.pool.take()) is None:
             return
         limit = threading.Timer(_MAX_TRIAL_SECONDS, slot.cancel)
         limit.start()
@@ -137,7 +136,7 @@ class PooledModel:
                 pace = min(pace, slot.infer(zeros).engine_ns)
                 if perf_counter() > end:
                     break
-            self._settle(pace)
+            self._paces.usual.settle(pace)
         except Exception as error:
             _log.debug("an inference of zeros failed", exc_info=error)
         finally:
@@ -149,34 +148,23 @@ class PooledModel:
         """See engine.CompiledModel."""
         self.pool.close()
 
-    def measured(self, nanoseconds: int) -> None:
-        """An inference took this long, without the time that threads wait for the
-        interpreter: a busy server must not make a model look slow.
-        """
-        pace = self._pace
-        # One that was interrupted, by whatever else the machine does, says little.
-        latest = min(nanoseconds, 2 * SHORT)
-        if pace is None:  # the first one pays for what OpenVINO puts off until then
-            self._pace = 2 * SHORT
-        else:
-            weight = _WEIGHT_OF_FASTER if latest < pace else _WEIGHT_OF_SLOWER
-            self._settle(pace + (latest - pace) * weight)
-
-    def _settle(self, pace: float) -> None:
-        self._pace = pace
-        self._is_short = self._has_pace and pace < SHORT
-
     def hand_over(self, slot: Slot, inference: _Inference) -> None:
         """Let another thread run `inference` on `slot`."""
         self._threads.run(partial(inference.run, slot))
 
+    def insist(self, work: Callable[[], object]) -> None:
+        """Do `work`, which ends with an inference, in another thread. Raises
+        RuntimeError if there is none.
+        """
+        self._threads.run(work)
+
     def _infer_here(
-        self, slot: Slot, tensors: Sequence[TensorData]
+        self, slot: Slot, tensors: Sequence[TensorData], pace: Pace
     ) -> Pending[Inferred]:
         """Nobody else knows of the result yet: nobody can cancel."""
         try:
             inferred = slot.infer(tensors)
-            self.measured(inferred.engine_ns)
+            pace.measured(inferred.engine_ns)
         except BaseException as error:
             self.pool.give(slot)
             result: Pending[Inferred] = Pending()
@@ -210,12 +198,25 @@ def _fail(result: Pending[Inferred], reason: BaseException) -> None:
 class _Inference:
     """One turn in another thread. `result` may be cancelled from any thread."""
 
-    __slots__ = ("_lock", "_model", "_queued", "_running_on", "_tensors", "result")
+    __slots__ = (
+        "_lock",
+        "_model",
+        "_over",
+        "_pace",
+        "_queued",
+        "_running_on",
+        "_tensors",
+        "result",
+    )
 
-    def __init__(self, model: PooledModel, tensors: Sequence[TensorData]) -> None:
+    def __init__(
+        self, model: PooledModel, tensors: Sequence[TensorData], pace: Pace | None
+    ) -> None:
         self.result: Final[Pending[Inferred]] = Pending(self._cancel)
         self._model = model
         self._tensors = tensors
+        self._pace = pace
+        self._over: threading.Event | None = None
         self._queued: Pending[Slot] | None = None
         self._running_on: Slot | None = None
         self._lock = threading.Lock()
@@ -253,7 +254,10 @@ class _Inference:
             if not self._enter(slot):
                 return Cancelled()
             inferred = slot.infer(self._tensors)
-            self._model.measured(inferred.engine_ns)
+            if self._pace is not None:
+                # Without the time that threads wait for the interpreter: a busy server
+                # must not make a model look slow.
+                self._pace.measured(inferred.engine_ns)
         except BaseException as error:
             return error
         else:
@@ -274,11 +278,29 @@ class _Inference:
         """From here on `_cancel` does not touch the slot, which is somebody else's."""
         with self._lock:
             self._running_on = None
+            if self._over is not None:
+                self._over.set()
         self._tensors = ()
 
     def _cancel(self) -> None:
         if self._queued is not None:
             self._queued.cancel()
         with self._lock:
-            if self._running_on is not None:
-                self._running_on.cancel()
+            if self._running_on is None:
+                return
+            self._running_on.cancel()
+            over = self._over = threading.Event()
+        # No thread can be had when the engine ends, which waits for this inference.
+        with suppress(RuntimeError):
+            self._model.insist(partial(self._insist, over))
+
+    def _insist(self, over: threading.Event) -> None:
+        """Cancel again until it is over: a cancel that comes before OpenVINO has started
+        is one of nothing, and nobody tells when it starts.
+        """
+        pause = _FIRST_PAUSE
+        while not over.wait(pause):
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            with self._lock:
+                if self._running_on is not None:
+                    self._running_on.cancel()

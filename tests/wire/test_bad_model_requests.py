@@ -212,9 +212,14 @@ def test_a_model_takes_every_length_that_its_ranges_admit(
     assert arrays(answer)["y"] == (array + 1).tolist()
 
 
-def test_a_plain_model_has_no_streams(channel: grpc.Channel) -> None:
+def test_a_request_that_does_not_fit_leaves_the_stream_of_a_model_alive(
+    channel: grpc.Channel,
+) -> None:
+    eleven = {"x": floats(*range(11))}
     with calls.Stream(channel, ask("add_one", {"x": TEN})) as stream:
-        assert stream.end() == (
-            "NOT_FOUND",
-            "Mediapipe graph definition with requested name is not found",
-        )
+        assert arrays(stream.answer())["y"] == (TEN + 1).tolist()
+        stream.send(ask("add_one", eleven), ask("add_one", {"x": TEN}))
+        assert "Invalid input shape" in stream.refusal()
+        assert arrays(stream.answer())["y"] == (TEN + 1).tolist()
+        stream.half_close()
+        assert list(stream.rest()) == []

@@ -12,9 +12,9 @@ import numpy as np
 import openvino as ov
 
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.pace import SHORT
 from ovms_mp.core.tensor import Array
 from ovms_mp.inference.engine import Inferred, Port, Ports, TensorData
-from ovms_mp.inference.model import SHORT
 from ovms_mp.inference.openvino.text import reason
 
 # Measured through a whole server: below, a copy between OpenVINO's memory and ours costs

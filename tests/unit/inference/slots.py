@@ -49,8 +49,35 @@ class GatedSlot:
         return inferred(array + 1, begun)
 
     def cancel(self) -> None:
-        self.cancelled.set()
-        self.outcomes.put(RuntimeError("Infer Request was canceled"))
+        if not self.cancelled.is_set():  # a second one finds nothing to do
+            self.cancelled.set()
+            self.outcomes.put(RuntimeError("Infer Request was canceled"))
+
+
+class LateSlot:
+    """Starts when the test says so; a cancel that comes before is lost, as OpenVINO's
+    is. Nothing but a cancel ends what has started.
+    """
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.start = threading.Event()
+        self.lost = threading.Event()
+        self._has_started = False
+        self._cancelled = threading.Event()
+
+    def infer(self, tensors: Sequence[TensorData]) -> Inferred:
+        self.entered.set()
+        assert self.start.wait(10)
+        self._has_started = True
+        assert self._cancelled.wait(10)
+        raise RuntimeError("Infer Request was canceled")
+
+    def cancel(self) -> None:
+        if self._has_started:
+            self._cancelled.set()
+        else:
+            self.lost.set()
 
 
 class SlowSlot:

@@ -19,6 +19,7 @@ from ovms_mp.inference.threads import Threads, Work
 from tests.unit.inference import tiny
 from tests.unit.inference.slots import (
     GatedSlot,
+    LateSlot,
     X,
     await_,
     error_of,
@@ -132,6 +133,20 @@ def test_a_cancelled_slot_comes_back_when_its_inference_has_ended(
     assert slot.cancelled.is_set()
     assert model.busy == 1
     slot.outcomes.put(None)
+    await_(lambda: model.busy == 0)
+    assert isinstance(asked.error, Cancelled)
+
+
+def test_a_cancel_that_comes_before_the_inference_starts_ends_it_all_the_same(
+    threads: Threads,
+) -> None:
+    slot = LateSlot()
+    model = PooledModel(ports(), ports(), [slot], threads)
+    asked = model.infer([X])
+    assert slot.entered.wait(10)
+    asked.cancel()
+    assert slot.lost.is_set()
+    slot.start.set()
     await_(lambda: model.busy == 0)
     assert isinstance(asked.error, Cancelled)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 import time
 
+import numpy as np
 import pytest
 
-from ovms_mp.inference.model import SHORT, PooledModel
+from ovms_mp.core.pace import SHORT
+from ovms_mp.inference.engine import Dim, Port, Ports
+from ovms_mp.inference.model import PooledModel
 from ovms_mp.inference.threads import Threads
 from tests.unit.inference.slots import (
     DYNAMIC,
@@ -17,6 +20,8 @@ from tests.unit.inference.slots import (
     ports,
     run_until_short,
 )
+
+LARGE = np.zeros((100, 10), np.float32)
 
 # Where it runs
 
@@ -45,14 +50,44 @@ def test_a_model_that_becomes_slow_leaves_the_thread_that_asks(
     assert slot.thread is not threading.current_thread()
 
 
-def test_what_may_be_of_any_size_never_runs_in_the_thread_that_asks(
+def test_what_may_be_of_any_size_runs_in_the_thread_that_asks_at_sizes_that_were_short(
     threads: Threads,
 ) -> None:
-    slot = SlowSlot(0)
+    slot = SlowSlot(SHORT // 10)
     model = PooledModel(ports(DYNAMIC), ports(DYNAMIC), [slot], threads)
-    for _ in range(100):
+    for _ in range(20):
         model.infer([X]).result(10)
-    assert not model.is_short
+    assert model.infer([X]).is_settled
+    assert slot.thread is threading.current_thread()
+    slot.nanoseconds = 10 * SHORT
+    for _ in range(20):
+        model.infer([LARGE]).result(10)
+        assert slot.thread is not threading.current_thread()
+    slot.nanoseconds = SHORT // 10
+    model.infer([X]).result(10)
+    assert slot.thread is threading.current_thread()
+
+
+def test_of_sizes_without_end_the_first_are_forgotten(threads: Threads) -> None:
+    """Whoever asks with ever new ones must not fill the memory."""
+    slot = SlowSlot(SHORT // 10)
+    model = PooledModel(ports(DYNAMIC), ports(DYNAMIC), [slot], threads)
+    for _ in range(20):
+        model.infer([X]).result(10)
+    for length in range(200):
+        model.infer([np.zeros((2, length), np.float32)]).result(10)
+    model.infer([X]).result(10)
+    assert slot.thread is not threading.current_thread()
+
+
+def test_texts_never_run_in_the_thread_that_asks(threads: Threads) -> None:
+    """Their number does not say how long they are."""
+    slot = SlowSlot(0)
+    texts = Ports([Port("x", frozenset({"x"}), None, "string", (Dim(1, 1),))])
+    several = Ports([*texts, *ports(DYNAMIC)])
+    model = PooledModel(several, ports(DYNAMIC), [slot], threads)
+    for _ in range(20):
+        model.infer([np.array(["text"]), X]).result(10)
     assert slot.thread is not threading.current_thread()
 
 
