@@ -39,7 +39,7 @@ lets so many calls, or generations, of one stream overlap.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ovms_mp_protos import graph
 
@@ -53,12 +53,17 @@ from ovms_mp.calculator import (
     Output,
     Outputs,
     SideInput,
+    metrics,
 )
 from ovms_mp.calculator.pyovms import Tensor
+from ovms_mp.calculator.services import ServedGraph
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.meters import Recorder, Recorders
 from ovms_mp.core.pending import Pending
 from ovms_mp_calculators import python_handler
 from ovms_mp_calculators.python_output import Voice
+from ovms_mp_calculators.python_pool import RemoteModel
+from ovms_mp_calculators.python_remote import Spec
 
 if TYPE_CHECKING:
     from ovms_mp.calculator import Context, NodeInfo, OutputPort
@@ -74,6 +79,15 @@ _LOOPBACK: Final = "LOOPBACK"
 
 _AT_ONCE: Final[Pending[None]] = Pending()
 _AT_ONCE.complete(None)
+
+
+MAX_WORKERS: Final = 64
+"""Processes of one node."""
+
+
+class _Loaded(NamedTuple):
+    model: PythonModel
+    recorder: Recorder
 
 
 class PythonExecutorCalculator(Calculator):
@@ -107,7 +121,7 @@ class PythonExecutorCalculator(Calculator):
             raise ContractError("input stream of any tag is missing")
 
     @classmethod
-    def load(cls, node: NodeInfo) -> PythonModel:
+    def load(cls, node: NodeInfo) -> _Loaded:
         """Load the handler. Raises ServingError PYTHON_NODE_*."""
         label = f'node "{node.name}"'
         if not node.is_named:
@@ -117,6 +131,7 @@ class PythonExecutorCalculator(Calculator):
         options = node.options.get(_OPTIONS.DESCRIPTOR.full_name)
         if options is None:
             raise ServingError(Status.PYTHON_NODE_MISSING_OPTIONS, label)
+        _check_limits(options)
         path = (node.base_path / options.handler_path).absolute()
         kwargs = {
             "node_name": node.name,
@@ -124,17 +139,38 @@ class PythonExecutorCalculator(Calculator):
             "output_names": [port.name for port in node.outputs],
             "base_path": str(path.parent),
         }
-        return python_handler.load(path, Voice(label), label, kwargs)
+        recorder = _recorder(node)
+        try:
+            if options.isolation != _OPTIONS.PROCESS:
+                voice = Voice(_label(node))
+                with metrics.recording(recorder):
+                    model = python_handler.load(path, voice, label, kwargs)
+                return _Loaded(model, recorder)
+            spec = Spec(
+                path,
+                label,
+                kwargs,
+                Voice(_label(node)),
+                recorder,
+                workers=options.workers,
+                time_limit=options.time_limit_ms / 1000,
+                memory_limit=options.memory_limit_mb,
+            )
+            return _Loaded(RemoteModel(spec), recorder)
+        except BaseException:
+            recorder.close()
+            raise
 
     @classmethod
-    def unload(cls, shared: PythonModel) -> None:
+    def unload(cls, shared: _Loaded) -> None:
         """Finalize the handler."""
-        shared.finalize()
+        shared.model.finalize()
+        shared.recorder.close()
 
     def open(self, ctx: Context) -> None:
         """Settle the order of inputs and the names of outputs."""
-        model: PythonModel = self.shared
-        self._session = model.open(is_serial=self.node.max_in_flight == 1)
+        loaded: _Loaded = self.shared
+        self._session = loaded.model.open(is_serial=self.node.max_in_flight == 1)
         self._sources = sorted(self.inputs, key=lambda port: (port.tag, port.index))
         self._targets = {port.name: port for port in self.outputs}
         self._loops = any(port.tag == _LOOPBACK for port in self.node.outputs)
@@ -217,3 +253,28 @@ class PythonExecutorCalculator(Calculator):
         for generation in self._generations:
             generation.close()
         self._session.close()
+
+
+def _check_limits(options: graph.PythonExecutorCalculatorOptions) -> None:
+    if not 1 <= options.workers <= MAX_WORKERS:
+        raise ContractError(f"expected 1 to {MAX_WORKERS} workers")
+    if options.isolation == _OPTIONS.PROCESS:
+        return
+    for name in ("workers", "time_limit_ms", "memory_limit_mb"):
+        if options.HasField(name):
+            raise ContractError(f"{name} needs isolation: PROCESS")
+
+
+def _label(node: NodeInfo) -> str:
+    label = f'node "{node.name}"'
+    try:
+        return f"graph {node.services.get(ServedGraph).name}: {label}"
+    except LookupError:
+        return label
+
+
+def _recorder(node: NodeInfo) -> Recorder:
+    try:
+        return node.services.get(Recorders).of(node.name)
+    except LookupError:
+        return metrics.Nobody()

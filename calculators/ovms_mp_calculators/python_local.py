@@ -41,6 +41,9 @@ class LocalModel:
             model.execute
         ) or inspect.isasyncgenfunction(model.execute)
         self.takes_session = _takes_session(model.execute)
+        self.has_sessions = bool(
+            self.takes_session or self.open_session or self.close_session
+        )
         self._module = module
         self._model = model
 

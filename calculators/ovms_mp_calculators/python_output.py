@@ -12,7 +12,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final, TextIO, cast
@@ -25,12 +25,18 @@ MAX_LINE: Final = 2000
 MAX_LINES: Final = 200
 """Lines of one node in a second; what comes beyond is counted."""
 
+_MAX_TEXT: Final = MAX_LINE * MAX_LINES
+
 
 class Voice:
     """One node's way into the log. Thread-safe."""
 
-    def __init__(self, label: str) -> None:
+    def __init__(
+        self, label: str, tell: Callable[[int, str], object] | None = None
+    ) -> None:
+        """`tell` is given levels and lines; without it, the log is."""
         self.label = label
+        self._tell = tell or self._log
         self._lock = threading.Lock()
         self._began = time.monotonic()
         self._lines = 0
@@ -39,11 +45,21 @@ class Voice:
 
     def write(self, text: str) -> None:
         """Characters of a print; whole lines are said."""
+        if self._lines > MAX_LINES and time.monotonic() - self._began < 1.0:
+            self._dropped += text.count("\n")  # as fast as it can be printed
+            return
+        if len(text) > _MAX_TEXT:
+            self._dropped += text.count("\n", _MAX_TEXT)
+            text = text[:_MAX_TEXT]
         with self._lock:
             *lines, rest = (self._rest + text).split("\n")
             self._rest = rest[: MAX_LINE + 1]
         for line in lines:
             self.say(logging.INFO, line)
+
+    def hear(self, data: bytes) -> None:
+        """Bytes that a process has written."""
+        self.write(data.decode("utf-8", "replace"))
 
     def say(self, level: int, line: str) -> None:
         """A line, if there have not been too many."""
@@ -53,9 +69,12 @@ class Voice:
             line = f"{line[:MAX_LINE]}…"
         token = _SPEAKER.set(None)  # the log is not the handler's
         try:
-            log.log(level, "%s: %s", self.label, line)
+            self._tell(level, line)
         finally:
             _SPEAKER.reset(token)
+
+    def _log(self, level: int, line: str) -> None:
+        log.log(level, "%s: %s", self.label, line)
 
     def _may_speak(self) -> bool:
         now = time.monotonic()
@@ -69,7 +88,7 @@ class Voice:
                 self._dropped += 1
                 return False
         if dropped:
-            log.warning("%s: %d lines are left out", self.label, dropped)
+            self._tell(logging.WARNING, f"{dropped} lines are left out")
         return True
 
 

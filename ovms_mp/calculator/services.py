@@ -5,6 +5,7 @@ stands behind them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from ovms_mp.core.messages import TensorInfo
@@ -72,6 +73,13 @@ class Models(Protocol):
         Raises ServingError when there is no such model or it is not available.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServedGraph:
+    """What the graph is called, where it has a name."""
+
+    name: str
 
 
 class Services:

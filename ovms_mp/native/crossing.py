@@ -11,13 +11,14 @@ import numpy as np
 from google.protobuf.message import DecodeError, Message
 
 from ovms_mp.core.image import ImageFormat, ImageFrame
+from ovms_mp.isolation.frames import FrameError
 from ovms_mp.native import inventory
-from ovms_mp.native.frames import FrameError, Item
 from ovms_mp.native.types import (
     IMAGE_FRAME,
     INTEGERS,
     MATRIX,
     ONLY_OUT,
+    Item,
     kind_of,
     message_name,
 )

@@ -40,9 +40,10 @@ from ovms_mp.core.timestamp import (
     is_range_value,
     next_allowed,
 )
+from ovms_mp.isolation.frames import Frame, FrameError
 from ovms_mp.native import crossing, inventory
 from ovms_mp.native.crossing import BadCrossing
-from ovms_mp.native.frames import Frame, FrameError, Item
+from ovms_mp.native.types import Item
 from ovms_mp.native.workers import CALL_SECONDS, POOL, NativeFailure, Worker
 
 if TYPE_CHECKING:

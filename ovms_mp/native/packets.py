@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ovms_mp.native.frames import Item
-from ovms_mp.native.types import INTEGERS, kind_of
+from ovms_mp.native.types import INTEGERS, Item, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

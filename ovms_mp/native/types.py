@@ -5,7 +5,19 @@ runtime gives them, and the kind of frame item that carries each.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Item(NamedTuple):
+    """A payload on its way: what it is, its JSON half, its buffers."""
+
+    kind: str
+    meta: Any
+    buffers: Sequence[Any] = ()
+
 
 IMAGE_FRAME: Final = "::mediapipe::ImageFrame"
 IMAGE: Final = "::mediapipe::Image"

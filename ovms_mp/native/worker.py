@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import importlib
 import os
-import resource
-import signal
 import socket
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -22,9 +19,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from ovms_mp.native import frames
-from ovms_mp.native.frames import Frame, Item
+from ovms_mp.isolation import frames, worker
+from ovms_mp.isolation.frames import Frame
 from ovms_mp.native.packets import Packets
+from ovms_mp.native.types import Item
 
 _PACKAGE: Final = "mediapipe"
 
@@ -187,21 +185,9 @@ def serve(link: socket.socket) -> None:
         frames.send(link, header, buffers)
 
 
-def _end_with_server(lifeline: int) -> None:
-    os.read(lifeline, 1)
-    os._exit(1)
-
-
 def main() -> None:
     """Run as a worker of the server that started this process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    link = socket.socket(fileno=int(sys.argv[1]))
-    watch = threading.Thread(
-        target=_end_with_server, args=(int(sys.argv[2]),), daemon=True
-    )
-    watch.start()
-    serve(link)
+    serve(worker.connect(sys.argv))
     os._exit(0)
 
 

@@ -8,20 +8,15 @@ process takes a quarter of a second to start.
 from __future__ import annotations
 
 import atexit
-import contextlib
-import os
 import queue
-import signal
-import socket
-import subprocess
-import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ovms_mp.core.errors import ServingError, Status, public_text
 from ovms_mp.core.pending import Pending
-from ovms_mp.native import frames
-from ovms_mp.native.frames import Frame, FrameError
+from ovms_mp.isolation import frames
+from ovms_mp.isolation.child import Child
+from ovms_mp.isolation.frames import Frame, FrameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,27 +44,7 @@ class Worker:
     """One process. `call` may be used from any thread; calls are answered in turn."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        lifeline, held = os.pipe()
-        try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [
-                    *(sys.executable, "-P", "-m", "ovms_mp.native.worker"),
-                    *(str(theirs.fileno()), str(lifeline)),
-                ],
-                pass_fds=(theirs.fileno(), lifeline),
-                stdin=subprocess.DEVNULL,
-                # A signal to the server's group is not for the worker.
-                start_new_session=True,
-            )
-        except BaseException:
-            ours.close()
-            os.close(held)
-            raise
-        finally:
-            theirs.close()
-            os.close(lifeline)
-        self._link, self._held = ours, held
+        self._child = Child("ovms_mp.native.worker")
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._is_over = False
@@ -79,12 +54,12 @@ class Worker:
     @property
     def pid(self) -> int:
         """Of the process."""
-        return self._process.pid
+        return self._child.pid
 
     @property
     def is_alive(self) -> bool:
         """False once the process has ended."""
-        return self._process.poll() is None
+        return self._child.is_alive
 
     def on_end(self, tell: Callable[[], object]) -> None:
         """Call `tell` once when the process is gone. To be said before it is used."""
@@ -115,7 +90,7 @@ class Worker:
                 return
             self._is_over = True
             self._calls.put(None)
-        self._process.kill()
+        self._child.kill()
 
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:
@@ -130,36 +105,23 @@ class Worker:
                 call.pending.fail(NativeFailure(text))
             else:
                 call.pending.complete(frame)
-        self._bury()
+        self._child.bury()
         self._on_end()
 
     def _answer(self, call: _Call) -> Frame:
-        self._link.settimeout(call.seconds)
+        link = self._child.link
+        link.settimeout(call.seconds)
         try:
-            frames.send(self._link, call.header, call.buffers)
-            return frames.receive(self._link)
+            frames.send(link, call.header, call.buffers)
+            return frames.receive(link)
         except TimeoutError:
             text = f"native code took more than {call.seconds:g} s"
             raise NativeFailure(text) from None
         except FrameError as error:
             raise NativeFailure(f"the native worker sent nonsense: {error}") from error
         except (OSError, EOFError) as error:
-            text = f"the native worker ended{self._how()}"
+            text = f"the native worker ended{self._child.how_it_ended()}"
             raise NativeFailure(text) from error
-
-    def _how(self) -> str:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            code = self._process.wait(5.0)
-            if code < 0:
-                return f" by {signal.Signals(-code).name}"
-            return f" with exit code {code}"
-        return ""
-
-    def _bury(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._link.close()
-        os.close(self._held)
 
 
 def _nothing() -> None:

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ovms_mp.calculator.services import InferenceSession
+from ovms_mp.calculator.services import InferenceSession, ServedGraph
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.meters import Recorders
 from ovms_mp.inference.engine import ModelConfig
 from ovms_mp.library.graph import Graph
 from ovms_mp.repository import models
@@ -20,6 +21,7 @@ from ovms_mp.servable.interface import check_boundary
 from ovms_mp.servable.model import ModelServable, ModelSession
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from ovms_mp.inference.engine import CompiledModel, Engine
@@ -69,6 +71,7 @@ class Loader:
                 spec.graph_path,
                 models=holdings,
                 calculators=calculators.servable,
+                services=self._services_of(spec.name),
                 base_path=spec.base_path,
                 check=check_boundary,
             )
@@ -80,6 +83,12 @@ class Loader:
             spec.name, graph, self._submit, self._metrics, spec.stream
         )
         return LoadedGraph(servable, holdings)
+
+    def _services_of(self, graph: str) -> Mapping[type[Any], Any]:
+        return {
+            ServedGraph: ServedGraph(graph),
+            Recorders: self._metrics.custom.graph(graph),
+        }
 
 
 class LoadedGraph:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.telemetry import families
+from ovms_mp.telemetry.custom import PREFIX, CustomMetrics
 from ovms_mp.telemetry.families import FAMILIES, OF_WORKERS, Family, Kind
 from ovms_mp.telemetry.page import Page, render
 from ovms_mp.telemetry.values import Counter, Gauge, Histogram, Values
@@ -36,6 +37,8 @@ class Metrics:
 
     def __init__(self, names: Iterable[str] | None = None) -> None:
         self._enabled = _enabled(names)
+        self.custom = CustomMetrics()
+        """What user code declares."""
         self._success = self._counters(families.REQUESTS_SUCCESS)
         self._fail = self._counters(families.REQUESTS_FAIL)
         self._request_time = self._histograms(families.REQUEST_TIME)
@@ -93,11 +96,17 @@ class Metrics:
     def page(self) -> Page:
         """What has happened so far."""
         sections = (family.section() for family in self._families)
-        return tuple(section for section in sections if section is not None)
+        shown = (section for section in sections if section is not None)
+        return (*shown, *self.custom.sections())
 
     def enabled(self, page: Page) -> Page:
         """Of a page, the sections that are to be shown."""
-        return tuple(section for section in page if section.name in self._enabled)
+        return tuple(
+            section
+            for section in page
+            if section.name in self._enabled
+            or (self._enabled and section.name.startswith(PREFIX))
+        )
 
     def render(self) -> bytes:
         """The page as Prometheus reads it."""

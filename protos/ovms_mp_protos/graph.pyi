@@ -991,18 +991,43 @@ class PyTensorOvTensorConverterCalculatorOptions(Message):
     def ClearField(self, field_name: Literal["tag_to_output_tensor_names"]) -> None: ...
 
 class PythonExecutorCalculatorOptions(Message):
+    Isolation: ClassVar[EnumTypeWrapper]
+    IN_PROCESS: Final = 0
+    PROCESS: Final = 1
     ext: ClassVar[
         _ExtensionFieldDescriptor[CalculatorOptions, PythonExecutorCalculatorOptions]
     ]
     HANDLER_PATH_FIELD_NUMBER: Final = 1
+    ISOLATION_FIELD_NUMBER: Final = 1000
+    WORKERS_FIELD_NUMBER: Final = 1001
+    TIME_LIMIT_MS_FIELD_NUMBER: Final = 1002
+    MEMORY_LIMIT_MB_FIELD_NUMBER: Final = 1003
     handler_path: str
+    isolation: int
+    workers: int
+    time_limit_ms: int
+    memory_limit_mb: int
     def __init__(
         self,
         *,
         handler_path: str | None = ...,
+        isolation: int | None = ...,
+        workers: int | None = ...,
+        time_limit_ms: int | None = ...,
+        memory_limit_mb: int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["handler_path"]) -> bool: ...
-    def ClearField(self, field_name: Literal["handler_path"]) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "handler_path", "isolation", "workers", "time_limit_ms", "memory_limit_mb"
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "handler_path", "isolation", "workers", "time_limit_ms", "memory_limit_mb"
+        ],
+    ) -> None: ...
 
 class MediaPipeOptions(Message):
     def __init__(self) -> None: ...

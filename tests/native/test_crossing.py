@@ -9,10 +9,10 @@ import pytest
 from ovms_mp_protos import graph as protos
 
 from ovms_mp.core.image import ImageFormat, ImageFrame
+from ovms_mp.isolation.frames import FrameError
 from ovms_mp.native import crossing
 from ovms_mp.native.crossing import BadCrossing
-from ovms_mp.native.frames import FrameError, Item
-from ovms_mp.native.types import IMAGE_FRAME, MATRIX
+from ovms_mp.native.types import IMAGE_FRAME, MATRIX, Item
 
 DETECTION = "::mediapipe::Detection"
 

@@ -10,6 +10,7 @@ from textwrap import dedent
 from tests.wire import zoo
 from tests.wire.servers import Server, serving
 
+PROCESS = "isolation: PROCESS"
 LOOPBACK = (
     'input_stream: "LOOPBACK:loop"',
     "input_stream_info: { tag_index: 'LOOPBACK:0' back_edge: true }",

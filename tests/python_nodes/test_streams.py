@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.python_nodes.site import LOOPBACK, graph, served
+from tests.python_nodes.site import LOOPBACK, PROCESS, graph, served
 from tests.wire.calls import Request, Stream, arrays, ask, infer, text, timestamp
 from tests.wire.servers import Server
 from tests.wire.waiting import until
@@ -61,9 +61,15 @@ GRAPHS = {
     "endless_loop": (graph(*LOOPBACK), ENDLESS),
     "endless_free": (graph(), ENDLESS),
     "endless_wide": (graph("max_in_flight: 4"), ENDLESS),
+    # The same in processes; those that wait take one each, for a while.
+    "loop_process": (graph(*LOOPBACK, options=f"{PROCESS} workers: 2"), PATIENT),
+    "free_process": (graph(options=PROCESS), PATIENT),
+    "wide_process": (graph("max_in_flight: 4", options=PROCESS), PATIENT),
+    "async_process": (graph(options=PROCESS), ASYNC),
+    "endless_process": (graph(options=PROCESS), ENDLESS),
 }
-PATIENT_ONES = ["loop", "free", "wide", "async"]
-ENDLESS_ONES = ["endless_loop", "endless_free", "endless_wide"]
+PATIENT_ONES = [name for name, (_, code) in GRAPHS.items() if code is not ENDLESS]
+ENDLESS_ONES = [name for name, (_, code) in GRAPHS.items() if code is ENDLESS]
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +131,9 @@ def test_a_client_that_does_not_read_holds_its_generation_back(
     assert until(count.read_text) and int(count.read_text()) < 400
 
 
-@pytest.mark.parametrize("name", ["free", "wide", "async"])
+@pytest.mark.parametrize(
+    "name", ["free", "wide", "async", "free_process", "async_process"]
+)
 def test_an_answer_to_a_unary_request_is_the_first_part(
     channel: grpc.Channel, tmp_path: Path, name: str
 ) -> None:

@@ -93,7 +93,7 @@ def test_each_list_leaves_before_the_next_is_made(tmp_path: Path):
     """
     for pbtxt in (LOOP, FREE % ""):
         graph = Listened(pbtxt, tmp_path, code)
-        made = graph.definition.nodes[0].attributes["shared"]._model
+        made = graph.definition.nodes[0].attributes["shared"].model._model
         seen: list[int] = []
         graph.heard = lambda packet, made=made, seen=seen: seen.append(made.made)
         graph.start()

@@ -1,4 +1,4 @@
-"""Frames between server and worker; needs nothing of the wheel."""
+"""Frames between server and worker, small and shared."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import threading
 import numpy as np
 import pytest
 
-from ovms_mp.native import frames
-from ovms_mp.native.frames import FrameError
+from ovms_mp.isolation import frames
+from ovms_mp.isolation.frames import FrameError
 
 
 def test_a_frame_arrives_as_it_was_sent() -> None:

@@ -1,0 +1,97 @@
+"""A process for foreign code as the server sees it: started without a fork of the server,
+reached by a socket, and ended with all that it has started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from typing import Final
+
+BURIAL_SECONDS: Final = 5.0
+
+
+class Child:
+    """`python -m MODULE SOCKET_FD LIFELINE_FD`, whose main begins with `worker.connect`.
+
+    With `is_heard`, what it writes to standard output and error can be read from
+    `output`; otherwise they are the server's.
+    """
+
+    def __init__(self, module: str, *, is_heard: bool = False) -> None:
+        ours, theirs = socket.socketpair()
+        lifeline, held = os.pipe()
+        output, said = os.pipe() if is_heard else (None, None)
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
+                [
+                    *(sys.executable, "-P", "-m", module),
+                    *(str(theirs.fileno()), str(lifeline)),
+                ],
+                pass_fds=(theirs.fileno(), lifeline),
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                # A signal to the server's group is not for the worker, and one to the
+                # worker's reaches what it has started.
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            os.close(held)
+            if output is not None:
+                os.close(output)
+            raise
+        finally:
+            theirs.close()
+            os.close(lifeline)
+            if said is not None:
+                os.close(said)
+        self.link = ours
+        self.output = output
+        self._held = held
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """False once the process has ended."""
+        return self._process.poll() is None
+
+    def signal(self, number: int) -> None:
+        """Send it a signal, if it is there."""
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End the process and those of its group. May be repeated."""
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def how_it_ended(self) -> str:
+        """` by SIGSEGV`, ` with exit code 1`; empty if that is not known yet."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(BURIAL_SECONDS)
+            if code < 0:
+                return f" by {signal.Signals(-code).name}"
+            return f" with exit code {code}"
+        return ""
+
+    def bury(self) -> None:
+        """Kill it and let go of everything. Once."""
+        self._process.kill()
+        # What it has forked lives in its group, as long as one of them does.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self.link.close()
+        os.close(self._held)
+        if self.output is not None:
+            os.close(self.output)

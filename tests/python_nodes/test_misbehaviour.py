@@ -1,0 +1,185 @@
+"""Whatever a handler does ends its own call at worst, in time, and a healthy graph beside
+it does not notice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from tests.python_nodes.mischief import CONTAINED, HANDLER, SURVIVED, Case
+from tests.python_nodes.site import PROCESS, graph
+from tests.wire import calls, zoo
+from tests.wire.calls import Stream, arrays, ask, floats, infer, refusal, text
+from tests.wire.servers import Process
+from tests.wire.waiting import until
+
+LIMITS = f"{PROCESS} time_limit_ms: 1500 memory_limit_mb: 512"
+GRAPHS = {"inside": graph(), "outside": graph(options=LIMITS)}
+ROUND_TRIPS = 100
+ROUNDS = 6
+NOISE = 0.010
+"""Seconds that a busy machine adds to the slowest of a hundred round trips."""
+
+CASES = [
+    *(("inside", case) for case in SURVIVED),
+    *(("outside", case) for case in (*SURVIVED, *CONTAINED)),
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """In a process of its own: this one would not like to be printed on."""
+    folder = tmp_path_factory.mktemp("mischief")
+    for name, pbtxt in GRAPHS.items():
+        zoo.add_graph(folder, name, pbtxt, handler=HANDLER)
+    zoo.add_graph(folder, "healthy", zoo.ECHO)
+    names = [{"name": name} for name in (*GRAPHS, "healthy")]
+    config = zoo.write_config(folder, [], names)
+    with Process(folder, "--config_path", str(config)) as server:
+        server.ready()
+        assert set(server.served()) == {*GRAPHS, "healthy"}
+        yield server
+        server.ask_to_stop()
+        assert server.code() == 0  # whatever finalize raises
+        assert "finalize failed" in server.log
+
+
+@pytest.fixture
+def channel(server: Process) -> Iterator[grpc.Channel]:
+    with calls.connect(server.ready()) as channel:
+        yield channel
+
+
+def worst(stream: Stream) -> float:
+    """The 99th percentile of so many round trips, in seconds."""
+    seconds: list[float] = []
+    for _ in range(ROUND_TRIPS):
+        started = time.perf_counter()
+        stream.send(ask("healthy", {"in": floats(1)}))
+        stream.answer()
+        seconds.append(time.perf_counter() - started)
+    return float(np.percentile(seconds, 99))
+
+
+def outcome(channel: grpc.Channel, name: str, word: str) -> calls.Status:
+    """With what a stream ends that says the word, and then no more."""
+    with Stream(channel, ask(name, {"in": text(word)})) as stream:
+        stream.half_close()
+        try:
+            answers = list(stream.rest())
+        except grpc.RpcError:
+            return calls.status_of(lambda: raised(error))
+        assert len(answers) == 1, "one answer, whoever was forked"
+        return ("OK", "")
+
+
+def raised(error: grpc.RpcError) -> None:
+    raise error
+
+
+def is_well(channel: grpc.Channel, name: str) -> bool:
+    try:
+        answer = infer(channel, ask(name, {"in": text("say")}))
+    except grpc.RpcError:
+        return False
+    return bytes(arrays(answer)["out"]) == b"said"
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("name", "case"),
+    CASES,
+    ids=lambda each: each[0:99] if isinstance(each, str) else each.word,
+)
+def test_mischief_hurts_nobody_else(
+    server: Process, channel: grpc.Channel, name: str, case: Case
+) -> None:
+    with (
+        calls.connect(server.ready()) as own,
+        Stream(own) as healthy,
+        ThreadPoolExecutor(1) as other,
+    ):
+        worst(healthy)  # warm
+        for number in range(ROUNDS):
+            assert until(lambda: is_well(channel, name), within=60)
+            calm = worst(healthy)
+            mischief = other.submit(outcome, channel, name, case.word)
+            during = worst(healthy)
+            code, said = mischief.result(60)
+            assert (code, case.text in said) == (case.code, True), said
+            if during <= 2 * calm + NOISE:
+                break
+        else:
+            raise AssertionError(f"p99 {during:.4f} s, {calm:.4f} s without")
+    assert until(lambda: is_well(channel, name), within=60)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_generation_without_end_ends_with_its_stream(
+    server: Process, channel: grpc.Channel, name: str
+) -> None:
+    for _ in range(3):
+        with Stream(channel, ask(name, {"in": text("yield")})) as stream:
+            for _ in range(5):
+                stream.answer()
+    assert is_well(channel, name)
+
+
+def test_prints_are_in_the_log_with_their_node_and_not_all_of_them(
+    server: Process, channel: grpc.Channel
+) -> None:
+    """A hundred megabytes were asked for."""
+    for name in GRAPHS:
+        before = len(server.log)
+        assert outcome(channel, name, "shout") == ("OK", "")
+        line = f'graph {name}: node "worker": {"x" * 99}\n'
+        assert until(lambda line=line, before=before: line in server.log[before:])
+        assert len(server.log) - before < 2_000_000
+    assert outcome(channel, "outside", "whisper") == ("OK", "")
+    assert until(lambda: 'graph outside: node "worker": beneath Python\n' in server.log)
+
+
+def test_a_crash_is_in_the_log_with_the_line_of_the_handler(
+    server: Process, channel: grpc.Channel
+) -> None:
+    assert until(lambda: is_well(channel, "outside"), within=60)
+    assert refusal(channel, ask("outside", {"in": text("crash")}))[0] == "UNAVAILABLE"
+    assert until(lambda: "Fatal Python error: Segmentation fault" in server.log)
+    assert "the node's process ended by SIGSEGV" in server.log
+    assert "in crash" in server.log
+
+
+def test_processes_that_only_end_are_refused_at_once_until_they_are_well(
+    server: Process, channel: grpc.Channel
+) -> None:
+    """The breaker opens, tells so without a wait, and closes again."""
+    assert until(lambda: is_well(channel, "outside"), within=60)
+    request = ask("outside", {"in": text("hard_exit")})
+    said = [refusal(channel, request) for _ in range(8)]
+    assert {code for code, _ in said} == {"UNAVAILABLE"}
+    assert any("keep ending" in words for _, words in said)
+    assert until(lambda: is_well(channel, "outside"), within=60)
+
+
+def test_a_file_that_is_gone_is_missed_by_the_next_process_only(
+    tmp_path: Path,
+) -> None:
+    folder = zoo.add_graph(tmp_path, "lost", graph(options=LIMITS), handler=HANDLER)
+    config = zoo.write_config(tmp_path, [], [{"name": "lost"}])
+    with Process(tmp_path, "--config_path", str(config)) as server:
+        with calls.connect(server.ready()) as channel:
+            (folder / "handler.py").unlink()
+            assert is_well(channel, "lost")
+            code, _ = refusal(channel, ask("lost", {"in": text("hard_exit")}))
+            assert code == "UNAVAILABLE"
+            assert until(lambda: "file path does not exist" in server.log)
+            assert not is_well(channel, "lost")
+            (folder / "handler.py").write_text(HANDLER)
+            assert until(lambda: is_well(channel, "lost"), within=60)
