@@ -9,7 +9,7 @@ the kernel has promised that it will not shrink.
 from __future__ import annotations
 
 import array
-import errno
+import contextlib
 import fcntl
 import json
 import mmap
@@ -129,19 +129,23 @@ def _read(data: bytearray) -> tuple[dict[str, Any], list[int], bool]:
 
 def _mapped(descriptor: int, sizes: list[int]) -> list[Any]:
     offsets, total = _places(sizes)
-    try:
-        # Memory that the other side could take away would end this process.
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
-    except OSError as error:
-        if error.errno != errno.EPERM or not (
-            fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK
-        ):
-            raise FrameError("the shared memory is none") from error
+    if not _cannot_shrink(descriptor):
+        raise FrameError("the shared memory is none, or may shrink")
     if not 0 < total <= os.fstat(descriptor).st_size:
         raise FrameError("the shared memory is too small")
     flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
     whole = memoryview(mmap.mmap(descriptor, total, flags, mmap.PROT_READ))
     return [whole[at : at + size] for at, size in zip(offsets, sizes, strict=True)]
+
+
+def _cannot_shrink(descriptor: int) -> bool:
+    """Memory that the other side could take away would end this process."""
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+    try:
+        return bool(fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK)
+    except OSError:  # not every file has seals
+        return False
 
 
 def _exactly(link: socket.socket, size: int) -> bytearray:
