@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ovms_mp.calculator import CalculatorError
@@ -47,6 +48,8 @@ class RemoteModel:
         self._breaker = Breaker()
         self._is_tried = False
         self._workers: list[Remote] = []
+        self._alive: set[Remote] = set()
+        """Those that load, too."""
         self._waiting: deque[tuple[Call, RemoteSession]] = deque()
         self._ending = threading.Event()
         self._starting = threading.Condition(self._lock)
@@ -83,20 +86,24 @@ class RemoteModel:
 
     def finalize(self) -> None:
         """See PythonModel. Returns within some seconds, whatever the handler does."""
-        self._ending.set()
         with self._lock:
+            self._ending.set()
             workers = list(self._workers)
+            loading = self._alive.difference(workers)
+        for worker in loading:
+            worker.kill()
         for worker in workers:
             worker.submit(Call.of({"call": "finalize"}, seconds=FINALIZE_SECONDS))
+        until = time.monotonic() + FINALIZE_SECONDS + 1.0
         for thread in self._threads:
-            thread.join(FINALIZE_SECONDS)
+            thread.join(max(0.0, until - time.monotonic()))
         self._stop()
 
     def _stop(self) -> None:
-        self._ending.set()
         with self._lock:
-            workers = list(self._workers)
-        for each in workers:
+            self._ending.set()
+            alive = list(self._alive)
+        for each in alive:
             each.kill()
 
     # Calls
@@ -114,8 +121,11 @@ class RemoteModel:
                     raise CalculatorError(text, "RESOURCE_EXHAUSTED")
                 self._waiting.append((call, session))
                 return
+            self._is_tried = self._breaker.circuit is Circuit.HALF_OPEN
         if worker.has_sessions:
             call.header["session"] = session.number
+        else:
+            call.again = partial(self._submit_again, call, session)
         worker.submit(call)
 
     def _admit(self) -> None:
@@ -124,14 +134,14 @@ class RemoteModel:
             raise unavailable(
                 "the node's processes keep ending; it is tried again soon"
             )
-        self._is_tried = circuit is Circuit.HALF_OPEN
 
     def _choose(self, session: RemoteSession) -> Remote | None:
         if session.worker is not None:
             if session.worker.is_over:
                 raise unavailable("the process that kept the session has ended")
             return session.worker
-        worker = min(self._workers, key=lambda each: each.load, default=None)
+        workers = [each for each in self._workers if not each.is_over]
+        worker = min(workers, key=lambda each: each.load, default=None)
         if worker is not None and worker.has_sessions:
             session.worker = worker
         return worker
@@ -148,10 +158,21 @@ class RemoteModel:
                 log.error("%s: no process can be started: %s", self._label, error)
                 self._died(None, "no process can be started")
             else:
-                loading = worker.start()
-                loading.on_settled(lambda settled, w=worker: self._ready(w, settled))
-                self._died(worker, worker.run())
+                self._watch(worker)
             self._ending.wait(backoff.pause(time.monotonic() - born))
+
+    def _watch(self, worker: Remote) -> None:
+        with self._lock:
+            self._alive.add(worker)
+            is_late = self._ending.is_set()
+        if is_late:
+            worker.kill()
+        loading = worker.start()
+        loading.on_settled(lambda settled: self._ready(worker, settled))
+        why = worker.run()
+        with self._lock:
+            self._alive.discard(worker)
+        self._died(worker, why)
 
     @property
     def _label(self) -> str:
@@ -174,13 +195,19 @@ class RemoteModel:
             self._is_tried = False
             self._starting.notify_all()
             waiting, self._waiting = self._waiting, deque()
+            is_late = self._ending.is_set()
+        if is_late:
+            worker.kill()
         for call, session in waiting:
-            if call.pending.is_settled:
-                continue  # cancelled
-            try:
-                self.submit(call, session)
-            except CalculatorError as error:
-                call.pending.fail(error)
+            self._submit_again(call, session)
+
+    def _submit_again(self, call: Call, session: RemoteSession) -> None:
+        if call.pending.is_settled:
+            return  # cancelled
+        try:
+            self.submit(call, session)
+        except CalculatorError as error:
+            call.pending.fail(error)
 
     def _answered(self) -> None:
         with self._lock:

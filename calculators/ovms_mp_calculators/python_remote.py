@@ -80,6 +80,8 @@ class Call:
     is_given_up: bool = False
     worker: Remote | None = None
     """Who was asked."""
+    again: Callable[[], object] | None = None
+    """Asks another worker, where one may be asked, if this one ends before it begins."""
     id: int = field(default_factory=lambda: next(_ids))
 
     @classmethod
@@ -109,7 +111,9 @@ class Remote:
     """`run` is the work of one thread; the rest may be called from any."""
 
     def __init__(self, spec: Spec, answered: Callable[[], object]) -> None:
-        """Raises OSError when no process can be started."""
+        """`answered` hears of every answer. Raises OSError when no process can be
+        started.
+        """
         self._spec = spec
         self._answered = answered
         self._child = Child(_MODULE, is_heard=True)
@@ -240,6 +244,7 @@ class Remote:
             late = [c for c in self._running.values() if c.due and c.due <= now]
             for call in late:
                 del self._running[call.id]
+            self._is_over = self._is_over or bool(late)
         for call in late:
             limit = f"took more than {call.seconds:g} s"
             if call.is_given_up:
@@ -321,13 +326,18 @@ class Remote:
                 pass
         with self._lock:
             self._is_over = True
-            left = [*self._running.values(), *self._queued]
+            begun, queued = list(self._running.values()), list(self._queued)
             self._running.clear()
             self._queued.clear()
         self._child.bury()
         os.close(self._wake)
-        for call in left:
+        for call in begun:
             call.pending.fail(unavailable(self._why))
+        for call in queued:
+            if call.again is None:
+                call.pending.fail(unavailable(self._why))
+            else:
+                call.again()
 
 
 class RemoteGeneration:

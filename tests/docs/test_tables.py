@@ -127,7 +127,7 @@ def test_codes_that_differ_from_ovms_are_ours(tables: dict[str, Table]) -> None:
         assert CODES[Status(text.strip("`"))].name == ours.strip("`")
 
 
-LIMITS = ("requests", "streams", "configuration", "the process")
+LIMITS = ("requests", "streams", "configuration", "Python nodes", "the process")
 
 
 @pytest.mark.parametrize("which", LIMITS)

@@ -36,14 +36,10 @@ BY_NAME = execute(
     "def initialize(self, kwargs): self.outputs = sorted(kwargs['output_names'])",
 )
 GENERATOR = execute(
-    "\n        ".join(
-        (
-            "value = np.array(inputs[0])",
-            "for _ in range(3):",
-            "    value = value + 1",
-            "    yield [Tensor('out', value)]",
-        )
-    )
+    """value = np.array(inputs[0])
+        for _ in range(3):
+            value = value + 1
+            yield [Tensor('out', value)]"""
 )
 ARGUMENTS = execute(
     "return [Tensor('out', np.array([self.right]))]",

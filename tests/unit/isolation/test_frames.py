@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_large_buffers_are_shared_and_read_only_and_live_as_long_as_they_are_use
 ):
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(list(Path("/proc/self/fd").iterdir()))
         sent = [np.arange(1 << 18, dtype=np.float32), b"small", b""]
         frames.send(ours, {}, sent)  # nobody reads: it does not go through the socket
         large, small, empty = frames.receive(theirs).buffers
@@ -92,7 +93,7 @@ def test_large_buffers_are_shared_and_read_only_and_live_as_long_as_they_are_use
         assert (bytes(small), bytes(empty)) == (b"small", b"")
         del small, empty, seen
         gc.collect()
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_shared_memory_cannot_be_taken_away() -> None:
@@ -123,7 +124,7 @@ def test_memory_that_is_too_small_or_could_shrink_is_refused(flags: int) -> None
 
 def test_a_file_is_no_shared_memory() -> None:
     ours, theirs = socket.socketpair()
-    with ours, theirs, open(__file__) as file:
+    with ours, theirs, Path(__file__).open() as file:
         _send(ours, [10], file.fileno())
         with pytest.raises(FrameError, match="is none"):
             frames.receive(theirs)
