@@ -24,7 +24,7 @@ from ovms_mp.isolation import frames
 from ovms_mp.isolation.child import Child
 from ovms_mp.isolation.frames import Frame, FrameError
 from ovms_mp_calculators import python_wire
-from ovms_mp_calculators.python_model import Tensors
+from ovms_mp_calculators.python_model import Generation, Tensors
 from ovms_mp_calculators.python_output import Voice
 from ovms_mp_calculators.python_worker import LOOK_UP
 
@@ -95,6 +95,14 @@ class Call:
 
         call = cls(header, Pending(cancel), buffers or [], seconds)
         return call
+
+    @property
+    def fault(self) -> str:
+        """Why it is not waited for when it is due."""
+        what = self.header["call"]
+        if self.is_given_up:
+            return f"{what} did not heed that it was cancelled"
+        return f"{what} took more than {self.seconds:g} s"
 
     def cancel(self) -> None:
         """Nobody waits for the answer any more."""
@@ -244,15 +252,10 @@ class Remote:
             late = [c for c in self._running.values() if c.due and c.due <= now]
             for call in late:
                 del self._running[call.id]
-            self._is_over = self._is_over or bool(late)
+                self._why = f"the node's process was ended: {call.fault}"
+                self._is_over = True
         for call in late:
-            limit = f"took more than {call.seconds:g} s"
-            if call.is_given_up:
-                limit = "did not heed that it was cancelled"
-            what = call.header["call"]
-            self._why = f"the node's process was ended: {what} {limit}"
-            error = CalculatorError(f"{what} {limit}", "DEADLINE_EXCEEDED")
-            call.pending.fail(error)
+            call.pending.fail(CalculatorError(call.fault, "DEADLINE_EXCEEDED"))
         if late:
             self._child.kill()
 
@@ -269,7 +272,10 @@ class Remote:
         except (EOFError, OSError):
             return False
         except (FrameError, TypeError, ValueError, KeyError) as error:
-            self._why = f"the node's process sent nonsense: {error}"
+            with self._lock:
+                why = f"the node's process sent nonsense: {error}"
+                self._why = self._why or why
+                self._is_over = True
             return False
         return True
 
@@ -294,25 +300,34 @@ class Remote:
             self._settle(python_wire.number(header, "id"), frame)
 
     def _settle(self, number: int, frame: Frame) -> None:
-        header = frame.header
         with self._lock:
             call = self._running.pop(number, None)
             if call is None:
                 raise FrameError("an answer to no question")
+        try:
+            result = self._result(call, frame)
+        except FrameError:
+            self._running[number] = call  # it ends with the process
+            raise
+        with self._lock:
             while self._queued and len(self._running) < self._slots:
                 self._send(self._queued.popleft())
         self._answered()
-        if "error" in header:
-            error = public_text(python_wire.text(header, "error"))
-            call.pending.fail(CalculatorError(error))
-        elif "tensors" in header:
-            tensors = python_wire.decode(header["tensors"], frame.buffers)
-            call.pending.complete(tensors)
+        if isinstance(result, CalculatorError):
+            call.pending.fail(result)
         else:
-            is_generation = header.get("generation") is True
-            call.pending.complete(
-                RemoteGeneration(self, call) if is_generation else None
-            )
+            call.pending.complete(result)
+
+    def _result(
+        self, call: Call, frame: Frame
+    ) -> Tensors | Generation | CalculatorError | None:
+        header = frame.header
+        if "error" in header:
+            return CalculatorError(public_text(python_wire.text(header, "error")))
+        if "tensors" in header:
+            return python_wire.decode(header["tensors"], frame.buffers)
+        is_generation = header.get("generation") is True
+        return RemoteGeneration(self, call) if is_generation else None
 
     def _end(self, output: int) -> None:
         # What it has said before it ended counts.

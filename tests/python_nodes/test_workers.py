@@ -244,6 +244,60 @@ def test_finalize_reaches_every_process_and_leaves_none(tmp_path: Path) -> None:
     assert until(lambda: set(Path("/proc/self/fd").iterdir()) <= before)
 
 
+LIAR = """
+import ast, gc, time
+from pyovms import Tensor
+
+def the(name):
+    return next(each for each in gc.get_objects() if type(each).__name__ == name)
+
+class OvmsPythonModel:
+    def execute(self, inputs):
+        header = ast.literal_eval(bytes(inputs[0]).decode())
+        if header:
+            if header.get("id") == "right":
+                header["id"] = the("Mail")._working_on
+            the("Link").say(header, [b"abc"])
+            time.sleep(3600)
+        return [Tensor("out", b"true")]
+"""
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"id": 2**40, "end": True},
+        {"id": "1"},
+        {"id": True},
+        {"id": "right", "tensors": 5},
+        {"id": "right", "tensors": []},
+        {"id": "right", "tensors": [["out", "FP32", [1], "<f4", [1]]]},
+        {"id": "right", "tensors": [["out", "X", [1], "|O", [1]]]},
+        {"id": "right", "tensors": [["out", "X", [1], "|u1", [-7, 2**70]]]},
+        {"id": "right", "tensors": [["out", "X", ["a"], "|u1", [3]]]},
+        {"id": "right", "tensors": [[None, "X", [1], "|u1", [3]]]},
+        {"id": "right", "tensors": [["out", "X", [1], "garbage", [3]]]},
+        {"id": "right", "tensors": [["out"]]},
+        {"id": "right", "error": 5},
+        {"log": "loud", "text": ""},
+        {"log": 20},
+        {"metrics": {"declared": [["gauge", "NO", "", [], []]], "recorded": []}},
+        {"loaded": True, "is_async": False, "has_sessions": False},
+    ],
+    ids=str,
+)
+def test_a_process_that_lies_is_ended_and_replaced(
+    tmp_path: Path, header: dict[str, Any]
+) -> None:
+    one = model(tmp_path, LIAR)
+    session = one.open(is_serial=True)
+    with pytest.raises(CalculatorError, match="nonsense") as caught:
+        ask(session, repr(header)).result(30)
+    assert caught.value.code == "UNAVAILABLE"
+    assert told(session, "{}") == "true"
+    one.finalize()
+
+
 def test_what_is_loading_does_not_hold_up_the_end(tmp_path: Path) -> None:
     """A worker that is started again while the graph is unloaded."""
     two = model(tmp_path, workers=2)
