@@ -330,9 +330,10 @@ class Remote:
         return RemoteGeneration(self, call) if is_generation else None
 
     def _end(self, output: int) -> None:
-        # What it has said before it ended counts.
-        while select.select([self._child.link], (), (), 0)[0] and self._take():
-            pass
+        # What it has said before it ended counts, but for a liar.
+        while not self._is_over and select.select([self._child.link], (), (), 0)[0]:
+            if not self._take():
+                break
         how = self._child.how_it_ended()
         self._why = self._why or f"the node's process ended{how}"
         os.set_blocking(output, False)

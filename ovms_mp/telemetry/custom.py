@@ -35,6 +35,8 @@ class _Family:
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
         self.buckets = meter.buckets or _BUCKETS
+        self.owners: set[tuple[str, str]] = set()
+        """Nodes that have declared it."""
         self.series: dict[Labels, list[float]] = {}
 
     def record(self, labels: Labels, amount: float) -> None:
@@ -58,14 +60,14 @@ class _Family:
         for labels, numbers in self.series.items():
             pairs = tuple(zip(("graph", "node", *meter.labels), labels, strict=True))
             if meter.kind != "histogram":
-                samples[Sample(name, pairs)] = numbers[0]
+                samples[Sample(name, pairs)] = float(numbers[0])
                 continue
             *counts, total = numbers
             bounds = (*map(str, self.buckets), "+Inf")
             for bound, count in zip(bounds, accumulate(counts), strict=True):
                 samples[Sample(f"{name}_bucket", (*pairs, ("le", bound)))] = count
             samples[Sample(f"{name}_count", pairs)] = sum(counts)
-            samples[Sample(f"{name}_sum", pairs)] = total
+            samples[Sample(f"{name}_sum", pairs)] = float(total)
         return Section(name, meter.kind, meter.help, samples) if samples else None
 
 
@@ -105,7 +107,8 @@ class CustomMetrics:
                     each for each in family.series if each[:2] == (graph, node)
                 ]:
                     del family.series[labels]
-                if not family.series:
+                family.owners.discard((graph, node))
+                if not family.owners:
                     del self._families[name]
 
     def declare(self, meter: Meter, graph: str, node: str) -> None:
@@ -114,6 +117,7 @@ class CustomMetrics:
             family = self._families.setdefault(meter.name, _Family(meter))
             if family.meter != meter:
                 raise ValueError(f'the metric "{meter.name}" is something else already')
+            family.owners.add((graph, node))
             if not meter.labels and (graph, node) not in family.series:
                 # Prometheus's rate() misses the first event of a counter that comes
                 # with it.
@@ -122,8 +126,8 @@ class CustomMetrics:
     def record(self, meter: Meter, labels: Labels, amount: float) -> None:
         """Count, unless there are too many labels already."""
         with self._lock:
-            family = self._families.setdefault(meter.name, _Family(meter))
-            if family.meter != meter:
+            family = self._families.get(meter.name)
+            if family is None or family.meter != meter:
                 return  # of a node that is gone
             if labels not in family.series:
                 known = sum(each[:2] == labels[:2] for each in family.series)
