@@ -12,11 +12,13 @@ import logging
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ovms_mp.core.errors import ServingError
 from ovms_mp.servable.siblings import Siblings
+from ovms_mp.servable.status import Report
 from ovms_mp.settings import Settings, UsageError, settings_from
 from ovms_mp.supervisor.channel import ChannelError, Message
 from ovms_mp.supervisor.link import Link, SupervisorGone
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ovms_mp.worker")  # not `__main__`, which it is
 
 PAGE_SECONDS: Final = 5.0
+RELOAD_SECONDS: Final = 3600.0
 """For the supervisor to ask all workers."""
 
 
@@ -67,7 +70,8 @@ class Worker:
         self._link.listen(self._heard, self._answer, self._stop.set)
         from ovms_mp.app import App, Company, heed_signals, leave_behind
 
-        heed_signals(self._stop)
+        # Who tells one worker to reload means all.
+        heed_signals(self._stop, [self._ask_for_reload])
         company = Company(self._siblings, self._page_of_all, listens_first)
         app = App(self._settings, company)
         app.start()
@@ -85,6 +89,13 @@ class Worker:
             leave_behind()
         return 0
 
+    def _ask_for_reload(self) -> None:
+        def ask() -> None:
+            with suppress(SupervisorGone):
+                self._link.ask("reload", RELOAD_SECONDS)
+
+        threading.Thread(target=ask, daemon=True).start()
+
     def _tell_state(self) -> None:
         assert self._app is not None
         catalog = self._app.catalog
@@ -99,17 +110,18 @@ class Worker:
                 self._siblings.tell(
                     are_ready=message["is_ready"], servables=message["servables"]
                 )
-            case "reload":
-                if self._app is not None:
-                    self._app.request_reload()
             case "stop":
                 self._stop.set()
             case other:
                 raise ChannelError(f"{other!r} is nothing that a supervisor says")
 
     def _answer(self, question: str) -> Any:
+        if self._app is None:
+            raise RuntimeError("it does not serve yet")
         if question == "page":
-            return page.to_json(self._app.metrics.page()) if self._app else []
+            return page.to_json(self._app.metrics.page())
+        if question == "reload":
+            return _told(self._app.reload())
         raise ValueError(f"{question!r} is nothing to ask a worker")
 
     def _page_of_all(self) -> Page:
@@ -119,6 +131,15 @@ class Worker:
             return page.from_json(self._link.ask("page", PAGE_SECONDS))
         except SupervisorGone as error:
             raise PageUnavailable(str(error)) from error
+
+
+def _told(report: Report) -> dict[str, Any]:
+    return {
+        "error": report.error,
+        "changes": [
+            {**asdict(each), "outcome": each.outcome.value} for each in report.changes
+        ],
+    }
 
 
 if __name__ == "__main__":

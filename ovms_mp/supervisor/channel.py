@@ -9,7 +9,8 @@ and a `result` or an `error`); what else it has belongs to its kind:
 | say | `serve`: flags, number, ports; the first message | `state`: what it serves |
 | | `fleet`: what all serve | `counted`: its last page of metrics |
 | | `stop` | |
-| ask | `page`: its page of metrics | `page`: the page of all, as text |
+| ask | `page`: its page of metrics | `page`: the page of all |
+| | `reload`: what came of it | `reload`: what came of it in each |
 | | `ping`: nothing | |
 """
 

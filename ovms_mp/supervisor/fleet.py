@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
+from ovms_mp.supervisor import reports
 from ovms_mp.supervisor.channel import Message
+from ovms_mp.supervisor.reports import Reports, problems
 from ovms_mp.supervisor.restarts import Restarts
 from ovms_mp.supervisor.worker import State, Worker, WorkerGone
 from ovms_mp.telemetry import families, page
@@ -27,6 +29,9 @@ PING_SECONDS: Final = 2.0
 HANG_SECONDS: Final = 60.0
 """A worker that does not answer for so long is killed. Python handlers in its process
 can hold the interpreter that would answer."""
+
+RELOAD_SECONDS: Final = 600.0
+"""Large models take minutes to compile; the next worker does not wait for ever."""
 
 STOP_SECONDS: Final = 12.0
 """Calls in flight have five of these, and calculators three."""
@@ -55,6 +60,7 @@ class Fleet:
         self._is_whole = False
         self._has_served = asyncio.Event()
         self._is_stopping = asyncio.Event()
+        self._reloading = asyncio.Lock()
         self._code = 0
 
     async def run(self) -> int:
@@ -85,11 +91,25 @@ class Fleet:
             _stop(worker)
         asyncio.get_running_loop().call_later(STOP_SECONDS, self._kill)
 
-    def reload(self) -> None:
-        """Have every worker look at what is mounted, now."""
-        for worker in self._workers.values():
-            if worker.state is not None:  # otherwise it is about to
-                worker.say("reload")
+    async def reload(self) -> Reports:
+        """Have the workers look at what is mounted, one after the other, so that only
+        one at a time is busy with what is new; the log has what came of it.
+        """
+        async with self._reloading:
+            said: dict[int, Any] = {}
+            for number in range(1, self._count + 1):
+                worker = self._workers.get(number)
+                if worker is None or worker.state is None:
+                    continue  # it is about to look
+                said[number] = None
+                with suppress(WorkerGone, TimeoutError):
+                    said[number] = await worker.ask("reload", RELOAD_SECONDS)
+        wrong = problems(said)
+        for line in wrong:
+            log.error("reload: %s", line)
+        if not wrong:
+            log.info("reload: all that is mounted is served by all workers")
+        return said
 
     def _kill(self) -> None:
         for worker in self._workers.values():
@@ -173,6 +193,8 @@ class Fleet:
     async def _answer(self, question: str) -> Any:
         if question == "page":
             return page.to_json(await self._page())
+        if question == "reload":
+            return reports.to_json(await self.reload())
         raise ValueError(f"{question!r} is nothing to ask a supervisor")
 
     async def _page(self) -> Page:
@@ -184,7 +206,7 @@ class Fleet:
             _section(families.WORKER_RESTARTS, self._restarts),
         )
         alive = (each.page for each in self._workers.values())
-        return page.merged([self._ended, *alive, own])
+        return page.merged([self._ended, *alive, own], families.FLAGS)
 
 
 class Ending(NamedTuple):

@@ -54,5 +54,12 @@ async def _supervise(count: int, order: Callable[[int, bool], Message]) -> int:
     loop = asyncio.get_running_loop()
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop)
-    loop.add_signal_handler(RELOAD_SIGNAL, fleet.reload)
+    reloads: set[asyncio.Task[object]] = set()
+
+    def reload() -> None:
+        task = asyncio.create_task(fleet.reload())
+        reloads.add(task)  # a loop keeps no task alive
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(RELOAD_SIGNAL, reload)
     return await fleet.run()

@@ -186,5 +186,8 @@ WORKER_RESTARTS: Final = Family(
     "Number of server processes that ended and were replaced.",
 )
 
+FLAGS: Final = frozenset({OUTDATED.name})
+"""Gauges that say whether something is so, not how many there are."""
+
 OF_WORKERS: Final = (WORKERS, WORKER_RESTARTS)
 """What the supervisor of several counts."""

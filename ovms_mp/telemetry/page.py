@@ -6,7 +6,7 @@ It is written here, and not by prometheus_client, because OVMS's counters have n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -41,11 +41,10 @@ def render(page: Page) -> bytes:
     return "".join(line for section in page for line in _lines(section)).encode()
 
 
-def merged(pages: Iterable[Page]) -> Page:
-    """The sums: what several processes did, and what they are doing, together.
-
-    That holds for gauges, too, each of which counts something: requests in process,
-    streams, infer requests.
+def merged(pages: Iterable[Page], flags: Collection[str] = ()) -> Page:
+    """What several processes did, and are doing, together: the sums, also of gauges,
+    which count things as well. But a family in `flags` says whether something is so: of
+    it the largest value counts.
     """
     sums: dict[str, dict[Sample, float]] = {}
     first: dict[str, Section] = {}
@@ -53,7 +52,9 @@ def merged(pages: Iterable[Page]) -> Page:
         first.setdefault(section.name, section)
         samples = sums.setdefault(section.name, {})
         for sample, value in section.samples.items():
-            samples[sample] = samples.get(sample, 0.0) + value
+            before = samples.get(sample, 0.0)
+            is_flag = section.name in flags
+            samples[sample] = max(before, value) if is_flag else before + value
     return tuple(
         Section(name, first[name].kind, first[name].help, samples)
         for name, samples in sums.items()

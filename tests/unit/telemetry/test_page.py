@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from ovms_mp.telemetry import page
+from ovms_mp.telemetry.families import FLAGS
 from ovms_mp.telemetry.metrics import Metrics
 
 NAMES = st.text(min_size=1, max_size=5)
@@ -54,6 +55,16 @@ def test_the_page_of_all_is_that_of_one_who_did_it_all(
     assert timed == calls
     (graphs,) = families["ovms_current_graphs"].samples
     assert graphs.value == len(workers)
+
+
+def test_what_is_so_somewhere_is_so() -> None:
+    outdated = Metrics()
+    outdated.outdated("model", "m", "1", is_outdated=True)
+    fine = Metrics()
+    fine.outdated("model", "m", "1", is_outdated=False)
+    pages = [outdated.page(), fine.page(), outdated.page()]
+    (section,) = page.merged(pages, FLAGS)
+    assert list(section.samples.values()) == [1]
 
 
 def test_gauges_end_with_their_process() -> None:
