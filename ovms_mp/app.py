@@ -118,6 +118,7 @@ class App:
             engine=self._engine,
             submit=self._pool.submit,
             metrics=self.metrics,
+            idle_seconds=settings.sequence_idle_seconds,
         )
         calculators = _calculators(settings)
         self._reloader = Reloader(

@@ -43,6 +43,11 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
         Flag(
             "probe_models", "true|false", "read models in a child first, default true"
         ),
+        Flag(
+            "sequence_cleaner_poll_wait_minutes",
+            "MINUTES",
+            "idle sequences are forgotten after so long, default 5; 0: never",
+        ),
     ),
     "changes of what is mounted": (
         Flag(
@@ -62,6 +67,8 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
         Flag("nireq", "N", "infer requests; default: what the device finds optimal"),
         Flag("max_queue_length", "N", "inferences that may wait for it, default 1000"),
         Flag("plugin_config", "JSON", "properties of the OpenVINO device"),
+        Flag("max_sequence_number", "N", "sequences of a stateful model, default 500"),
+        Flag("idle_sequence_cleanup", "", "forget idle sequences, default true"),
     ),
     "gRPC": (
         Flag("port", "PORT", "default 9178; 0 or auto: a free one, told in the log"),
@@ -92,9 +99,6 @@ _IN_VAIN: Final[Mapping[Flag, str]] = {
     Flag("rest_workers", "N"): "requests occupy no threads",
     Flag("cache_dir", "PATH"): "compiled models are not cached yet",
     Flag("trace_path", "FILE"): "there is no trace yet",
-    Flag("sequence_cleaner_poll_wait_minutes", "MINUTES"): (
-        "a sequence is forgotten after five idle minutes"
-    ),
     Flag("stateful", ""): "whether a model has a state is seen in the model",
     Flag("custom_node_resources_cleaner_interval_seconds", "SECONDS"): (
         "there are no custom nodes yet"
@@ -117,9 +121,7 @@ _UNSUPPORTED: Final[Mapping[Flag, tuple[str, ...]]] = {
     Flag("scale", "VALUES"): ("",),
     Flag("color_format", "FROM:TO"): ("",),
     Flag("precision", "FROM:TO"): ("",),
-    Flag("idle_sequence_cleanup", ""): ("", "true"),
     Flag("low_latency_transformation", ""): ("", "false"),
-    Flag("max_sequence_number", "N"): ("", "500"),
     Flag("cpu_extension", "FILE"): ("",),
 }
 # Flags that ask for something else than a server.

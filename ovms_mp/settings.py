@@ -27,7 +27,11 @@ from ovms_mp.repository.config import (
     local_path,
 )
 from ovms_mp.repository.document import Node
-from ovms_mp.repository.schema import DEFAULT_DEVICE, parse_plugin_config
+from ovms_mp.repository.schema import (
+    DEFAULT_DEVICE,
+    DEFAULT_MAX_SEQUENCES,
+    parse_plugin_config,
+)
 from ovms_mp.repository.versions import DEFAULT_POLICY, parse_policy
 from ovms_mp.telemetry.logging import LEVELS
 
@@ -36,6 +40,7 @@ MAX_PORT: Final = 65535
 ANY_PORT: Final = 0
 EVERYWHERE: Final = "0.0.0.0"  # noqa: S104  # OVMS's default
 GIB: Final = 1 << 30
+DEFAULT_CLEANER_MINUTES: Final = 5
 # The length of a protobuf message is an int32.
 MAX_MESSAGE_SIZE: Final = 2**31 - 1
 # The first unless told otherwise.
@@ -93,8 +98,14 @@ class Settings:
     log_path: Path | None = None
     file_system_poll_wait_seconds: int = 1
     readiness: str = READINESS[0]
+    sequence_cleaner_poll_wait_minutes: int = DEFAULT_CLEANER_MINUTES
     probe_models: bool = True
     calculators_path: Path | None = None
+
+    @property
+    def sequence_idle_seconds(self) -> float | None:
+        """After so long without a request a sequence is forgotten; None for never."""
+        return 60.0 * self.sequence_cleaner_poll_wait_minutes or None
 
     def monitoring(self, config: MonitoringSpec | None) -> MonitoringSpec:
         """What flags and the config file together say of metrics.
@@ -149,6 +160,9 @@ def settings_from(given: Mapping[str, str]) -> Settings:
         log_path=flags.path("log_path"),
         file_system_poll_wait_seconds=flags.number("file_system_poll_wait_seconds", 1),
         readiness=flags.one_of("readiness", READINESS, READINESS[0]),
+        sequence_cleaner_poll_wait_minutes=flags.number(
+            "sequence_cleaner_poll_wait_minutes", DEFAULT_CLEANER_MINUTES
+        ),
         probe_models=flags.switch("probe_models", default="true"),
         calculators_path=_calculators_path(flags),
     )
@@ -341,6 +355,8 @@ def _model(flags: _Flags) -> ModelSpec:
         nireq or None,
         flags.text("target_device") or DEFAULT_DEVICE,
         parse_plugin_config(plugin_config) if plugin_config else {},
+        max_sequence_number=flags.number("max_sequence_number", DEFAULT_MAX_SEQUENCES),
+        idle_sequence_cleanup=flags.switch("idle_sequence_cleanup", default="true"),
         max_queue_length=flags.number("max_queue_length", 0)
         if flags.text("max_queue_length")
         else None,

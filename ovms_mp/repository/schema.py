@@ -177,7 +177,7 @@ def _model(node: Node) -> ModelEntry:
             for name, harmless in _UNSUPPORTED_KEYS.items()
             if name in keys and not _is_same(keys[name].value, harmless)
         ),
-        sequences.integer(1) if sequences else DEFAULT_MAX_SEQUENCES,
+        sequences.integer() if sequences else DEFAULT_MAX_SEQUENCES,
         cleanup.boolean() if cleanup else True,
         queue.integer(0) if queue else None,
     )

@@ -69,7 +69,7 @@ class Alarms:
                     return
                 left = heap[0][0] - monotonic()
                 if left > 0:
-                    self._changed.wait(left)
+                    self._changed.wait(min(left, threading.TIMEOUT_MAX))
                     continue
                 call = heappop(heap)[2].call
             if call is not None:

@@ -19,6 +19,7 @@ from ovms_mp.repository import models
 from ovms_mp.servable.graph import GraphServable
 from ovms_mp.servable.interface import check_boundary
 from ovms_mp.servable.model import ModelServable, ModelSession
+from ovms_mp.servable.sequences import IDLE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,12 +42,20 @@ class Loader:
     """Thread-safe: loads in the thread that calls."""
 
     def __init__(
-        self, catalog: Catalog, *, engine: Engine, submit: Submit, metrics: Metrics
+        self,
+        catalog: Catalog,
+        *,
+        engine: Engine,
+        submit: Submit,
+        metrics: Metrics,
+        idle_seconds: float | None = IDLE_SECONDS,
     ) -> None:
+        """`idle_seconds` is how long a sequence may be idle, None for ever."""
         self._catalog = catalog
         self._engine = engine
         self._submit = submit
         self._metrics = metrics
+        self._idle_seconds = idle_seconds
 
     def version(self, spec: ModelSpec, number: int, directory: Path) -> ModelServable:
         """A version of a model, compiled and warm. Raises ServingError."""
@@ -59,7 +68,14 @@ class Loader:
         )
         compiled = self._engine.load(path, config)
         _warm(compiled)
-        return ModelServable(spec.name, number, compiled, self._metrics, spec)
+        return ModelServable(
+            spec.name,
+            number,
+            compiled,
+            self._metrics,
+            spec,
+            idle_seconds=self._idle_seconds,
+        )
 
     def graph(self, spec: GraphSpec, calculators: Lease[Registry]) -> LoadedGraph:
         """A graph, and what it holds until it is closed: `calculators`, and the models

@@ -13,6 +13,7 @@ from ovms_mp.core.pending import Cancelled, Pending
 from ovms_mp.inference.state import State, infer_from
 from ovms_mp.servable.description import Description
 from ovms_mp.servable.model_use import ModelUse
+from ovms_mp.servable.sequences import IDLE_SECONDS
 from ovms_mp.servable.statistics import Recorder
 from ovms_mp.servable.validation import InputReader, check_outputs, order_inputs
 
@@ -41,6 +42,8 @@ class ModelServable:
         compiled: CompiledModel,
         metrics: Metrics,
         spec: ModelSpec | None = None,
+        *,
+        idle_seconds: float | None = IDLE_SECONDS,
     ) -> None:
         self._spec = spec
         self._name = name
@@ -48,7 +51,9 @@ class ModelServable:
         self._label = str(version)
         self._compiled = compiled
         self._inputs = InputReader(compiled)
-        self._use = ModelUse(name, self._label, compiled, self._infer, spec)
+        self._use = ModelUse(
+            name, self._label, compiled, self._infer, spec, idle_seconds
+        )
         ports = compiled.outputs
         self._outputs = [
             (index, ports[index].name, ports[index].info.datatype)

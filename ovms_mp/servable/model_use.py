@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from ovms_mp.core.stream_policy import NO_LIMITS
 from ovms_mp.inference.state import State
 from ovms_mp.servable.model_stream import ModelStream
-from ovms_mp.servable.sequences import IDLE_SECONDS, MAX_SEQUENCES, Infer, Sequences
+from ovms_mp.servable.sequences import MAX_SEQUENCES, Infer, Sequences
 from ovms_mp.servable.streams import Lifetime, Streams
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ WINDOW_PER_SLOT: Final = 2
 
 class ModelUse:
     """Of one version, whose inferences are `infer`. Thread-safe. What its config says
-    of streams and sequences is in `spec`; without it there are no limits but defaults.
+    of streams and sequences is in `spec`; without it there are no limits but defaults. A sequence
+    that is idle for `idle_seconds` is forgotten, unless its config keeps it.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class ModelUse:
         compiled: CompiledModel,
         infer: Infer,
         spec: ModelSpec | None,
+        idle_seconds: float | None,
     ) -> None:
         self._version = version
         self._infer = infer
@@ -44,12 +46,13 @@ class ModelUse:
         self.sequences: Sequences | None = None
         """Of a model with a state."""
         if compiled.is_stateful:
-            most, idle = MAX_SEQUENCES, IDLE_SECONDS
+            most = MAX_SEQUENCES
             if spec is not None:
                 most = spec.max_sequence_number
-                idle = IDLE_SECONDS if spec.idle_sequence_cleanup else None
-            alarms = self._streams.alarms
-            self.sequences = Sequences(infer, alarms, most=most, idle_seconds=idle)
+                idle_seconds = idle_seconds if spec.idle_sequence_cleanup else None
+            self.sequences = Sequences(
+                infer, self._streams.alarms, most=most, idle_seconds=idle_seconds
+            )
 
     def open_stream(self, request: InferRequest, sink: StreamSink) -> StreamSession:
         """See Servable."""

@@ -25,7 +25,8 @@ SEQUENCE_END: Final = "sequence_end"
 MAX_SEQUENCES: Final = 500
 """Of a model at a time (OVMS's); `max_sequence_number` changes it."""
 IDLE_SECONDS: Final = 300.0
-"""A sequence without a request for so long is forgotten (OVMS's five minutes)."""
+"""A sequence without a request for so long is forgotten (OVMS's five minutes);
+`--sequence_cleaner_poll_wait_minutes` changes it."""
 # The client chooses it, and it is kept.
 MAX_ID_LENGTH: Final = 256
 

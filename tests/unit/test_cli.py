@@ -21,11 +21,12 @@ WORKING = (
     *("--grpc_channel_arguments=a=b", "--metrics_enable", "--metrics_list=x"),
     *("--log_level=INFO", "--nireq=1", "--target_device=CPU", "--plugin_config={}"),
     *("--model_version_policy={}", "--calculators_path=."),
+    *("--max_sequence_number=4", "--idle_sequence_cleanup=false"),
+    "--sequence_cleaner_poll_wait_minutes=1",
 )
 IN_VAIN = (
     "--grpc_memory_quota=1000",
     *("--grpc_max_threads=4", "--rest_workers=4"),
-    "--sequence_cleaner_poll_wait_minutes=5",
     *("--custom_node_resources_cleaner_interval_seconds=1", "--cache_dir=c"),
     *("--trace_path=t", "--verbose_response", "--allowed_origins=*", "--stateful"),
     *("--allowed_methods=*", "--allowed_headers=*", "--allow_credentials"),
@@ -34,8 +35,7 @@ IN_VAIN = (
 UNSUPPORTED = (
     *("--batch_size=4", "--shape=auto", "--layout=NHWC", "--mean=1", "--scale=2"),
     *("--color_format=BGR:RGB", "--precision=uint8:fp32"),
-    *("--idle_sequence_cleanup=false", "--low_latency_transformation"),
-    *("--max_sequence_number=4", "--cpu_extension=."),
+    *("--low_latency_transformation", "--cpu_extension=."),
 )
 OTHER_MODES = (
     *("--list_models", "--add_to_config", "--add_to_config=c", "--remove_from_config"),

@@ -32,6 +32,7 @@ def test_without_other_flags_the_defaults_are_those_of_ovms() -> None:
     assert settings.metrics is None
     assert settings.log_level == "INFO"
     assert settings.file_system_poll_wait_seconds == 1
+    assert settings.sequence_idle_seconds == 300
 
 
 def test_calculators_come_from_a_directory(tmp_path: Path) -> None:
@@ -59,6 +60,7 @@ def test_every_flag_that_works_has_its_place(tmp_path: Path) -> None:
             "log_path": "server.log",
             "file_system_poll_wait_seconds": "0",
             "readiness": "latched",
+            "sequence_cleaner_poll_wait_minutes": "7",
             "calculators_path": str(tmp_path),
         }
     )
@@ -81,6 +83,7 @@ def test_every_flag_that_works_has_its_place(tmp_path: Path) -> None:
         log_path=Path("server.log"),
         file_system_poll_wait_seconds=0,
         readiness="latched",
+        sequence_cleaner_poll_wait_minutes=7,
         calculators_path=tmp_path,
     )
 
@@ -94,6 +97,22 @@ def test_a_single_model_is_as_its_flags_say() -> None:
     }
     spec = ModelSpec("m", Path("/models/m"), All(), 3, "GPU", {"NUM_STREAMS": 1})
     assert settings_from(given).source == spec
+
+
+def test_a_single_model_keeps_sequences_as_its_flags_say() -> None:
+    given = {"max_sequence_number": "4", "idle_sequence_cleanup": "false"}
+    source = settings_from(MODEL | given).source
+    assert source == ModelSpec(
+        "m", Path("/models/m"), max_sequence_number=4, idle_sequence_cleanup=False
+    )
+
+
+@pytest.mark.parametrize(("minutes", "seconds"), [("0", None), ("1", 60), ("5", 300)])
+def test_idle_sequences_are_forgotten_after_minutes_or_never(
+    minutes: str, seconds: float | None
+) -> None:
+    given = CONFIG | {"sequence_cleaner_poll_wait_minutes": minutes}
+    assert settings_from(given).sequence_idle_seconds == seconds
 
 
 def test_a_single_model_has_the_defaults_of_ovms() -> None:

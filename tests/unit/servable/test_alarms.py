@@ -28,6 +28,18 @@ def test_alarms_go_off_in_the_order_of_their_times_in_one_thread():
     assert until(lambda: alarm_threads() == before)
 
 
+def test_one_that_no_clock_can_wait_for_keeps_no_other_from_going_off():
+    alarms, done = Alarms(), threading.Event()
+    far = alarms.after(1e12, done.set)
+    before = alarm_threads()
+    alarms.after(0.02, done.set)
+    assert done.wait(GENEROUS)
+    assert alarm_threads() == before
+    far.cancel()
+    alarms.after(0, done.set)  # wakes the thread, which finds nothing more to do
+    assert until(lambda: alarm_threads() == before - 1)
+
+
 def test_one_that_is_called_off_does_not_go_off_and_holds_nothing():
     class Owner:
         def ring(self) -> None:
