@@ -52,7 +52,7 @@ class ModelServable:
         self._compiled = compiled
         self._inputs = InputReader(compiled)
         self._use = ModelUse(
-            name, self._label, compiled, self._infer, spec, idle_seconds
+            name, self._label, compiled, self._infer, spec, idle_seconds=idle_seconds
         )
         ports = compiled.outputs
         self._outputs = [

@@ -37,6 +37,7 @@ class ModelUse:
         compiled: CompiledModel,
         infer: Infer,
         spec: ModelSpec | None,
+        *,
         idle_seconds: float | None,
     ) -> None:
         self._version = version

@@ -4,7 +4,6 @@ gives over streams and sequences what it gives when the state is handed over by 
 
 from __future__ import annotations
 
-import wave
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +15,7 @@ import tritonclient.grpc as triton
 from openvino._offline_transformations import apply_make_stateful_transformation
 
 from graphs import assets
+from tests.interop.sounds import samples
 from tests.wire import zoo
 from tests.wire.calls import Stream, arrays, ask
 from tests.wire.servers import Server, serving
@@ -31,14 +31,9 @@ Windows = list[np.ndarray]
 
 def windows(name: str, most: int = 150) -> Windows:
     """What a client sends of a sound: FP32 [1, 576] for each chunk."""
-    with wave.open(str(assets.fetch(name))) as sound:
-        rate, data = sound.getframerate(), sound.readframes(sound.getnframes())
-        samples = np.frombuffer(data, np.int16).reshape(-1, sound.getnchannels())
-    mono = samples[:, 0].astype(np.float32) / 32768
-    at = np.arange(0, len(mono), rate / 16_000)
-    resampled = np.interp(at, np.arange(len(mono)), mono).astype(np.float32)
-    padded = np.concatenate([np.zeros(CONTEXT, np.float32), resampled])
-    count = min(most, len(resampled) // CHUNK)
+    sound = samples(name)
+    padded = np.concatenate([np.zeros(CONTEXT, np.float32), sound])
+    count = min(most, len(sound) // CHUNK)
     return [
         padded[n * CHUNK : n * CHUNK + CONTEXT + CHUNK][np.newaxis]
         for n in range(count)
