@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import statistics
 import time
 from collections.abc import Iterator
 from typing import Any, Final
@@ -83,6 +84,35 @@ def test_a_client_that_does_not_read_is_not_read(server: Process) -> None:
             if number == FRAMES // 2:
                 assert server.memory() - before < 64 * MIB
         assert deaf.sent == FRAMES
+
+
+def median_latency(channel: grpc.Channel, messages: int = 60) -> float:
+    """Seconds from a request to its answer, one at a time on a stream of its own."""
+    found: list[float] = []
+    with Stream(channel) as stream:
+        for number in range(messages):
+            begun = time.perf_counter()
+            stream.send(ask("echo", {"in": floats(number)}))
+            stream.answer()
+            found.append(time.perf_counter() - begun)
+    return statistics.median(found)
+
+
+def test_beside_a_client_that_does_not_read_a_stream_is_as_fast_as_alone(
+    server: Process,
+) -> None:
+    """Twice as slow in the best of three rounds would be a server that works for
+    nobody; usually there is no difference.
+    """
+    address = server.ready()
+    ratios: list[float] = []
+    with calls.connect(address) as other:
+        for _ in range(3):
+            alone = median_latency(other)
+            with calls.connect(address) as channel:
+                assert Deaf(channel).is_stuck()
+                ratios.append(median_latency(other) / alone)
+    assert min(ratios) <= 2, ratios
 
 
 def test_many_clients_that_do_not_read_are_held_each(server: Process) -> None:

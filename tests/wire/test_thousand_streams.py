@@ -7,6 +7,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,9 +29,14 @@ KINDS: Final = (
 )
 COUNT: Final = 1000
 CHANNELS: Final = 10
-# The promise is one second, which the benchmark measures; a machine that has other work
-# makes no law untrue.
-PROMPTLY: Final = 10.0
+SECOND: Final = 1.0
+"""The promise, and what freeing may cost of a processor, whoever else wants it: an eighth
+of that on core, a quarter on aio."""
+# A machine that has other work gives the server a share of it only: the best of so many
+# rounds counts, and a third of a processor is enough.
+ROUNDS: Final = 3
+PROMPTLY: Final = 3 * SECOND
+PATIENCE: Final = 30.0
 ONES: Final = np.ones((1, 4), np.float32)
 
 
@@ -68,13 +74,12 @@ def server(
 def is_empty(server: Server) -> bool:
     """No graph, no slot, and no call, as far as the transport knows."""
     assert server.app._grpc is not None
-    return server.is_idle() and server.app._grpc.calls_in_flight == 0
+    # Metrics are the larger work, and would be in the way of what they measure.
+    return server.app._grpc.calls_in_flight == 0 and server.is_idle()
 
 
-@pytest.mark.timeout(180)
-def test_a_thousand_streams_are_freed_when_their_client_is_killed(
-    server: Server,
-) -> None:
+def killed(server: Server) -> tuple[float, float]:
+    """Seconds from the end of the client until all is free, and those of processors."""
     with crowd_of(server, *KINDS) as process:
         assert heard(process) == "open"
         assert server.open_graphs() == 850
@@ -85,8 +90,22 @@ def test_a_thousand_streams_are_freed_when_their_client_is_killed(
         ):
             one.half_close()
             assert [arrays(each)["y"][0][0] for each in one.rest()] == [1, 2, 3]
+        begun, used = time.perf_counter(), time.process_time()
         process.send_signal(signal.SIGKILL)
-        assert until(lambda: is_empty(server), within=PROMPTLY)
+        assert until(lambda: is_empty(server), within=PATIENCE)
+        return time.perf_counter() - begun, time.process_time() - used
+
+
+@pytest.mark.timeout(300)
+def test_a_thousand_streams_are_freed_when_their_client_is_killed(
+    server: Server,
+) -> None:
+    rounds: list[tuple[float, float]] = []
+    while len(rounds) < ROUNDS and (not rounds or rounds[-1][0] > SECOND):
+        rounds.append(killed(server))
+    taken, used = (min(each) for each in zip(*rounds, strict=True))
+    assert taken <= PROMPTLY
+    assert used <= SECOND
 
 
 @pytest.mark.timeout(180)
@@ -99,4 +118,4 @@ def test_a_thousand_streams_end_well_when_their_client_has_done(
         process.stdin.write("\n")
         process.stdin.flush()
         assert heard(process) == "closed"
-        assert until(lambda: is_empty(server), within=PROMPTLY)
+        assert until(lambda: is_empty(server), within=PATIENCE)
