@@ -1,14 +1,15 @@
 """Every flag of OVMS is known here: it works, has no effect that could be missed, or is
 refused because ignoring it would change answers.
 
-Exit codes are OVMS's: 0 after `--help`, `--version` and a clean stop, 64 for wrong usage,
-1 when the server cannot start.
+Exit codes are OVMS's: 0 after `--help`, `--version`, a change of the config and a clean
+stop, 64 for wrong usage, 1 when that fails or the server cannot start.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from functools import partial
 from typing import Final, NoReturn
 
 from ovms_mp import __version__
+from ovms_mp.commands import environment, managing
 from ovms_mp.core.errors import ServingError
 from ovms_mp.settings import Settings, UsageError, settings_from
 from ovms_mp.telemetry.logging import logging_to
@@ -34,6 +36,7 @@ class Flag:
     help: str = ""
 
 
+_THE_CONFIG: Final = "the config file, and no server"
 _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
     "what to serve": (
         Flag("config_path", "FILE", "config.json naming models and graphs"),
@@ -88,6 +91,12 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
         Flag("log_level", "LEVEL", "TRACE, DEBUG, INFO (default), WARNING or ERROR"),
         Flag("log_path", "FILE", "log there as well as to standard output"),
     ),
+    _THE_CONFIG: (
+        Flag("add_to_config", "", "name a model or graph in the config file"),
+        Flag("remove_from_config", "", "have it named there no more"),
+        Flag("list_models", "", "print what lies in a repository"),
+        Flag("model_repository_path", "DIR", "where models and graphs lie by name"),
+    ),
 }
 
 _NO_GENERATION: Final = "there is no generative API"
@@ -126,10 +135,6 @@ _UNSUPPORTED: Final[Mapping[Flag, tuple[str, ...]]] = {
 }
 # Flags that ask for something else than a server.
 _OTHER_MODES: Final = (
-    Flag("list_models", ""),
-    Flag("add_to_config", ""),
-    Flag("remove_from_config", ""),
-    Flag("model_repository_path", "PATH"),
     Flag("pull", ""),
     Flag("configure", ""),
     Flag("source_model", "NAME"),
@@ -148,22 +153,28 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(
-    argv: Sequence[str] | None = None, run: Callable[[Settings], int] | None = None
+    argv: Sequence[str] | None = None,
+    run: Callable[[Settings], int] | None = None,
+    environ: Mapping[str, str] = os.environ,
 ) -> int:
-    """Serve what `argv` says until stopped; returns the exit code.
+    """Serve what `argv` and `environ` say until stopped; returns the exit code.
 
     `run` serves; without one it is that of `ovms_mp.app`, or of `ovms_mp.supervisor`.
     """
     arguments = sys.argv[1:] if argv is None else argv
     parser = _parser()
     try:
-        given = _parse(parser, arguments)
-        if not arguments or "help" in given:
+        said = _parse(parser, arguments)
+        given = environment.completed(said, _of_the_environment(), environ)
+        nothing_is_said = not said and not any(map(given.get, environment.SOURCES))
+        if nothing_is_said or "help" in given:
             print(parser.format_help(), end="")
             return 0
         if "version" in given:
             print(f"ovms_mp {__version__}")
             return 0
+        if managing.is_wanted(said):
+            return managing.run(environment.with_config(said, environ))
         settings = _settings(given)
     except UsageError as error:
         print(error, file=sys.stderr)
@@ -208,6 +219,12 @@ def _parser() -> _Parser:
                 const=None if flag.metavar else "true",
             )
     return parser
+
+
+def _of_the_environment() -> list[str]:
+    """Flags that say how to serve."""
+    groups = [flags for title, flags in _GROUPS.items() if title != _THE_CONFIG]
+    return [flag.name for flags in (*groups, _IN_VAIN, _UNSUPPORTED) for flag in flags]
 
 
 def _parse(parser: _Parser, arguments: Sequence[str]) -> dict[str, str]:

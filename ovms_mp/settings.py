@@ -48,7 +48,7 @@ TRANSPORTS: Final = ("core", "aio")
 READINESS: Final = ("live", "latched")
 
 # What says something of the single model; with a config file these are in the file.
-_MODEL_FLAGS: Final = (
+MODEL_FLAGS: Final = (
     "batch_size",
     "shape",
     "layout",
@@ -210,7 +210,7 @@ def _check_source(flags: _Flags) -> None:
         raise UsageError("Use either config_path or model_path with model_name")
     if not config and not (name and path):
         raise UsageError("Use config_path or model_path with model_name")
-    if config and any(map(flags.text, _MODEL_FLAGS)):
+    if config and any(map(flags.text, MODEL_FLAGS)):
         raise UsageError("Model parameters in CLI are exclusive with the config file")
 
 
@@ -337,7 +337,7 @@ def _model(flags: _Flags) -> ModelSpec:
         base_path = local_path(path, Path.cwd())
     except ServingError as error:
         raise UsageError(f"--model_path: {error.details}") from error
-    used = [f for f in _MODEL_FLAGS if flags.text(f) and f != "plugin_config"]
+    used = [f for f in MODEL_FLAGS if flags.text(f) and f != "plugin_config"]
     if used and graph_home(base_path) is not None:
         raise UsageError(
             f"Starting mediapipe graph with unsupported model settings: "

@@ -78,6 +78,7 @@ class Status(Enum):
         "Not a single model version directory has valid numeric name"
     )
     JSON_INVALID = "The file is not valid json"
+    MODEL_NAME_OCCUPIED = "Given model name is already occupied"
     INVALID_METRICS_FAMILY_NAME = "Invalid name in metrics_list"
 
     MEDIAPIPE_DESERIALIZATION_ERROR = "Failed to deserialize tensor for mediapipe graph"

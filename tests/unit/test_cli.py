@@ -38,8 +38,7 @@ UNSUPPORTED = (
     *("--low_latency_transformation", "--cpu_extension=."),
 )
 OTHER_MODES = (
-    *("--list_models", "--add_to_config", "--add_to_config=c", "--remove_from_config"),
-    *("--model_repository_path=p", "--pull", "--configure", "--source_model=m"),
+    *("--pull", "--configure", "--source_model=m"),
     *("--source_loras=l", "--gguf_filename=g", "--overwrite_models"),
     *("--weight-format=int8", "--extra_quantization_params=p", "--task=embeddings"),
 )

@@ -1,0 +1,1 @@
+"""What the command line does besides serving; each command imports what it needs."""
