@@ -77,7 +77,7 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
         Flag("port", "PORT", "default 9178; 0 or auto: a free one, told in the log"),
         Flag("grpc_bind_address", "HOSTS", "comma-separated, default 0.0.0.0"),
         Flag("grpc_workers", "N", "server processes on the port, default 1"),
-        Flag("grpc_transport", "NAME", "aio, the only one so far"),
+        Flag("grpc_transport", "NAME", "core (default) or aio"),
         Flag("grpc_max_message_size", "BYTES", "largest request, default 1 GiB"),
         Flag("grpc_channel_arguments", "NAME=VALUE,...", "options of the gRPC server"),
     ),

@@ -22,6 +22,10 @@ def channel_arguments(
         "grpc.max_send_message_length": -1,
         # A second server on a port would silently get half of the calls.
         "grpc.so_reuseport": 0,
+        # Otherwise a call counts against `grpc.max_concurrent_streams` until the core has
+        # freed it, which is later than its client knows: who keeps to the limit would be
+        # refused the next call every now and then.
+        "grpc.http.overload_protection": 0,
         **dict(options),
     }
 

@@ -22,6 +22,7 @@ from tests.wire.transport.world import (
     World,
     echo,
     refusal,
+    rest,
     stream_of,
     unary_of,
     until,
@@ -174,3 +175,27 @@ def test_settings_of_the_server_are_its_options(world: World) -> None:
         rude.hello()
         settings = next(f for f in rude.frames() if isinstance(f, SettingsFrame))
     assert settings.settings[SettingsFrame.MAX_CONCURRENT_STREAMS] == 7
+
+
+def test_a_client_with_more_calls_than_its_connection_may_have_waits(
+    world: World,
+) -> None:
+    """And no call of it is refused, however little ago another one has ended."""
+    later = Later()
+    world.serve(
+        {"later": later, "now": echo}, options=[("grpc.max_concurrent_streams", 2)]
+    )
+    channel = world.dial()
+
+    def reach(count: int) -> bool:
+        return until(lambda: len(later.answers) >= count)
+
+    futures = [unary_of(channel, "later").future(b"", timeout=60) for _ in range(5)]
+    for number in range(5):
+        assert reach(min(5, number + 2))
+        assert rest(lambda: len(later.answers), 0.1) <= number + 2
+        later.answers[number].complete(b"1")
+    assert [future.result() for future in futures] == [b"1"] * 5
+    for _ in range(50):
+        futures = [unary_of(channel, "now").future(b"", timeout=60) for _ in range(10)]
+        assert [future.result() for future in futures] == [b""] * 10
