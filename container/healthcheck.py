@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ovms_mp_clients import Client, ClientError
 
+from ovms_mp.core import addresses
 from ovms_mp.settings import DEFAULT_PORT, EVERYWHERE
 
 
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> int:
     process = arguments[0] if arguments else "1"
     command_line = Path(f"/proc/{process}/cmdline").read_text().split("\0")
     host, port = address_of(command_line)
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    address = addresses.text(host, port)
     # A proxy that the environment names is not for this.
     os.environ["no_grpc_proxy"] = host  # noqa: SIM112  # gRPC reads it in lower case
     try:

@@ -135,7 +135,7 @@ class App:
 
     @property
     def port(self) -> int:
-        """Where gRPC is served, once it is."""
+        """Where gRPC is served, once it is; 1 if its first address is a Unix socket."""
         assert self._grpc is not None
         return self._grpc.ports[0]
 
@@ -188,8 +188,8 @@ class App:
             ),
         )
         self._grpc.start()
-        for host in settings.bind_addresses:
-            log.info("gRPC server listening on %s", addresses.text(host, self.port))
+        for host, port in zip(settings.bind_addresses, self._grpc.ports, strict=True):
+            log.info("gRPC server listening on %s", addresses.text(host, port))
         if settings.rest_port is None:
             return
         # A tenth of the start, and many a server has no REST.

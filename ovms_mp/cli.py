@@ -75,7 +75,11 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
     ),
     "gRPC": (
         Flag("port", "PORT", "default 9178; 0 or auto: a free one, told in the log"),
-        Flag("grpc_bind_address", "HOSTS", "comma-separated, default 0.0.0.0"),
+        Flag(
+            "grpc_bind_address",
+            "ADDRESSES",
+            "hosts and unix:/paths, comma-separated, default 0.0.0.0",
+        ),
         Flag("grpc_workers", "N", "server processes on the port, default 1"),
         Flag("grpc_transport", "NAME", "core (default) or aio"),
         Flag("grpc_max_message_size", "BYTES", "largest request, default 1 GiB"),

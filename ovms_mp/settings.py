@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ovms_mp.core.addresses import UNIX
 from ovms_mp.core.errors import ServingError
 from ovms_mp.repository import document
 from ovms_mp.repository.config import (
@@ -43,6 +44,8 @@ GIB: Final = 1 << 30
 DEFAULT_CLEANER_MINUTES: Final = 5
 # The length of a protobuf message is an int32.
 MAX_MESSAGE_SIZE: Final = 2**31 - 1
+# Of sockaddr_un, without the zero that ends it.
+MAX_UNIX_PATH: Final = 107
 # The first unless told otherwise.
 TRANSPORTS: Final = ("core", "aio")
 READINESS: Final = ("live", "latched")
@@ -140,8 +143,8 @@ def settings_from(given: Mapping[str, str]) -> Settings:
     rest_port = _rest_port(flags)
     _check_rest_workers(flags, rest_port)
     port = _port(flags, "port") if flags.text("port") else DEFAULT_PORT
-    rest_addresses = _bind_addresses(flags, "rest_bind_address")
-    addresses = _bind_addresses(flags, "grpc_bind_address")
+    rest_addresses = _rest_addresses(flags)
+    addresses = _grpc_addresses(flags, grpc_workers)
     if port == rest_port != ANY_PORT:
         raise UsageError("port and rest_port cannot have the same values")
     _check_cpu_extension(flags)
@@ -262,13 +265,33 @@ def _port(flags: _Flags, name: str) -> int:
     return port
 
 
-def _bind_addresses(flags: _Flags, name: str) -> tuple[str, ...]:
-    addresses = tuple((flags.text(name) or EVERYWHERE).split(","))
-    if not all(map(_is_host, addresses)):
+def _grpc_addresses(flags: _Flags, workers: int) -> tuple[str, ...]:
+    name = "grpc_bind_address"
+    parts = (flags.text(name) or EVERYWHERE).split(",")
+    sockets = [part for part in parts if part.startswith(UNIX)]
+    for path in (part.removeprefix(UNIX) for part in sockets):
+        if not path.startswith("/") or len(os.fsencode(path)) > MAX_UNIX_PATH:
+            raise UsageError(
+                f"{name} should have a Unix socket as unix:/path, of at most"
+                f" {MAX_UNIX_PATH} bytes, not {UNIX + path!r}"
+            )
+    if sockets and workers > 1:
+        raise UsageError(f"{name}: workers cannot share a Unix socket: {sockets[0]}")
+    _check_hosts(name, [part for part in parts if part not in sockets])
+    return tuple(parts)
+
+
+def _rest_addresses(flags: _Flags) -> tuple[str, ...]:
+    hosts = (flags.text("rest_bind_address") or EVERYWHERE).split(",")
+    _check_hosts("rest_bind_address", hosts)
+    return tuple(hosts)
+
+
+def _check_hosts(name: str, hosts: list[str]) -> None:
+    if not all(map(_is_host, hosts)):
         raise UsageError(
             f"{name} has invalid format: proper hostname or IP address expected."
         )
-    return addresses
 
 
 def _is_host(text: str) -> bool:

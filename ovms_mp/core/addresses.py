@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import socket
+from typing import Final
+
+UNIX: Final = "unix:"
+"""What the address of a Unix socket begins with, as gRPC writes it."""
 
 
-def text(host: str, port: int) -> str:
-    """`host:port`, as gRPC and people write it."""
+def text(host: str, port: int | str) -> str:
+    """`host:port`, as gRPC and people write it; a Unix socket has no port."""
+    if host.startswith(UNIX):
+        return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

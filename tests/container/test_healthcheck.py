@@ -64,6 +64,10 @@ def test_a_server_that_does_not_listen_is_not_healthy(port: str) -> None:
         (["--rest_port", "8000"], ("127.0.0.1", str(DEFAULT_PORT))),
         (["--grpc_bind_address", "::", "--port", "9000"], ("::1", "9000")),
         (
+            ["--grpc_bind_address", "unix:/run/ovms,::", "--port", "9000"],
+            ("unix:/run/ovms", "9000"),
+        ),
+        (
             ["--grpc_bind_address", "192.0.2.7,::1", "--port", "9000"],
             ("192.0.2.7", "9000"),
         ),

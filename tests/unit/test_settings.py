@@ -210,6 +210,25 @@ def test_rest_port_0_is_off_as_in_ovms() -> None:
             "proper hostname or IP address expected.",
         ),
         (
+            CONFIG | {"grpc_bind_address": "127.0.0.1,unix:socket"},
+            "grpc_bind_address should have a Unix socket as unix:/path, of at most 107 "
+            "bytes, not 'unix:socket'",
+        ),
+        (
+            CONFIG | {"grpc_bind_address": "unix:/" + "é" * 54},
+            "grpc_bind_address should have a Unix socket as unix:/path, of at most 107 "
+            f"bytes, not 'unix:/{'é' * 54}'",
+        ),
+        (
+            CONFIG | {"grpc_bind_address": "unix:/run/ovms", "grpc_workers": "2"},
+            "grpc_bind_address: workers cannot share a Unix socket: unix:/run/ovms",
+        ),
+        (
+            CONFIG | {"rest_bind_address": "unix:/run/ovms"},
+            "rest_bind_address has invalid format: "
+            "proper hostname or IP address expected.",
+        ),
+        (
             CONFIG | {"rest_bind_address": "127.0.0.1,"},
             "rest_bind_address has invalid format: "
             "proper hostname or IP address expected.",
@@ -297,6 +316,12 @@ def test_a_host_is_a_name_or_an_address(host: str) -> None:
     assert settings_from(CONFIG | {"rest_bind_address": host}).rest_bind_addresses == (
         host,
     )
+
+
+def test_grpc_may_have_a_unix_socket_beside_hosts() -> None:
+    addresses = "127.0.0.1,unix:/run/ovms.sock"
+    settings = settings_from(CONFIG | {"grpc_bind_address": addresses})
+    assert settings.bind_addresses == ("127.0.0.1", "unix:/run/ovms.sock")
 
 
 @pytest.mark.parametrize(

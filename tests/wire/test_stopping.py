@@ -14,7 +14,7 @@ from ovms_mp_protos import kserve
 from tests.unit.inference import tiny
 from tests.wire import zoo
 from tests.wire.calls import Stream, ask, floats, infer, refusal, text
-from tests.wire.servers import serving
+from tests.wire.servers import HOST, serving
 
 FIVE: Final = floats(1, 2, 3, 4, 5)
 HANDLER: Final = """
@@ -90,6 +90,20 @@ def test_the_port_is_free_again(tmp_path: Path) -> None:
         assert (server.app.port, server.app.rest_port) == (port, rest_port)
         with server.connect() as channel:
             assert infer(channel, ask("echo", {"in": FIVE}))
+
+
+def test_a_unix_socket_answers_beside_a_host_and_is_gone_at_the_end(
+    tmp_path: Path,
+) -> None:
+    zoo.add_graph(tmp_path, "echo", zoo.ECHO)
+    config = zoo.write_config(tmp_path, [], [{"name": "echo"}])
+    path = tmp_path / "socket"
+    with serving(config, bind_addresses=(HOST, f"unix:{path}")) as server:
+        for target in (f"{HOST}:{server.app.port}", f"unix:{path}"):
+            with grpc.insecure_channel(target) as channel:
+                assert infer(channel, ask("echo", {"in": FIVE}))
+            assert server.said("gRPC server listening on", target)
+    assert not path.exists()
 
 
 def test_who_watches_its_health_does_not_keep_a_server(tmp_path: Path) -> None:

@@ -13,11 +13,14 @@ import grpc.aio
 from ovms_mp.frontend.transport.aio_call import Context, UnaryCall
 from ovms_mp.frontend.transport.aio_loop import LoopThread
 from ovms_mp.frontend.transport.aio_stream import StreamCall
+from ovms_mp.frontend.transport.listening import (
+    ensure_nobody_answers,
+    listening_error,
+)
 from ovms_mp.frontend.transport.options import (
     RECEIVE_BYTES,
     SEND_LIMIT,
     channel_arguments,
-    listening_error,
 )
 from ovms_mp.frontend.transport.seam import (
     Handler,
@@ -202,6 +205,7 @@ class _Departures(logging.Filter):
 
 
 def _bind(server: grpc.aio.Server, address: str, tls: Tls | None) -> int:
+    ensure_nobody_answers(address)
     try:
         if tls is None:
             port = server.add_insecure_port(address)

@@ -19,11 +19,14 @@ from ovms_mp.frontend.transport.core_call import Keeper
 from ovms_mp.frontend.transport.core_poller import MakeCall, Poller
 from ovms_mp.frontend.transport.core_stream import Limits, StreamCall
 from ovms_mp.frontend.transport.core_unary import UnaryCall
+from ovms_mp.frontend.transport.listening import (
+    ensure_nobody_answers,
+    listening_error,
+)
 from ovms_mp.frontend.transport.options import (
     RECEIVE_BYTES,
     SEND_LIMIT,
     channel_arguments,
-    listening_error,
 )
 from ovms_mp.frontend.transport.seam import Handler, Tls, Unary
 
@@ -177,6 +180,7 @@ class CoreServer:
         return pollers
 
     def _listen(self, address: str, tls: Tls | None) -> int:
+        ensure_nobody_answers(address)
         try:
             port = (
                 self._core.add_http2_port(address.encode())

@@ -28,10 +28,3 @@ def channel_arguments(
         "grpc.http.overload_protection": 0,
         **dict(options),
     }
-
-
-def listening_error(address: str) -> OSError:
-    """Why there is no server on `address`."""
-    return OSError(
-        f"cannot listen on {address}: it is taken, or not this machine's to take"
-    )

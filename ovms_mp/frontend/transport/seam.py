@@ -351,6 +351,8 @@ class ServerKind(Protocol):
         """Listen on `addresses`, as gRPC writes them: `host:port`, `[v6]:port`,
         `unix:path`; port 0 is a free one. They are bound at once and answer from `start`
         on. Raises OSError naming the address that cannot be listened on; then none is.
+        A Unix socket is gone when the server has stopped; one that a dead server left is
+        replaced.
 
         `options` are gRPC's channel arguments and override what is set here, such as
         `grpc.so_reuseport`, which is off: a second server on a port would silently get

@@ -42,6 +42,28 @@ def test_an_address_that_is_taken_is_named(world: World) -> None:
         world.transport({}, [taken])
 
 
+def test_a_unix_socket_is_taken_from_the_dead_only_and_gone_at_the_end(
+    world: World, tmp_path: Path
+) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    server = world.serve({"u": echo}, [f"unix:{path}"])
+    with pytest.raises(OSError, match=f"unix:{path}"):
+        world.transport({}, [f"unix:{path}"])
+    assert world.unary("u", f"unix:{path}")(b"1") == b"1"
+    assert world.stop(server)
+    assert not path.exists()
+
+
+def test_a_file_is_not_replaced_by_a_socket(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("precious")
+    with pytest.raises(OSError, match="cannot listen"):
+        world.transport({}, [f"unix:{path}"])
+    assert path.read_text() == "precious"
+
+
 def test_a_server_that_cannot_have_all_addresses_takes_none(world: World) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))

@@ -1,0 +1,31 @@
+"""An address is taken from nobody, and its loss has one wording."""
+
+from __future__ import annotations
+
+import socket
+
+from ovms_mp.core.addresses import UNIX
+
+
+def listening_error(address: str) -> OSError:
+    """Why there is no server on `address`."""
+    return OSError(
+        f"cannot listen on {address}: it is taken, or not this machine's to take"
+    )
+
+
+def ensure_nobody_answers(address: str) -> None:
+    """Raise OSError if `address` is a Unix socket that a server listens on: grpcio would
+    put its own in that one's place. A file that is left of a dead server may be replaced.
+    """
+    if not address.startswith(UNIX):
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)  # it may have no room for one more
+        try:
+            probe.connect(address.removeprefix(UNIX))
+        except BlockingIOError:
+            pass
+        except OSError:
+            return
+    raise listening_error(address)
