@@ -90,7 +90,7 @@ class Target:
         return Rude(self.server.ports[0])
 
     def check_service(self) -> None:
-        assert self._fine(b"1", timeout=20) == b"1"
+        assert self._fine(b"1", timeout=60) == b"1"
 
     def check_rest(self) -> None:
         """The rude client has gone."""
@@ -315,6 +315,7 @@ FLOODS: dict[str, Callable[[], Iterator[Frame]]] = {
 }
 
 
+@pytest.mark.timeout(300)  # grpcio 1.62 computes for seconds on continuations
 @pytest.mark.parametrize("case", FLOODS)
 def test_a_flood_does_not_drown_others(target: Target, case: str) -> None:
     flood = [frame.serialize() for frame in FLOODS[case]()]

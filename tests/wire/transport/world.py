@@ -28,7 +28,7 @@ S = TypeVar("S", bound=Session)
 Rpc = Any
 
 
-def until(condition: Callable[[], object], seconds: float = 10.0) -> bool:
+def until(condition: Callable[[], object], seconds: float = 30.0) -> bool:
     """Whether `condition` becomes true in time."""
     end = time.monotonic() + seconds
     while not condition():
