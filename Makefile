@@ -39,6 +39,10 @@ transports: .venv .venv-grpcio ## both transports on the oldest and newest grpci
 	OVMS_MP_TEST_LIVES=$(LIVES) $(BIN)/python -m pytest tests/wire/transport
 	OVMS_MP_TEST_LIVES=$(LIVES) .venv-grpcio/bin/python -m pytest tests/wire/transport
 
+.PHONY: reloads
+reloads: .venv ## 200 reloads under load: nothing lost, nothing mixed, nothing left
+	RELOADS=200 $(BIN)/python -m pytest -s tests/reload/test_zero_loss.py
+
 .PHONY: bench
 bench: .venv .venv-native ## the server beside OpenVINO's own speed, in one run
 	$(BIN)/python -m tests.bench.run $(BENCH_FLAGS)

@@ -24,6 +24,8 @@ from ovms_mp.servable.faults import Faults, Key
 from ovms_mp.servable.status import Change, Outcome, Report
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ovms_mp.repository.config import ModelSpec
     from ovms_mp.repository.files import Files
     from ovms_mp.repository.snapshot import (
@@ -71,7 +73,7 @@ class Reconciler:
         self._models: dict[str, dict[int, Fingerprint]] = {}
         self._graphs: dict[str, _ServedGraph] = {}
         self._brought_by: dict[str, str] = {}
-        self._imported: dict[str, object] = {}
+        self._imported: dict[str, tuple[object, set[Path]]] = {}
         self._generation = 0
 
     @property
@@ -290,11 +292,12 @@ class Reconciler:
 
     def _forget_modules(self, name: str, files: Files, own: Fingerprint) -> None:
         """Python that a graph imported before is imported anew if any of it changed."""
-        imported = [each for each in own.contents if each[0].endswith(".py")]
-        before = self._imported.setdefault(name, imported)
-        if before != imported:
-            self._imported[name] = imported
-            modules.forget(path for path in files if path.suffix == ".py")
+        contents = [each for each in own.contents if each[0].endswith(".py")]
+        paths = {path for path in files if path.suffix == ".py"}
+        before, gone = self._imported.get(name, (contents, paths))
+        self._imported[name] = contents, paths
+        if before != contents:
+            modules.forget(paths | gone)
 
     # What is told
 

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import grpc
 import numpy as np
@@ -93,6 +94,8 @@ class Mount:
         for folder in (self.root, self.calculators, self._scratch):
             folder.mkdir()
         self.config = self.root / "config.json"
+        # Handlers of one process share the names of modules.
+        self.neighbour = self.root / "by_neighbour" / f"neighbour_{uuid4().hex}.py"
         for name in ("in_place", "versions", "fixed_1", "fixed_2", "own"):
             self._version(name, 1, 1)
         self._version("fixed_2", 1, 2)
@@ -125,7 +128,8 @@ class Mount:
         write(
             self.root / "by_neighbour" / "speaker.py",
             HANDLER.format(
-                header="import the_neighbour", number="the_neighbour.NUMBER"
+                header=f"import {self.neighbour.stem} as neighbour",
+                number="neighbour.NUMBER",
             ),
         )
         for change in CHANGES.values():
@@ -210,7 +214,7 @@ class Mount:
 
     def by_neighbour(self, number: int) -> None:
         """So is a file that a handler imports."""
-        write(self.root / "by_neighbour" / "the_neighbour.py", f"NUMBER = {number}\n")
+        write(self.neighbour, f"NUMBER = {number}\n")
 
     def by_calculator(self, number: int) -> None:
         """A calculator of the folder is another one."""

@@ -1,0 +1,264 @@
+"""The ways in which files come to be others: links that are swapped, files that are
+mounted by themselves, copies that take their time, names that come and go.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from ovms_mp.servable.status import Outcome
+from tests.reload.mount import CHANGES, Mount, number_in, plus, request, told, write
+from tests.unit.inference import tiny
+from tests.wire import zoo
+from tests.wire.calls import Stream, arrays, ask, connect, floats, infer, refusal
+from tests.wire.servers import Process, Server, serving
+from tests.wire.waiting import until
+
+SEEN_WITHIN = 30.0
+FOUR = floats(0, 0, 0, 0)
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Mount:
+    return Mount(tmp_path)
+
+
+@pytest.fixture
+def server(mount: Mount) -> Iterator[Server]:
+    with serving(mount.config, calculators_path=mount.calculators) as server:
+        yield server
+
+
+@pytest.fixture
+def channel(server: Server) -> Iterator[grpc.Channel]:
+    with server.connect() as channel:
+        yield channel
+
+
+def answer(channel: grpc.Channel, name: str = "m") -> float:
+    return number_in(infer(channel, ask(name, {"x": FOUR})))
+
+
+def swap(link: Path, target: str) -> None:
+    """As the kubelet does: another link takes the name at once."""
+    beside = link.with_name("..tmp")
+    beside.symlink_to(target)
+    beside.rename(link)
+
+
+def test_a_config_map_is_swapped(tmp_path: Path) -> None:
+    for number in (1, 2):
+        zoo.add_model(tmp_path / "models", f"m{number}", plus(number))
+        folder = tmp_path / "mounted" / f"..{number}"
+        folder.mkdir(parents=True)
+        base_path = str(tmp_path / "models" / f"m{number}")
+        zoo.write_config(folder, [zoo.entry("m", base_path=base_path)])
+    data = tmp_path / "mounted" / "..data"
+    data.symlink_to("..1")
+    config = tmp_path / "mounted" / "config.json"
+    config.symlink_to("..data/config.json")
+    with serving(config) as server, server.connect() as channel:
+        assert answer(channel) == 1
+        swap(data, "..2")
+        assert until(lambda: answer(channel) == 2, SEEN_WITHIN)
+        swap(data, "..1")
+        assert until(lambda: answer(channel) == 1, SEEN_WITHIN)
+
+
+def test_the_directory_of_a_model_is_a_link_that_is_swapped(tmp_path: Path) -> None:
+    for number in (1, 2):
+        zoo.add_model(tmp_path, f"release_{number}", plus(number))
+    link = tmp_path / "current"
+    link.symlink_to("release_1")
+    config = zoo.write_config(tmp_path, [zoo.entry("m", base_path="current")])
+    with serving(config) as server, server.connect() as channel:
+        assert answer(channel) == 1
+        swap(link, "release_2")
+        assert until(lambda: answer(channel) == 2, SEEN_WITHIN)
+
+
+def test_a_file_that_is_mounted_by_itself_is_looked_at(tmp_path: Path) -> None:
+    """The kernel tells nobody in the folder that a file elsewhere, here by a link, was
+    written to.
+    """
+    for number in (1, 2):
+        zoo.add_model(tmp_path, f"m{number}", plus(number))
+    elsewhere = tmp_path / "host"
+    elsewhere.mkdir()
+    real = zoo.write_config(elsewhere, [zoo.entry("m", base_path=str(tmp_path / "m1"))])
+    mounted = tmp_path / "mounted" / "config.json"
+    mounted.parent.mkdir()
+    mounted.symlink_to(real)
+    with serving(mounted) as server, server.connect() as channel:
+        assert answer(channel) == 1
+        write(real, real.read_text().replace("m1", "m2"))
+        assert until(lambda: answer(channel) == 2, SEEN_WITHIN)
+
+
+def test_what_is_being_copied_is_left_alone(mount: Mount, server: Server) -> None:
+    """A file that grows is not even tried."""
+    made = mount.root.parent / "made"
+    made.mkdir()
+    content = tiny.save(made, plus(5)).read_bytes()
+    target = mount.root / "versions" / "2"
+    target.mkdir()
+    (target / "model.bin").write_bytes((made / "model.bin").read_bytes())
+    server.log.clear()
+    with server.connect() as channel, (target / "model.xml").open("wb") as file:
+        for at in range(0, len(content), len(content) // 20 + 1):
+            file.write(content[at : at + len(content) // 20 + 1])
+            file.flush()
+            time.sleep(0.1)  # how fast the copy is, not how long we wait
+            assert told(channel, "versions") == 1
+        file.close()
+        assert not server.said("versions")
+        assert until(lambda: told(channel, "versions") == 5, SEEN_WITHIN)
+
+
+def test_to_touch_a_file_changes_nothing(mount: Mount, server: Server) -> None:
+    for path in mount.root.rglob("*"):
+        os.utime(path)
+    report = server.app.reload()
+    assert {each.outcome for each in report.changes} == {Outcome.UNCHANGED}
+    assert not report.has_changed and report.is_ok
+
+
+def test_an_open_stream_keeps_what_it_started_with(
+    mount: Mount, server: Server, channel: grpc.Channel
+) -> None:
+    kinds = [kind for kind in CHANGES if kind.startswith("by_")]
+    streams = {kind: Stream(channel, request(kind)) for kind in kinds}
+    for kind, stream in streams.items():
+        assert number_in(stream.answer()) == 1, kind
+    for kind in (*kinds, "in_place"):
+        CHANGES[kind](mount, 2)
+    assert server.app.reload().is_ok
+    for kind, stream in streams.items():
+        assert told(channel, kind) == 2, kind
+        stream.send(request(kind))
+        assert number_in(stream.answer()) == 1, kind
+    for stream in streams.values():
+        stream.half_close()
+        assert stream.end() == ("OK", "")
+    assert until(server.is_idle)
+
+
+def test_names_come_and_go(mount: Mount, server: Server, channel: grpc.Channel) -> None:
+    config = json.loads(mount.config.read_text())
+    graphs = config["mediapipe_config_list"]
+    models = config["model_config_list"]
+    zoo.add_graph(mount.root, "late", zoo.ECHO)
+    zoo.add_model(mount.root, "late_model", plus(3))
+    config["mediapipe_config_list"] = [
+        *(each for each in graphs if each["name"] != "by_handler"),
+        {"name": "late"},
+    ]
+    config["model_config_list"] = [
+        *(each for each in models if each["config"]["name"] != "moved"),
+        zoo.entry("late_model"),
+    ]
+    write(mount.config, json.dumps(config))
+    report = server.app.reload()
+    done = {each.name: each.outcome for each in report.changes}
+    assert done["late"] is done["late_model"] is Outcome.LOADED
+    assert done["by_handler"] is done["moved"] is Outcome.REMOVED
+    assert arrays(infer(channel, ask("late", {"in": FOUR})))["out"] == FOUR.tolist()
+    assert answer(channel, "late_model") == 3
+    retired = ("NOT_FOUND", "Mediapipe is retired")
+    assert refusal(channel, request("by_handler")) == retired
+    missing = ("NOT_FOUND", "Model with requested version is not found")
+    assert refusal(channel, request("moved")) == missing
+    retired = ("NOT_FOUND", "Model with requested version is retired")
+    assert refusal(channel, ask("moved", {"x": FOUR}, model_version="1")) == retired
+    assert server.app.catalog.is_ready
+    mount.write_config()
+    assert server.app.reload().is_ok
+    assert told(channel, "by_handler") == told(channel, "moved") == 1
+
+
+def test_a_name_may_become_the_other_kinds(tmp_path: Path) -> None:
+    zoo.add_model(tmp_path, "made", plus(1))
+    zoo.add_graph(tmp_path, "echo", zoo.ECHO)
+    zoo.write_config(tmp_path, [zoo.entry("x", base_path="made")])
+    config = tmp_path / "config.json"
+    with serving(config) as server, server.connect() as channel:
+        for _ in range(2):
+            assert answer(channel, "x") == 1
+            zoo.write_config(tmp_path, [], [{"name": "x", "base_path": "echo"}])
+            assert server.app.reload().is_ok
+            echoed = infer(channel, ask("x", {"in": FOUR}))
+            assert arrays(echoed)["out"] == FOUR.tolist()
+            zoo.write_config(tmp_path, [zoo.entry("x", base_path="made")])
+            assert server.app.reload().is_ok
+
+
+@pytest.mark.parametrize("policy", [{"all": {}}, {"specific": {"versions": [1, 3]}}])
+def test_a_policy_of_versions_may_change(tmp_path: Path, policy: dict) -> None:
+    for version in (1, 2, 3):
+        zoo.add_model(tmp_path, "m", plus(version), version)
+    config = zoo.write_config(tmp_path, [zoo.entry("m")])
+    with serving(config) as server, server.connect() as channel:
+        assert server.app.catalog.metadata("m", "").versions == ("3",)
+        before = server.compiled("m")
+        zoo.write_config(tmp_path, [zoo.entry("m", model_version_policy=policy)])
+        assert server.app.reload().is_ok
+        versions = server.app.catalog.metadata("m", "").versions
+        assert versions == (("1", "2", "3") if "all" in policy else ("1", "3"))
+        assert server.compiled("m") is before
+        assert answer(channel) == 3
+
+
+def test_settings_of_a_model_are_part_of_it(tmp_path: Path) -> None:
+    zoo.add_model(tmp_path, "m", plus(1))
+    config = zoo.write_config(tmp_path, [zoo.entry("m")])
+    with serving(config) as server, server.connect() as channel:
+        assert server.compiled("m").slots != 3
+        zoo.write_config(tmp_path, [zoo.entry("m", nireq=3)])
+        report = server.app.reload()
+        assert [each.outcome for each in report.changes] == [Outcome.RELOADED]
+        assert server.compiled("m").slots == 3
+        assert answer(channel) == 1
+
+
+def test_a_version_that_is_there_too_late_is_found_when_it_can_be_loaded(
+    tmp_path: Path,
+) -> None:
+    """A failed first load is no reason to look away."""
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    config = zoo.write_config(tmp_path, [zoo.entry("m")])
+    with serving(config) as server, server.connect() as channel:
+        assert not server.app.catalog.is_ready
+        tiny.save(tmp_path / "m" / "1", plus(4))
+        assert until(lambda: server.app.catalog.is_ready, SEEN_WITHIN)
+        assert answer(channel) == 4
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sighup_looks_when_nobody_else_does(mount: Mount, workers: int) -> None:
+    if workers > (os.cpu_count() or 1):
+        pytest.skip("the server takes no more workers than there are cores")
+    flags = ("--config_path", str(mount.config), "--file_system_poll_wait_seconds=0")
+    more = ("--calculators_path", str(mount.calculators), f"--grpc_workers={workers}")
+    more += ("--probe_models=false",)
+    with Process(mount.root.parent, *flags, *more) as server:
+        address = server.ready()
+        if workers > 1:
+            assert until(lambda: "workers are ready" in server.log, 4 * SEEN_WITHIN)
+        CHANGES["by_handler"](mount, 2)
+        with connect(address) as channel:
+            assert told(channel, "by_handler") == 1
+            server.ask_to_stop(signal.SIGHUP)
+            reloaded = lambda: server.log.count("graph by_handler is reloaded")  # noqa: E731
+            assert until(lambda: reloaded() == workers, SEEN_WITHIN), server.log
+            assert told(channel, "by_handler") == 2
+        server.ask_to_stop()
+        assert server.code() == 0
