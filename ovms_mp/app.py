@@ -165,6 +165,13 @@ class App:
             raise
         log.info("serving: %s", ", ".join(self.catalog.available()) or "nothing")
 
+    def check(self) -> Report:
+        """Load, and serve nothing: what a start would find. Instead of `start`; raises
+        ServingError when the configuration cannot be read any more.
+        """
+        self._reloader.announce()
+        return self._reloader.load()
+
     def reload(self) -> Report:
         """Make what is served what is mounted now, and tell what came of it. What cannot
         be loaded leaves in place what was there. From any thread; blocks.

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Final, NoReturn
 
 from ovms_mp import __version__
-from ovms_mp.commands import environment, managing
+from ovms_mp.commands import environment, managing, programs
 from ovms_mp.core.errors import ServingError
 from ovms_mp.settings import Settings, UsageError, settings_from
 from ovms_mp.telemetry.logging import logging_to
@@ -168,6 +168,8 @@ def main(
     arguments = sys.argv[1:] if argv is None else argv
     parser = _parser()
     try:
+        if arguments and arguments[0] in programs.PROGRAMS:
+            return programs.run(arguments)
         said = _parse(parser, arguments)
         given = environment.completed(said, _of_the_environment(), environ)
         nothing_is_said = not said and not any(map(given.get, environment.SOURCES))
@@ -196,7 +198,8 @@ def _parser() -> _Parser:
     parser = _Parser(
         prog="ovms-mp",
         description="Serves MediaPipe graphs and OpenVINO models over KServe v2.",
-        usage="%(prog)s (--config_path FILE | --model_name NAME --model_path PATH) ...",
+        usage="%(prog)s (--config_path FILE | --model_name NAME --model_path PATH) ...\n"
+        f"       %(prog)s ({' | '.join(programs.PROGRAMS)}) ...",
         add_help=False,
         allow_abbrev=False,
     )

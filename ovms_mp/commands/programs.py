@@ -1,0 +1,114 @@
+"""`ovms-mp validate` and `ovms-mp status`: what a pipeline and a person ask for.
+
+Exit codes: 0 if all is well, 1 if something is not, which is printed, 64 for wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from ovms_mp.commands.managing import CONFIG_FILE
+from ovms_mp.core.errors import ServingError
+from ovms_mp.repository.config import ModelSpec
+from ovms_mp.settings import Settings, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_SECONDS: Final = 5.0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"error parsing options: {message}")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what the first of `arguments`, a name in PROGRAMS, says with the others. Raises
+    UsageError.
+    """
+    return PROGRAMS[arguments[0]](arguments[1:])
+
+
+def validate(arguments: Sequence[str]) -> int:
+    """Load what a config or a folder says, as a server would, and print what is wrong."""
+    parser = _Parser(
+        prog="ovms-mp validate",
+        description="Loads a config, or the model or graph of a folder, as a server "
+        "would, and prints a line for each problem.",
+    )
+    parser.add_argument("source", metavar="DIR|CONFIG")
+    parser.add_argument("--calculators_path", metavar="DIR", type=Path)
+    given = parser.parse_args(arguments)
+    calculators: Path | None = given.calculators_path
+    problems = _problems(Settings(_source(given.source), calculators_path=calculators))
+    for problem in problems:
+        print(" ".join(problem.split()))
+    return 1 if problems else 0
+
+
+def _source(text: str) -> Path | ModelSpec:
+    path = Path(text).absolute()
+    if path.is_dir() and not (path / CONFIG_FILE).is_file():
+        return ModelSpec(path.name, path)
+    return path / CONFIG_FILE if path.is_dir() else path
+
+
+def _problems(settings: Settings) -> list[str]:
+    # OpenVINO and gRPC are for those who load.
+    from ovms_mp.app import App
+    from ovms_mp.servable.status import Outcome
+
+    # What a server would log is what is printed.
+    logging.getLogger("ovms_mp").addHandler(logging.NullHandler())
+    try:
+        app = App(settings)
+    except (ServingError, UsageError) as error:
+        return [str(error)]
+    try:
+        report = app.check()
+    except ServingError as error:
+        return [error.text]
+    finally:
+        app.stop(0)
+    failed = [each for each in report.changes if each.outcome is Outcome.FAILED]
+    problems = [f"{each.kind} {each.name}: {each.reason}" for each in failed]
+    return [*problems, report.error] if report.error else problems
+
+
+def status(arguments: Sequence[str]) -> int:
+    """Ask a server what it serves, and print it."""
+    parser = _Parser(
+        prog="ovms-mp status",
+        description="Asks a server over gRPC what becomes of its models and graphs, and "
+        "why what is not served as its files say is not.",
+    )
+    parser.add_argument("address", metavar="ADDRESS", help="host:port")
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=float, default=_SECONDS, help="default 5"
+    )
+    given = parser.parse_args(arguments)
+    address: str = given.address
+    from ovms_mp.frontend.grpc.asking import NoAnswer, ask
+
+    try:
+        answer = ask(address, given.timeout)
+    except NoAnswer as error:
+        print(f"{address}: {error}")
+        return 1
+    print(f"{address} is {'ready' if answer.is_ready else 'not ready'}")
+    width = max((len(each.name) for each in answer.servables), default=0)
+    for each in answer.servables:
+        line = f"{each.name:{width}}  {each.version or '-':>4}  {each.state.value:<11}"
+        print(f"{line}  {' '.join(each.reason.split())}".rstrip())
+    is_well = answer.is_ready and not any(each.reason for each in answer.servables)
+    return 0 if is_well else 1
+
+
+PROGRAMS: Final[Mapping[str, Callable[[Sequence[str]], int]]] = {
+    "validate": validate,
+    "status": status,
+}

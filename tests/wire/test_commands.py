@@ -1,0 +1,123 @@
+"""`ovms-mp validate` and `ovms-mp status` say what a server would do, and does."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from ovms_mp.cli import main
+from tests.wire.servers import serving
+
+GOOD = """\
+input_stream: "in"
+output_stream: "out"
+node {
+  calculator: "PassThroughCalculator"
+  input_stream: "in"
+  output_stream: "out"
+}
+"""
+BAD = GOOD.replace("PassThrough", "NoSuch")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Of two graphs, one of which is wrong."""
+    for name, text in (("good", GOOD), ("bad", BAD)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "graph.pbtxt").write_text(text)
+    graphs = [{"name": "good"}, {"name": "bad"}]
+    file = tmp_path / "config.json"
+    file.write_text(
+        json.dumps({"model_config_list": [], "mediapipe_config_list": graphs})
+    )
+    return file
+
+
+def test_each_problem_is_a_line_with_its_place(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["validate", str(config)]) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("graph bad: ")
+    assert "graph.pbtxt:3" in line
+    assert "NoSuchCalculator" in line
+
+
+@pytest.mark.parametrize("which", ["good", "."])
+def test_what_a_server_would_serve_is_valid(
+    config: Path, which: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (config.parent / "bad" / "graph.pbtxt").write_text(GOOD)
+    assert main(["validate", str(config.parent / which)]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_config_that_breaks_its_schema_is_a_line_with_the_place(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text('{"model_config_list": [{"config": {"title": "m"}}]}')
+    assert main(["validate", str(config)]) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert f"{config}: model_config_list[0].config.title: unknown key" in line
+
+
+def test_a_folder_without_anything_to_serve_is_not_valid(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["validate", str(tmp_path)]) == 1
+    assert capsys.readouterr().out.startswith(f"model {tmp_path.name}: ")
+
+
+def test_status_tells_states_and_why_something_is_not_served(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(config) as server:
+        assert main(["status", server.address]) == 1
+        ready, good, bad = capsys.readouterr().out.splitlines()
+        assert ready == f"{server.address} is not ready"
+        assert good.split() == ["good", "1", "READY"]
+        assert bad.split()[:3] == ["bad", "1", "UNAVAILABLE"]
+        assert "graph.pbtxt:3" in bad
+        (config.parent / "bad" / "graph.pbtxt").write_text(GOOD)
+        server.app.reload()
+        assert main(["status", server.address]) == 0
+        assert capsys.readouterr().out.splitlines()[0] == f"{server.address} is ready"
+
+
+def test_status_tells_why_a_reload_failed_of_what_is_served_still(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (config.parent / "bad" / "graph.pbtxt").write_text(GOOD)
+    with serving(config) as server:
+        (config.parent / "good" / "graph.pbtxt").write_text(BAD)
+        server.app.reload()
+        assert main(["status", server.address]) == 1
+        (good,) = (
+            line
+            for line in capsys.readouterr().out.splitlines()
+            if line.startswith("good ")
+        )
+        assert good.split()[:3] == ["good", "1", "READY"]
+        assert "NoSuchCalculator" in good
+
+
+def test_a_server_that_does_not_answer_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody else gets it, and nobody listens
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert main(["status", address]) == 1
+    assert capsys.readouterr().out.startswith(f"{address}: UNAVAILABLE: ")
+
+
+@pytest.mark.parametrize("arguments", [["validate"], ["status"], ["status", "a", "b"]])
+def test_wrong_usage_of_a_command_is_64(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 64
+    assert capsys.readouterr().err.startswith("error parsing options: ")
