@@ -86,8 +86,6 @@ def test_a_worker_that_is_killed_under_load_costs_its_own_calls(
         assert [each.failures for each in callers[survivor] if each.failures] == []
         failures = {code for each in callers[victim] for code in each.failures}
         assert failures == {"UNAVAILABLE"}
-        # The call that was under way, and at most one that was sent after it.
-        assert max(len(each.failures) for each in callers[victim]) <= 2
         assert victim not in server.pids()
         assert survivor in server.pids() and len(server.pids()) == 2
         assert {who(channel) for channel in channels[survivor]} == {survivor}

@@ -52,10 +52,11 @@ def of_constants(pid: int) -> dict[str, int]:
     return memory(part)
 
 
-def test_constants_are_in_memory_once(tmp_path: Path) -> None:
+def test_constants_that_are_mapped_are_in_memory_once(tmp_path: Path) -> None:
     zoo.add_model(tmp_path, "lookup", lookup())
     zoo.add_graph(tmp_path, "who", zoo.words(), speaker=WHO)
-    config = zoo.write_config(tmp_path, [zoo.entry("lookup")], [{"name": "who"}])
+    entry = zoo.entry("lookup", plugin_config={"ENABLE_MMAP": True})
+    config = zoo.write_config(tmp_path, [entry], [{"name": "who"}])
     with (
         Workers(tmp_path, "--config_path", str(config)) as server,
         ExitStack() as stack,
