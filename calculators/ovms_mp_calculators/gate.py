@@ -40,6 +40,7 @@ _TAGS: Final = ("ALLOW", "DISALLOW")
 class GateCalculator(Calculator):
     """Opens and shuts."""
 
+    is_short = True
     timestamp_offset = 0
 
     data = Inputs(Any, "")

@@ -76,6 +76,7 @@ class OpenVINOInferenceCalculator(Calculator):
     model (the session says why), and when the model lacks an output.
     """
 
+    is_short = True
     session = SideInput(InferenceSession, "SESSION")
     inputs = Inputs(_ANYTHING)
     outputs = Outputs(_ANYTHING)

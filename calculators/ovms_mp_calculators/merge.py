@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 class MergeCalculator(Calculator):
     """Several become one."""
 
+    is_short = True
     timestamp_offset = 0
 
     inputs = Inputs(Any, "")

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 class MuxCalculator(Calculator):
     """Passes the packet of the chosen input."""
 
+    is_short = True
     input_policy = "MuxInputStreamHandler"
     timestamp_offset = 0
 

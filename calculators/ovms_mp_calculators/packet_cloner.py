@@ -39,6 +39,7 @@ _OPTIONS: Final = graph.PacketClonerCalculatorOptions
 class PacketClonerCalculator(Calculator):
     """Repeats."""
 
+    is_short = True
     process_timestamp_bounds = True
 
     inputs = Inputs(Any, "", optional=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 class PacketInnerJoinCalculator(Calculator):
     """All or none."""
 
+    is_short = True
     timestamp_offset = 0
 
     inputs = Inputs(Any)

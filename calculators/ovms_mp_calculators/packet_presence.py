@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 class PacketPresenceCalculator(Calculator):
     """Says yes or no."""
 
+    is_short = True
     timestamp_offset = 0
     process_timestamp_bounds = True
 

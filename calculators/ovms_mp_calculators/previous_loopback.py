@@ -32,6 +32,7 @@ _NO_LOOP: Final = UNSET
 class PreviousLoopbackCalculator(Calculator):
     """Pairs each time of MAIN with the loop packet of the packet before."""
 
+    is_short = True
     input_policy = "ImmediateInputStreamHandler"
     process_timestamp_bounds = True
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 class RoundRobinDemuxCalculator(Calculator):
     """Deals."""
 
+    is_short = True
     timestamp_offset = 0
 
     packet = Input(Any)

@@ -39,6 +39,7 @@ _OPTIONS = graph.OpenVINOModelServerSessionCalculatorOptions
 class OpenVINOModelServerSessionCalculator(Calculator):
     """Offers the session of one model to the inference nodes of the graph."""
 
+    is_short = True
     session = SideOutput(InferenceSession, "SESSION")
     options = Options(_OPTIONS)
 

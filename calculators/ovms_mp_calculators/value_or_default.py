@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 class ValueOrDefaultCalculator(Calculator):
     """Fills gaps."""
 
+    is_short = True
     timestamp_offset = 0
 
     tick = Input(Any, "TICK")

@@ -111,6 +111,12 @@ class Calculator:
     """How many process calls may wait for their `Context.wait` at a time, unless the
     pbtxt's `max_in_flight` says otherwise."""
 
+    is_short: ClassVar[bool] = False
+    """Says of this very class, not of those derived from it, that its methods return in
+    some microseconds and wait for nothing but by `Context.wait`. A graph of only such
+    calculators may run in a thread that reads for many clients, while that is measured
+    to be short."""
+
     node: NodeInfo
     shared: Any
     """What `load` returned: one value for all runs of a graph."""

@@ -79,6 +79,11 @@ class GraphDefinition:
     max_queue_size: int
     report_deadlock: bool
 
+    @property
+    def is_short(self) -> bool:
+        """True if each calculator says of itself that it is."""
+        return all(vars(node.calculator).get("is_short") for node in self.nodes)
+
     def stream_number(self, name: str) -> int:
         """The number of a stream. Raises KeyError."""
         for number, stream in enumerate(self.streams):

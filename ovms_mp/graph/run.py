@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ovms_mp.calculator.context import Context
+    from ovms_mp.core.pace import Pace
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.graph.definition import GraphDefinition
     from ovms_mp.graph.listener import BoundListener, NodeStatus, RunListener
@@ -71,12 +72,13 @@ class GraphRun:
         submit: Submit,
         *,
         is_measured: bool = False,
+        pace: Pace | None = None,
         tells_bounds: bool = False,
     ) -> None:
         self._definition = definition
         self._listener = listener
         self._scheduler = Scheduler(definition, bounds=tells_bounds)
-        self._strand = Strand(submit, self._turn)
+        self._strand = Strand(submit, self._turn, pace)
         self._outputs = len(definition.outputs)
         self._growth_left = definition.max_queue_size * (MAX_QUEUE_GROWTH - 1)
         self._waiting: set[Context] = set()
@@ -115,9 +117,9 @@ class GraphRun:
         self._scheduler.side_packets.update(side_packets)
         self._open()
 
-    def post(self, call: Call) -> None:
+    def post(self, call: Call, *, is_light: bool = True) -> None:
         """Run `call` on the strand, then whatever it makes possible."""
-        self._strand.post(call)
+        self._strand.post(call, is_light=is_light)
 
     def feed(self, stream: int, packet: Packet) -> None:
         """A packet for a graph input. On the strand only.

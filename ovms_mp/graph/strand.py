@@ -6,7 +6,11 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TypeAlias
+from time import thread_time_ns
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from ovms_mp.core.pace import Pace
 
 log = logging.getLogger(__name__)
 
@@ -24,14 +28,24 @@ class Strand:
     """A queue of calls and at most one thread at work on it.
 
     After each call the strand gives its thread back and asks for one again, so that
-    many strands share few threads fairly, however much each has to do.
+    many strands share few threads fairly, however much each has to do. Who posts to a
+    strand at rest lends his own thread for one call, while calls are known to be short.
     """
 
-    __slots__ = ("_busy", "_calls", "_run_one", "_submit")
+    __slots__ = ("_busy", "_calls", "_pace", "_run_one", "_submit")
 
-    def __init__(self, submit: Submit, run_one: Callable[[Call], object]) -> None:
-        """`run_one` is given each call, to make it and to do what follows."""
+    def __init__(
+        self,
+        submit: Submit,
+        run_one: Callable[[Call], object],
+        pace: Pace | None = None,
+    ) -> None:
+        """`run_one` is given each call, to make it and to do what follows. `pace`, which
+        strands of one kind share, is how long that takes of a processor's time; without
+        it nobody's thread is used but those of `submit`.
+        """
         self._submit = submit
+        self._pace = pace
         self._run_one = run_one
         self._calls: deque[Call] = deque()
         self._busy = threading.Lock()
@@ -42,13 +56,17 @@ class Strand:
         """True if no call waits for its turn; one may be under way."""
         return not self._calls
 
-    def post(self, call: Call) -> None:
-        """Run `call` after all that was posted before. From any thread."""
+    def post(self, call: Call, *, is_light: bool = True) -> None:
+        """Run `call` after all that was posted before. From any thread; one that is not
+        light never runs in it.
+        """
         self._calls.append(call)
         # Who does not get the lock leaves the call to who has it, and who gives it back
         # looks once more.
         if self._busy.acquire(blocking=False):
-            if self._submit is inline:
+            pace = self._pace
+            is_short = is_light and pace is not None and pace.is_short
+            if is_short or self._submit is inline:
                 self._run()
             else:
                 self._borrow()
@@ -65,10 +83,7 @@ class Strand:
         calls, busy = self._calls, self._busy
         while True:
             if calls:
-                try:
-                    self._run_one(calls.popleft())
-                except BaseException:  # a pool's thread outlives what it is given
-                    log.exception("a call on a strand failed")
+                self._make(calls.popleft())
                 if calls and self._submit is not inline:
                     self._borrow()
                     return
@@ -76,3 +91,14 @@ class Strand:
                 busy.release()
                 if not calls or not busy.acquire(blocking=False):
                     return
+
+    def _make(self, call: Call) -> None:
+        pace = self._pace
+        # Not the time that passes: what else the machine does makes nothing long.
+        begun = 0 if pace is None else thread_time_ns()
+        try:
+            self._run_one(call)
+        except BaseException:  # a pool's thread outlives what it is given
+            log.exception("a call on a strand failed")
+        if pace is not None:
+            pace.measured(thread_time_ns() - begun)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ovms_mp.core.errors import ServingError
+    from ovms_mp.core.pace import Pace
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.graph.config import GraphConfig
     from ovms_mp.graph.definition import GraphDefinition
@@ -193,15 +194,23 @@ class Graph:
         )
 
     def open(
-        self, listener: RunListener, submit: Submit, *, tells_bounds: bool = False
+        self,
+        listener: RunListener,
+        submit: Submit,
+        *,
+        pace: Pace | None = None,
+        tells_bounds: bool = False,
     ) -> GraphRun:
         """A run for a listener that is called on its strand: the server's way. With
-        `tells_bounds` it is a BoundListener.
+        `tells_bounds` it is a BoundListener. While `pace`, which its runs share, is
+        short, the run uses the threads of who posts.
         """
         with self._lock:
             self._open += 1
         last = _Last(listener, self._left)
-        return GraphRun(self.definition, last, submit, tells_bounds=tells_bounds)
+        return GraphRun(
+            self.definition, last, submit, pace=pace, tells_bounds=tells_bounds
+        )
 
     def when_closed(self, call: Callable[[], object]) -> None:
         """Call this once the graph needs nothing any more: to release what was lent to

@@ -8,8 +8,10 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.pace import SHORT, Pace
 from ovms_mp.core.pending import Pending
 from ovms_mp.core.stream_policy import NO_LIMITS, StreamPolicy
+from ovms_mp.servable import boundary
 from ovms_mp.servable.description import Description
 from ovms_mp.servable.interface import GraphInterface
 from ovms_mp.servable.parameters import side_packets_of, timestamp_of
@@ -49,6 +51,7 @@ class GraphServable:
         self._answers = Answers()
         self._submit = submit
         self._metrics = metrics
+        self._pace = _pace() if graph.definition.is_short else None
         metrics.graph_loaded(name)
 
     @property
@@ -75,7 +78,7 @@ class GraphServable:
         """
         side_packets = side_packets_of(request)
         unary = _UnaryRun(self._interface, request, self._metrics, self._answers)
-        run = self._graph.open(unary, self._submit)
+        run = self._graph.open(unary, self._submit, pace=self._pace)
         return unary.start(run, side_packets)
 
     def open_stream(self, request: InferRequest, sink: StreamSink) -> StreamSession:
@@ -92,7 +95,9 @@ class GraphServable:
             answers=self._answers,
         )
         try:
-            run = self._graph.open(session, self._submit, tells_bounds=True)
+            run = self._graph.open(
+                session, self._submit, pace=self._pace, tells_bounds=True
+            )
         except BaseException:
             self._streams.closed()
             raise
@@ -102,6 +107,14 @@ class GraphServable:
     def close(self) -> None:
         """Release what the graph's nodes share; after the last run."""
         self._graph.close()
+
+
+def _pace() -> Pace:
+    """Of turns. An inference in one is short, or it would not be in it; the rest is
+    Python, which keeps the interpreter from all threads in whichever it runs. One turn
+    that was long says more than one that was not: processor time is not disturbed.
+    """
+    return Pace(faster=1 / 8, slower=1 / 4, most=8 * SHORT, short=2 * SHORT)
 
 
 class _UnaryRun:
@@ -131,7 +144,7 @@ class _UnaryRun:
         self._pending: Pending[InferResponse] = Pending(run.cancel)
         self._metrics.graph_opened(self._name)
         run.post(lambda: run.start(side_packets))
-        run.post(self._feed)
+        run.post(self._feed, is_light=boundary.is_light(self._request))
         return self._pending
 
     def _feed(self) -> None:

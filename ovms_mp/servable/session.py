@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ovms_mp.core.errors import ServingError
+from ovms_mp.servable import boundary
 from ovms_mp.servable.admission import Admission
 from ovms_mp.servable.flights import Collected, Flights
 from ovms_mp.servable.interface import VERSION
@@ -102,7 +103,7 @@ class GraphSession:
         except ServingError as error:
             self._lifetime.touch()
             self._refuse(request, error)
-            self._make_room()
+            self._make_room(is_light=True)
         else:
             self._arrive(arrival)
 
@@ -140,9 +141,9 @@ class GraphSession:
                 given_up.append(one)
         for each in given_up:
             self._refuse(each.request, admission.refusal)
-        self._make_room()
+        self._make_room(is_light=boundary.is_light(arrival.request))
 
-    def _make_room(self) -> None:
+    def _make_room(self, *, is_light: bool) -> None:
         """Where clients do not wait they are read on, whatever the graph is busy with;
         where they do, the run says when.
         """
@@ -150,7 +151,7 @@ class GraphSession:
             self._owes_room = True
         else:
             self._sink.room()
-        self._run.post(self._admit)
+        self._run.post(self._admit, is_light=is_light)
 
     def _under_way(self) -> int:
         return len(self._flights) + self._is_entering

@@ -80,8 +80,11 @@ class Lifetime:
         on_old: Callable[[ServingError], object],
     ) -> None:
         """Watch. `on_idle` is called when the time is up, and has `check` say what
-        follows; `on_old` is told why the stream has to end.
+        follows; `on_old` is told why the stream has to end. A stream that is over is
+        not watched.
         """
+        if self._is_over:
+            return
         self._on_idle = on_idle
         idle, age = self._policy.idle_timeout_seconds, self._policy.max_age_seconds
         if idle is not None:

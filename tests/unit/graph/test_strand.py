@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import queue
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
+from ovms_mp.core.pace import SHORT, Pace
 from ovms_mp.graph.strand import Strand, inline
 
 
@@ -69,3 +74,85 @@ def test_after_its_pool_is_shut_down_a_strand_still_ends_its_calls():
     pool.shutdown()
     strand.post(lambda: (strand.post(lambda: seen.append(2)), seen.append(1)))
     assert seen == [1, 2]
+
+
+@pytest.fixture
+def pool():
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+def short() -> Pace:
+    pace = Pace(faster=0, slower=1, most=10 * SHORT, short=5 * SHORT)
+    pace.settle(0)
+    return pace
+
+
+def thread_of(strand, *, is_light=True):
+    """The thread that the strand makes its next call in."""
+    ran = queue.SimpleQueue()
+    strand.post(lambda: ran.put(threading.get_ident()), is_light=is_light)
+    return ran.get(timeout=10)
+
+
+def test_a_strand_at_rest_makes_short_calls_in_the_thread_that_posts(pool):
+    here = threading.get_ident()
+    assert thread_of(Strand(pool.submit, run, short())) == here
+    assert thread_of(Strand(pool.submit, run)) != here
+
+
+def test_a_call_that_is_not_light_never_runs_in_the_thread_that_posts(pool):
+    strand = Strand(pool.submit, run, short())
+    assert thread_of(strand, is_light=False) != threading.get_ident()
+
+
+def test_a_strand_whose_calls_get_long_leaves_the_thread_that_posts(pool):
+    strand = Strand(pool.submit, run, short())
+
+    def work():
+        end = time.thread_time_ns() + 6 * SHORT
+        while time.thread_time_ns() < end:
+            pass
+
+    strand.post(work)
+    assert thread_of(strand) != threading.get_ident()
+
+
+def test_who_posts_makes_one_call_and_leaves_what_follows_to_the_pool(pool):
+    strand, threads = Strand(pool.submit, run, short()), queue.SimpleQueue()
+
+    def call():
+        threads.put(threading.get_ident())
+
+    strand.post(lambda: (strand.post(call), call()))
+    first, second = (threads.get(timeout=10) for _ in range(2))
+    assert first == threading.get_ident() != second
+
+
+def test_calls_of_a_short_strand_run_in_order_and_one_at_a_time():
+    seen, inside, overlaps = [], threading.Lock(), []
+
+    def call(poster, n):
+        if not inside.acquire(blocking=False):
+            overlaps.append(n)
+            return
+        seen.append((poster, n))
+        inside.release()
+
+    def post(poster):
+        for n in range(500):
+            strand.post(lambda n=n: call(poster, n))
+
+    with ThreadPoolExecutor(2) as pool:
+        strand = Strand(pool.submit, run, short())
+        posters = [threading.Thread(target=post, args=(n,)) for n in range(3)]
+        for poster in posters:
+            poster.start()
+        for poster in posters:
+            poster.join()
+        done = threading.Event()
+        strand.post(done.set)
+        assert done.wait(10)
+    assert not overlaps
+    for poster in range(3):
+        assert [n for p, n in seen if p == poster] == list(range(500))
