@@ -286,7 +286,8 @@ class GraphRun:
             self.fail(failures.failed("UNKNOWN", failures.STUCK_SOURCES))
         if self._errors or (not scheduler.open_inputs and scheduler.is_over):
             self._close_nodes()
-            self._finish()
+            self._is_over = True
+            self._listener.finished(self._errors[0] if self._errors else None)
         else:
             throttle = scheduler.throttle
             is_full = throttle.full and throttle.holds_inputs
@@ -388,10 +389,6 @@ class GraphRun:
             except BaseException:  # the run has ended: nobody else is to know
                 log.exception('Calculator::Close() for node "%s" failed', node.label)
             self._take_side_packets(node)
-
-    def _finish(self) -> None:
-        self._is_over = True
-        self._listener.finished(self._errors[0] if self._errors else None)
 
 
 def _node(context: Context) -> NodeRun:
