@@ -76,7 +76,7 @@ MISSING: Final = {
     "paddle": {
         "text_direction.pdiparams": "there is no text_direction.pdiparams beside it"
     },
-    "saved": {INDEX: UNINITIALISED, DATA: "variables.data-00000-of-00001"},
+    "saved": {INDEX: UNINITIALISED, DATA: "index data file does not exist"},
 }
 
 
