@@ -11,7 +11,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from ovms_mp.core.errors import Status
+from ovms_mp.core.errors import Status, public_text
 from ovms_mp.core.lifecycle import GraphEvent, GraphState, VersionEvent, VersionState
 from ovms_mp.servable import leases
 from ovms_mp.servable.entries import (
@@ -130,7 +130,7 @@ class Catalog:
         """A version could not be loaded; what was served before is served still."""
         with self._lock:
             entry = self._entries.models[name].versions[version]
-            entry.reason = reason
+            entry.reason = public_text(reason)
             if entry.leased is None:
                 entry.on(VersionEvent.FAILED)
         self._changed()
@@ -148,7 +148,7 @@ class Catalog:
         """
         with self._lock:
             self._entries.models[name].is_settled = True
-            self._entries.models[name].reason = reason
+            self._entries.models[name].reason = public_text(reason)
         self._changed()
 
     def model_removed(self, name: str) -> None:
@@ -191,7 +191,7 @@ class Catalog:
         """A graph could not be loaded; what was served before is served still."""
         with self._lock:
             graph = self._entries.graphs[name]
-            graph.reason = reason
+            graph.reason = public_text(reason)
             if graph.leased is None:
                 graph.on(GraphEvent.VALIDATION_FAILED)
         self._changed()
