@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.errors import ServingError, Status, public_text
 from ovms_mp.core.lifecycle import (
     GRAPH_TRANSITIONS,
     VERSION_TRANSITIONS,
@@ -66,7 +66,7 @@ class VersionEntry:
     def listed(self, name: str, version: int) -> Listed:
         """A load that failed is none that goes on."""
         state = State.UNAVAILABLE if self.has_failed else _LISTED[self.state]
-        return Listed(name, str(version), state, self.reason)
+        return Listed(name, str(version), state, public_text(self.reason))
 
     def status(self, number: int) -> VersionStatus:
         """What to tell of it."""
@@ -159,7 +159,7 @@ class ModelEntry:
             ]
         if self.is_settled:
             reason = self.reason or "there is no version that can be served"
-            return [Listed(name, "", State.UNAVAILABLE, reason)]
+            return [Listed(name, "", State.UNAVAILABLE, public_text(reason))]
         return [Listed(name, "", State.LOADING)]
 
     def status(self, name: str) -> ServableStatus:
@@ -213,7 +213,7 @@ class GraphEntry:
         has_failed = self.state is GraphState.LOADING_PRECONDITION_FAILED
         listed = _LISTED[_GRAPH_STATES[self.state]]
         state = State.UNAVAILABLE if has_failed else listed
-        return Listed(name, VERSION, state, self.reason)
+        return Listed(name, VERSION, state, public_text(self.reason))
 
     def status(self, name: str) -> ServableStatus:
         """What to tell of it: as of a model with one version."""
