@@ -118,7 +118,7 @@ def test_kserve_messages_are_those_of_tritonclient() -> None:
     triton = dict(theirs(files))
     own = kserve.pool.FindFileContainingSymbol("inference.ModelInferRequest")
     names = [message.full_name for message in own.message_types_by_name.values()]
-    assert len(names) == 15
+    assert len(names) == 21
     assert {n: ours(kserve.pool, n) for n in names} == {n: triton[n] for n in names}
 
 
@@ -127,7 +127,7 @@ def test_kserve_methods_are_those_of_tritonclient() -> None:
     (service,) = file.service
     known = {method.name: method for method in service.method}
     own = kserve.pool.FindServiceByName("inference.GRPCInferenceService")
-    assert len(own.methods) == 7
+    assert len(own.methods) == 10
     for method in own.methods:
         other = known[method.name]
         types = (method.input_type.full_name, method.output_type.full_name)
@@ -211,7 +211,9 @@ def test_the_options_of_ovms_have_its_numbers(
     assert extension.full_name == f"{message}.ext"
     options = graph.pool.FindMessageTypeByName(message)
     assert extension.message_type is options
-    assert {field.name: field.number for field in options.fields} == fields
+    numbers = {field.name: field.number for field in options.fields}
+    # What we add stays away from what OVMS may add.
+    assert {name: n for name, n in numbers.items() if n < 1000} == fields
 
 
 def test_reflection_v1alpha_is_v1_but_for_its_name() -> None:
