@@ -16,6 +16,7 @@ from ovms_mp_protos import kserve
 from tritonclient.grpc import model_config_pb2, service_pb2
 from tritonclient.utils import InferenceServerException
 
+from ovms_mp.graph.option_values import is_repeated
 from tests.unit.inference import tiny
 from tests.wire import zoo
 from tests.wire.servers import Server, serving
@@ -56,7 +57,7 @@ def fields(message: Descriptor) -> dict[str, tuple[int, int, str]]:
 
 
 def _kind(field: FieldDescriptor) -> str:
-    return "many" if field.is_repeated else "one"
+    return "many" if is_repeated(field) else "one"
 
 
 @pytest.mark.parametrize(
