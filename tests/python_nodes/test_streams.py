@@ -6,9 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+from ovms_mp_protos import kserve
 
 from tests.python_nodes.site import LOOPBACK, PROCESS, graph, served
 from tests.wire.calls import Request, Stream, arrays, ask, infer, text, timestamp
@@ -116,6 +118,23 @@ def test_a_client_that_goes_ends_its_generation(
         stream.cancel()
         (tmp_path / "second").touch()  # a step that is under way comes to its end
         assert until((tmp_path / "ended").exists)
+    assert until(server.is_idle)
+
+
+@pytest.mark.parametrize("name", PATIENT_ONES)
+def test_a_deadline_that_passes_ends_a_generation(
+    server: Server, channel: grpc.Channel, tmp_path: Path, name: str
+) -> None:
+    method: Any = channel.stream_stream(kserve.MODEL_STREAM_INFER)
+    call = method(iter([told(name, tmp_path).SerializeToString()]), timeout=2)
+    (tmp_path / "first").touch()
+    with pytest.raises(grpc.RpcError) as caught:
+        list(call)
+    error: grpc.Call = caught.value  # pyright: ignore[reportAssignmentType]
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    (tmp_path / "second").touch()  # a step that is under way comes to its end
+    assert until((tmp_path / "ended").exists)
+    assert not (tmp_path / "last").exists()
     assert until(server.is_idle)
 
 
