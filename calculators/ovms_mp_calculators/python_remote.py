@@ -217,7 +217,7 @@ class Remote:
         """Hear the worker until it has ended; returns how that came."""
         output = self._child.output
         assert output is not None
-        exit_ = os.pidfd_open(self._child.pid)
+        exit_ = self._child.exit
         try:
             poll = select.poll()
             for descriptor in (self._child.link.fileno(), output, self._wake, exit_):
@@ -235,7 +235,6 @@ class Remote:
                     break
                 self._enforce()
         finally:
-            os.close(exit_)
             self._end(output)
         return self._why
 

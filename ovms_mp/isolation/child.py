@@ -51,6 +51,9 @@ class Child:
             os.close(lifeline)
             if said is not None:
                 os.close(said)
+        # Before anybody asks how it is: a process whose end was seen has no number.
+        self.exit = os.pidfd_open(self._process.pid)
+        """Can be read once the process has ended."""
         self.link = ours
         self.output = output
         self._held = held
@@ -92,6 +95,7 @@ class Child:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self.link.close()
+        os.close(self.exit)
         os.close(self._held)
         if self.output is not None:
             os.close(self.output)

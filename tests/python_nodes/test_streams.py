@@ -4,7 +4,7 @@ coroutines.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from tests.wire.calls import Request, Stream, arrays, ask, infer, text, timestam
 from tests.wire.servers import Server
 from tests.wire.waiting import until
 
+WORDS = ("first", "second", "last")
+ENOUGH = [f"word-{number}" for number in range(10_000)]  # for as long as a test waits
+
 # Each word waits for a file of its name, so that a test decides when it is there.
 PATIENT = """
 import asyncio, time
@@ -27,7 +30,7 @@ class OvmsPythonModel:
     def execute(self, inputs):
         folder = Path(bytes(inputs[0]).decode())
         try:
-            for word in ("first", "second", "last"):
+            for word in (folder / "words").read_text().split():
                 end = time.monotonic() + 30
                 while not (folder / word).exists():
                     assert time.monotonic() < end
@@ -87,7 +90,8 @@ def channel(server: Server) -> Iterator[grpc.Channel]:
     assert until(server.is_idle)
 
 
-def told(name: str, folder: Path) -> Request:
+def told(name: str, folder: Path, words: Sequence[str] = WORDS) -> Request:
+    (folder / "words").write_text(" ".join(words))
     return ask(name, {"in": text(str(folder))})
 
 
@@ -112,13 +116,21 @@ def test_a_part_is_heard_before_the_next_is_made(
 def test_a_client_that_goes_ends_its_generation(
     server: Server, channel: grpc.Channel, tmp_path: Path, name: str
 ) -> None:
-    with Stream(channel, told(name, tmp_path)) as stream:
-        (tmp_path / "first").touch()
-        assert heard(stream) == (0, "first")
+    words = iter(ENOUGH)
+    with Stream(channel, told(name, tmp_path, ENOUGH)) as stream:
+        (tmp_path / next(words)).touch()
+        assert heard(stream) == (0, "word-0")
         stream.cancel()
-        (tmp_path / "second").touch()  # a step that is under way comes to its end
-        assert until((tmp_path / "ended").exists)
+        assert until(lambda: has_ended(tmp_path, words))
     assert until(server.is_idle)
+
+
+def has_ended(folder: Path, words: Iterator[str]) -> bool:
+    """Whether the generation has, which could always go on: a step that is under way
+    comes to its end.
+    """
+    (folder / next(words)).touch()
+    return (folder / "ended").exists()
 
 
 @pytest.mark.parametrize("name", PATIENT_ONES)
@@ -126,15 +138,15 @@ def test_a_deadline_that_passes_ends_a_generation(
     server: Server, channel: grpc.Channel, tmp_path: Path, name: str
 ) -> None:
     method: Any = channel.stream_stream(kserve.MODEL_STREAM_INFER)
-    call = method(iter([told(name, tmp_path).SerializeToString()]), timeout=2)
-    (tmp_path / "first").touch()
+    words = iter(ENOUGH)
+    request = told(name, tmp_path, ENOUGH)
+    call = method(iter([request.SerializeToString()]), timeout=2)
+    (tmp_path / next(words)).touch()
     with pytest.raises(grpc.RpcError) as caught:
         list(call)
     error: grpc.Call = caught.value  # pyright: ignore[reportAssignmentType]
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    (tmp_path / "second").touch()  # a step that is under way comes to its end
-    assert until((tmp_path / "ended").exists)
-    assert not (tmp_path / "last").exists()
+    assert until(lambda: has_ended(tmp_path, words))
     assert until(server.is_idle)
 
 

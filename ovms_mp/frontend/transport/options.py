@@ -11,6 +11,12 @@ RECEIVE_BYTES: Final = 4 << 20
 SEND_LIMIT: Final = 64
 """Messages of a stream that may wait."""
 
+MAX_WAITING_CALLS: Final = 10_000
+"""Calls that have come and that no thread has taken up yet; the core cancels others. A
+call that waits takes some 10 KiB. (By itself gRPC begins to cancel at 1,000, by chance
+at first: what a burst of many clients, or the flood of one, has others lose.)
+"""
+
 
 def channel_arguments(
     max_receive_bytes: int, options: Sequence[tuple[str, str | int]]
@@ -26,5 +32,7 @@ def channel_arguments(
         # freed it, which is later than its client knows: who keeps to the limit would be
         # refused the next call every now and then.
         "grpc.http.overload_protection": 0,
+        "grpc.server.max_pending_requests": MAX_WAITING_CALLS,
+        "grpc.server.max_pending_requests_hard_limit": MAX_WAITING_CALLS,
         **dict(options),
     }

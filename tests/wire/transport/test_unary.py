@@ -108,6 +108,20 @@ def test_answers_may_come_later_from_any_thread(world: World) -> None:
     pool.shutdown()
 
 
+def test_a_burst_of_calls_waits_until_it_is_taken_up(world: World) -> None:
+    """gRPC by itself cancels what waits beyond 1,000 calls."""
+
+    def handler(message: bytes, call: Call) -> bytes:
+        time.sleep(0.001)  # its work
+        return message
+
+    world.serve({"u": handler})
+    rpc = world.unary("u")
+    futures = [rpc.future(b"%d" % number) for number in range(4000)]
+    for number, future in enumerate(futures):
+        assert future.result() == b"%d" % number
+
+
 def test_an_answer_that_is_there_already_is_the_answer(world: World) -> None:
     def handler(message: bytes, call: Call) -> Pending[bytes]:
         answer = Pending[bytes]()
