@@ -72,6 +72,10 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
         Flag("plugin_config", "JSON", "properties of the OpenVINO device"),
         Flag("max_sequence_number", "N", "sequences of a stateful model, default 500"),
         Flag("idle_sequence_cleanup", "", "forget idle sequences, default true"),
+        Flag("stateful", "", "allows low_latency_transformation"),
+        Flag("low_latency_transformation", "", "what loops remember becomes a state"),
+        Flag("max_batch_size", "N", "rows of requests that are inferred together"),
+        Flag("max_queue_delay_microseconds", "N", "they wait for others, default 0"),
     ),
     "gRPC": (
         Flag("port", "PORT", "default 9178; 0 or auto: a free one, told in the log"),
@@ -112,7 +116,6 @@ _IN_VAIN: Final[Mapping[Flag, str]] = {
     Flag("rest_workers", "N"): "requests occupy no threads",
     Flag("cache_dir", "PATH"): "compiled models are not cached yet",
     Flag("trace_path", "FILE"): "there is no trace yet",
-    Flag("stateful", ""): "whether a model has a state is seen in the model",
     Flag("custom_node_resources_cleaner_interval_seconds", "SECONDS"): (
         "there are no custom nodes yet"
     ),
@@ -134,7 +137,6 @@ _UNSUPPORTED: Final[Mapping[Flag, tuple[str, ...]]] = {
     Flag("scale", "VALUES"): ("",),
     Flag("color_format", "FROM:TO"): ("",),
     Flag("precision", "FROM:TO"): ("",),
-    Flag("low_latency_transformation", ""): ("", "false"),
     Flag("cpu_extension", "FILE"): ("",),
 }
 # Flags that ask for something else than a server.

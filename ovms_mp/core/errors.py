@@ -63,6 +63,9 @@ class Status(Enum):
     MAX_SEQUENCE_NUMBER_REACHED = (
         "Max sequence number has been reached. Could not create new sequence."
     )
+    INVALID_NON_STATEFUL_MODEL_PARAMETER = (
+        "Stateful model config parameter used for non stateful model"
+    )
 
     OV_INTERNAL_INFERENCE_ERROR = "Internal inference error"
     OV_INTERNAL_SERIALIZATION_ERROR = "Internal serialization error"

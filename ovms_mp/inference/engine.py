@@ -37,13 +37,15 @@ def file_name(path: Path) -> str:
 class ModelConfig:
     """How a model is put on a device, with the defaults of OVMS. `nireq` 0: as many
     infer requests as the device finds optimal. `max_queue_length` is how many
-    inferences may wait for one; None: MAX_QUEUE_LENGTH.
+    inferences may wait for one; None: MAX_QUEUE_LENGTH. With `low_latency`, what the
+    model's loops hand from one iteration to the next becomes a state.
     """
 
     target_device: str = "CPU"
     plugin_config: Mapping[str, Property] = field(default_factory=dict[str, Property])
     nireq: int = 0
     max_queue_length: int | None = None
+    low_latency: bool = False
 
 
 class Dim(NamedTuple):

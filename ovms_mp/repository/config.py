@@ -22,6 +22,7 @@ from ovms_mp.repository.models import is_file
 from ovms_mp.repository.schema import (
     DEFAULT_DEVICE,
     DEFAULT_MAX_SEQUENCES,
+    DynamicBatching,
     GraphEntry,
     ModelEntry,
     MonitoringSpec,
@@ -32,6 +33,7 @@ from ovms_mp.repository.schema import (
 from ovms_mp.repository.versions import DEFAULT_POLICY, VersionPolicy
 
 __all__ = (
+    "DynamicBatching",
     "GraphSpec",
     "ModelSpec",
     "MonitoringSpec",
@@ -47,6 +49,7 @@ GRAPH_FILE: Final = "graph.pbtxt"
 SUBCONFIG_FILE: Final = "subconfig.json"
 FALLBACK_SUBCONFIG_FILE: Final = "config.json"
 MAX_NIREQ: Final = 100_000
+LOW_LATENCY_OF_STATELESS: Final = "low_latency_transformation needs stateful"
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
@@ -56,6 +59,7 @@ class ModelSpec:
     """A model to serve: a directory of version directories, or a model file.
 
     `nireq` is None where OpenVINO is to choose, `max_queue_length` for the default.
+    That it `is_stateful` only allows to make it so; a state is seen in the model.
     """
 
     name: str
@@ -68,6 +72,9 @@ class ModelSpec:
     max_sequence_number: int = DEFAULT_MAX_SEQUENCES
     idle_sequence_cleanup: bool = True
     max_queue_length: int | None = None
+    is_stateful: bool = False
+    low_latency_transformation: bool = False
+    dynamic_batching: DynamicBatching | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +239,9 @@ def _model_spec(entry: ModelEntry, directory: Path) -> ModelSpec:
     if entry.nireq > MAX_NIREQ:
         details = f"Nireq parameter too high: {entry.nireq}, at most {MAX_NIREQ}"
         raise ServingError(Status.MODEL_NOT_LOADED, details)
+    if entry.low_latency_transformation and not entry.is_stateful:
+        status = Status.INVALID_NON_STATEFUL_MODEL_PARAMETER
+        raise ServingError(status, LOW_LATENCY_OF_STATELESS)
     return ModelSpec(
         entry.graph.name,
         _base_path(entry.graph, directory),
@@ -243,6 +253,9 @@ def _model_spec(entry: ModelEntry, directory: Path) -> ModelSpec:
         entry.max_sequence_number,
         entry.idle_sequence_cleanup,
         entry.max_queue_length,
+        entry.is_stateful,
+        entry.low_latency_transformation,
+        entry.dynamic_batching,
     )
 
 

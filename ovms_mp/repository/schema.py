@@ -26,7 +26,6 @@ _UNSUPPORTED_KEYS: Final[Mapping[str, object]] = {
     "shape": _NO_VALUE,
     "layout": _NO_VALUE,
     "custom_loader_options": _NO_VALUE,
-    "low_latency_transformation": False,
 }
 _UNSUPPORTED_SECTIONS: Final = (
     "pipeline_config_list",
@@ -50,11 +49,23 @@ _MODEL_KEYS: Final = (
     "plugin_config",
     "allow_cache",
     "stateful",
+    "low_latency_transformation",
     "idle_sequence_cleanup",
     "max_sequence_number",
     "max_queue_length",
+    "dynamic_batching",
     *_UNSUPPORTED_KEYS,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicBatching:
+    """How many rows a batch of several requests may have, and for how long one that is
+    not full waits for more while the model has time for it. Keys are Triton's.
+    """
+
+    max_batch_size: int
+    max_queue_delay_microseconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +96,9 @@ class ModelEntry:
     max_sequence_number: int = DEFAULT_MAX_SEQUENCES
     idle_sequence_cleanup: bool = True
     max_queue_length: int | None = None
+    is_stateful: bool = False
+    low_latency_transformation: bool = False
+    dynamic_batching: DynamicBatching | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +174,9 @@ def _model(node: Node) -> ModelEntry:
     if "allow_cache" in keys:
         # There is no model cache that it could allow; answers are the same.
         keys["allow_cache"].boolean()
-    if "stateful" in keys:
-        # Whether a model has a state is seen in the model.
-        keys["stateful"].boolean()
+    stateful = keys.get("stateful")
+    low_latency = keys.get("low_latency_transformation")
+    batching = keys.get("dynamic_batching")
     sequences = keys.get("max_sequence_number")
     cleanup = keys.get("idle_sequence_cleanup")
     queue = keys.get("max_queue_length")
@@ -180,7 +194,20 @@ def _model(node: Node) -> ModelEntry:
         sequences.integer() if sequences else DEFAULT_MAX_SEQUENCES,
         cleanup.boolean() if cleanup else True,
         queue.integer(0) if queue else None,
+        stateful.boolean() if stateful else False,
+        low_latency.boolean() if low_latency else False,
+        _batching(batching) if batching else None,
     )
+
+
+def _batching(node: Node) -> DynamicBatching:
+    size, delay = "max_batch_size", "max_queue_delay_microseconds"
+    keys = node.members((size, delay), (size,))
+    most = MAX_SECONDS * 1e6
+    waits = keys[delay].integer(0) if delay in keys else 0
+    if waits > most:
+        keys[delay].refuse(f"expected at most {most:.0f}")
+    return DynamicBatching(keys[size].integer(1), waits)
 
 
 def _graph(keys: Mapping[str, Node]) -> GraphEntry:

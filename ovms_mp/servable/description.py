@@ -10,7 +10,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ovms_mp.core.messages import ServableMetadata
+    from ovms_mp.repository.config import DynamicBatching
     from ovms_mp.repository.versions import VersionPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceLimits:
+    """How many sequences there may be at a time, and how long one may be idle; None for
+    as long as it likes.
+    """
+
+    most: int
+    idle_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +31,9 @@ class Description:
     `slots` is how many inferences of it may run at a time, 0 where nothing limits it,
     and `device` where they run, empty for a graph, which has no device of its own. A
     servable that `is_decoupled` may answer a request of a stream with any number of
-    responses. `parameters` are the remaining settings, by name.
+    responses. `batching` is how a model's requests are joined, `sequences` how many
+    there may be of a model with a state. `parameters` are the remaining settings, by
+    name.
     """
 
     metadata: ServableMetadata
@@ -29,6 +42,8 @@ class Description:
     device: str = ""
     slots: int = 0
     is_decoupled: bool = False
+    batching: DynamicBatching | None = None
+    sequences: SequenceLimits | None = None
     parameters: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def of_versions(self, versions: tuple[str, ...]) -> Description:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from ovms_mp.inference.engine import CompiledModel, Engine
+    from ovms_mp.inference.engine import CompiledModel, Engine, TensorData
     from ovms_mp.library.hosting import Registry, Submit
     from ovms_mp.repository.config import GraphSpec, ModelSpec
     from ovms_mp.servable.catalog import Catalog
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A model that takes longer for its first answer has shown enough.
+# A model that takes longer for its first answers has shown enough.
 WARM_UP_SECONDS: Final = 60.0
 
 
@@ -65,17 +66,30 @@ class Loader:
             plugin_config=spec.plugin_config,
             nireq=spec.nireq or 0,
             max_queue_length=spec.max_queue_length,
+            low_latency=spec.low_latency_transformation,
         )
         compiled = self._engine.load(path, config)
-        _warm(compiled)
-        return ModelServable(
-            spec.name,
-            number,
-            compiled,
-            self._metrics,
-            spec,
-            idle_seconds=self._idle_seconds,
-        )
+        try:
+            servable = ModelServable(
+                spec.name,
+                number,
+                compiled,
+                self._metrics,
+                spec,
+                idle_seconds=self._idle_seconds,
+            )
+        except BaseException:
+            compiled.close()
+            raise
+        if spec.is_stateful and not compiled.is_stateful:
+            log.warning(
+                "%s is said to be stateful, but has no state: each request of it is by "
+                "itself",
+                spec.name,
+            )
+        batching = spec.dynamic_batching
+        _warm(compiled, 1 if batching is None else batching.max_batch_size)
+        return servable
 
     def graph(self, spec: GraphSpec, calculators: Lease[Registry]) -> LoadedGraph:
         """A graph, and what it holds until it is closed: `calculators`, and the models
@@ -167,20 +181,38 @@ def _missing(name: str, version: str, error: ServingError) -> ServingError:
     return ServingError(status, f"{wanted}: {error.text}")
 
 
-def _warm(compiled: CompiledModel) -> None:
-    """Let a model of known shapes infer once: the first inference pays for what OpenVINO
-    puts off until then. What zeros make of it says nothing of other inputs.
+def _warm(compiled: CompiledModel, rows: int) -> None:
+    """Let a model infer once for each shape that is known before: the first inference
+    of a shape pays for what OpenVINO puts off until then. Where up to `rows` rows are
+    joined, so many are known. What zeros make of it says nothing of other inputs.
     """
-    if not all(port.is_static and port.datatype for port in compiled.inputs):
-        return
-    zeros = [
-        np.zeros([dim.minimum for dim in port.shape or ()], port.datatype.dtype)
-        for port in compiled.inputs
-        if port.datatype is not None
-    ]
-    answer = compiled.infer(zeros)
-    try:
-        answer.result(WARM_UP_SECONDS)
-    except (ServingError, TimeoutError) as error:
-        log.debug("to infer from zeros failed: %s", error)
-        answer.cancel()
+    end = monotonic() + WARM_UP_SECONDS
+    # The largest first, and one row: whatever comes of the time, these are used.
+    for count in dict.fromkeys((rows, *range(1, rows))):
+        zeros = _zeros(compiled, count if rows > 1 else None)
+        if zeros is None:
+            return
+        answer = compiled.infer(zeros)
+        try:
+            answer.result(max(0.0, end - monotonic()))
+        except (ServingError, TimeoutError) as error:
+            log.debug("to infer from zeros failed: %s", error)
+            answer.cancel()
+            return
+
+
+def _zeros(compiled: CompiledModel, rows: int | None) -> list[TensorData] | None:
+    """None if the shapes are not known. `rows` is the length of the first dimension,
+    None for that of the model.
+    """
+    zeros: list[TensorData] = []
+    for port in compiled.inputs:
+        if port.datatype is None or port.shape is None:
+            return None
+        free = port.shape if rows is None else port.shape[1:]
+        if not all(dim.is_static for dim in free):
+            return None
+        shape = [dim.minimum for dim in free]
+        shape = shape if rows is None else [rows, *shape]
+        zeros.append(np.zeros(shape, port.datatype.dtype))
+    return zeros

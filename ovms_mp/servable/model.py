@@ -11,6 +11,7 @@ import numpy as np
 from ovms_mp.core.messages import InferResponse, OutputTensor, ServableMetadata
 from ovms_mp.core.pending import Cancelled, Pending
 from ovms_mp.inference.state import State, infer_from
+from ovms_mp.servable.batching import join_requests
 from ovms_mp.servable.description import Description
 from ovms_mp.servable.model_use import ModelUse
 from ovms_mp.servable.sequences import IDLE_SECONDS
@@ -33,7 +34,9 @@ _FEW: Final = 16_384
 
 
 class ModelServable:
-    """See base.Servable. Owns `compiled`. Thread-safe; nothing blocks."""
+    """See base.Servable. Owns `compiled`. Thread-safe; nothing blocks. Raises
+    ServingError if `spec` asks to join requests, and the model cannot.
+    """
 
     def __init__(
         self,
@@ -60,6 +63,10 @@ class ModelServable:
             for index in ports.by_name
         ]
         self.recorder: Final = Recorder()
+        self._joint = join_requests(
+            compiled, spec, self._use.alarms, metrics.batch_sizes, self._label
+        )
+        self._run = compiled.infer if self._joint is None else self._joint.batcher.infer
         self._meter = metrics.model(name, self._label)
         metrics.model_has(
             name,
@@ -85,6 +92,12 @@ class ModelServable:
         """The model itself."""
         return self._compiled
 
+    @property
+    def waiting(self) -> int:
+        """Inferences that have not begun."""
+        joint = self._joint
+        return self._compiled.waiting + (0 if joint is None else joint.batcher.waiting)
+
     def metadata(self) -> ServableMetadata:
         """Ports in the order of names; `versions` tells of this one only."""
         return ServableMetadata(
@@ -96,19 +109,22 @@ class ModelServable:
 
     def describe(self) -> Description:
         """How it is set up; `versions` tells of this one only."""
-        spec = self._spec
+        spec, sequences = self._spec, self._use.sequences
         return Description(
             self.metadata(),
             backend="openvino",
             version_policy=spec and spec.version_policy,
             device=spec.target_device if spec else "",
             slots=self._compiled.slots,
+            batching=spec.dynamic_batching if spec and self._joint else None,
+            sequences=None if sequences is None else sequences.limits,
             parameters={"NUM_STREAMS": str(self._compiled.streams)},
         )
 
     def statistics(self) -> ModelStatistics:
         """What it has done for clients and for graphs."""
-        return self.recorder.statistics()
+        statistics = self.recorder.statistics()
+        return statistics if self._joint is None else self._joint.told_of(statistics)
 
     def infer(self, request: InferRequest) -> Pending[InferResponse]:
         """All outputs, whichever the request asks for (as OVMS over gRPC), in the order
@@ -125,7 +141,7 @@ class ModelServable:
         try:
             tensors = self._inputs.read(request)
             asked = perf_counter_ns()
-            inferred = infer_from(state, tensors, self._compiled.infer)
+            inferred = infer_from(state, tensors, self._run)
         except BaseException as error:
             self._failed(request, arrived, error)
             raise
@@ -157,7 +173,7 @@ class ModelServable:
             check_outputs(self._compiled.outputs)
             ordered = order_inputs(tensors, self._compiled.inputs)
             asked = perf_counter_ns()
-            pending = infer_from(state, ordered, self._compiled.infer)
+            pending = infer_from(state, ordered, self._run)
         except BaseException as error:
             self._count_failure(arrived, error)
             raise
@@ -178,6 +194,8 @@ class ModelServable:
     def close(self) -> None:
         """Let go of the model. Whoever still waits for it is told that it is retired."""
         self._compiled.close()
+        if self._joint is not None:
+            self._joint.batcher.close()
 
     def _answer(
         self, request: InferRequest, arrived: int, asked: int, inferred: Inferred

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ovms_mp.core.messages import InferRequest
     from ovms_mp.inference.engine import CompiledModel
     from ovms_mp.repository.config import ModelSpec
+    from ovms_mp.servable.alarms import Alarms
     from ovms_mp.servable.base import StreamSession, StreamSink
 
 # As many are inferred as the model has slots, and as many wait to take their place.
@@ -43,6 +44,9 @@ class ModelUse:
         self._version = version
         self._infer = infer
         self._window = WINDOW_PER_SLOT * compiled.slots
+        if spec is not None and spec.dynamic_batching is not None:
+            # A stream by itself can fill a batch.
+            self._window = max(self._window, spec.dynamic_batching.max_batch_size)
         self._streams = Streams(name, NO_LIMITS if spec is None else spec.stream)
         self.sequences: Sequences | None = None
         """Of a model with a state."""
@@ -54,6 +58,11 @@ class ModelUse:
             self.sequences = Sequences(
                 infer, self._streams.alarms, most=most, idle_seconds=idle_seconds
             )
+
+    @property
+    def alarms(self) -> Alarms:
+        """For whatever is to happen to the version later."""
+        return self._streams.alarms
 
     def open_stream(self, request: InferRequest, sink: StreamSink) -> StreamSession:
         """See Servable."""

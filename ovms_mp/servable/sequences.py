@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.pending import Pending
 from ovms_mp.inference.state import State
+from ovms_mp.servable.description import SequenceLimits
 
 if TYPE_CHECKING:
     from ovms_mp.core.messages import InferRequest, InferResponse
@@ -75,6 +76,7 @@ class Sequences:
         most: int = MAX_SEQUENCES,
         idle_seconds: float | None = IDLE_SECONDS,
     ) -> None:
+        self.limits: Final = SequenceLimits(most, idle_seconds)
         self._infer = infer
         self._alarms = alarms
         self._most = most

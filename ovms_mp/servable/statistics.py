@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -25,6 +25,16 @@ _NEVER: Final = Duration()
 
 
 @dataclass(frozen=True, slots=True)
+class BatchStatistics:
+    """Triton's InferBatchStatistics: of the executions with so many rows."""
+
+    size: int
+    compute_input: Duration
+    compute_infer: Duration
+    compute_output: Duration
+
+
+@dataclass(frozen=True, slots=True)
 class ModelStatistics:
     """A version of a model at one moment.
 
@@ -36,7 +46,8 @@ class ModelStatistics:
     `compute_input` until the inputs were where OpenVINO reads them, `compute_infer`
     until OpenVINO was done, `compute_output` until the outputs were taken from it.
 
-    There is no batching: each success is one inference and one execution.
+    Each success is one inference and one execution, unless requests are joined: then
+    each row is an inference, each batch an execution, and `batches` tells of them.
     `last_inference` is when the latest one succeeded, in milliseconds since 1970, 0 if
     none has.
     """
@@ -50,6 +61,46 @@ class ModelStatistics:
     inference_count: int = 0
     execution_count: int = 0
     last_inference: int = 0
+    batches: tuple[BatchStatistics, ...] = ()
+
+
+class Batches:
+    """Counts the batches of one version. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_size: dict[int, tuple[int, int, int, int]] = {}
+
+    def inferred(self, rows: int, inferred: Inferred) -> None:
+        """So many rows in one execution."""
+        _, begun, bound, done, ended, _ = inferred
+        with self._lock:
+            count, given, infer, taken = self._by_size.get(rows, (0, 0, 0, 0))
+            self._by_size[rows] = (
+                count + 1,
+                given + bound - begun,
+                infer + done - bound,
+                taken + ended - done,
+            )
+
+    def added_to(self, statistics: ModelStatistics) -> ModelStatistics:
+        """Told of a version as a whole, in terms of rows and batches."""
+        with self._lock:
+            known = sorted(self._by_size.items())
+        return replace(
+            statistics,
+            inference_count=sum(rows * times[0] for rows, times in known),
+            execution_count=sum(times[0] for _, times in known),
+            batches=tuple(
+                BatchStatistics(
+                    rows,
+                    Duration(count, given),
+                    Duration(count, infer),
+                    Duration(count, taken),
+                )
+                for rows, (count, given, infer, taken) in known
+            ),
+        )
 
 
 class Recorder:

@@ -29,6 +29,8 @@ class Family:
     labels: tuple[str, ...]
     help: str
     is_default: bool = True
+    buckets: tuple[float, ...] = BUCKETS
+    """Of a histogram."""
 
 
 _REQUEST: Final = ("api", "interface", "method", "name", "version")
@@ -138,6 +140,13 @@ GRAPH_LATENCY: Final = Family(
     is_default=False,
 )
 
+BATCH_SIZE: Final = Family(
+    "ovms_mp_batch_size",
+    Kind.HISTOGRAM,
+    _MODEL,
+    "Rows of the batches that requests to a model were joined to.",
+    buckets=tuple(float(2**i) for i in range(11)),
+)
 RELOADS: Final = Family(
     "ovms_mp_reloads",
     Kind.COUNTER,
@@ -168,6 +177,7 @@ FAMILIES: Final = (
     GRAPH_ERROR,
     GRAPH_TIME,
     GRAPH_LATENCY,
+    BATCH_SIZE,
     RELOADS,
     OUTDATED,
 )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ovms_mp.core.errors import ServingError, Status
@@ -55,6 +56,7 @@ class Metrics:
         self._graph_error = self._counters(families.GRAPH_ERROR)
         self._graph_time = self._histograms(families.GRAPH_TIME)
         self._graph_latency = self._histograms(families.GRAPH_LATENCY)
+        self._batch_size = self._histograms(families.BATCH_SIZE)
         self._reloads = self._counters(families.RELOADS)
         self._outdated = self._gauges(families.OUTDATED)
         self._families = (
@@ -74,6 +76,7 @@ class Metrics:
             self._graph_error,
             self._graph_time,
             self._graph_latency,
+            self._batch_size,
             self._reloads,
             self._outdated,
         )
@@ -159,6 +162,10 @@ class Metrics:
         self._active[name, version].follow(busy)
         self._current_requests[name, version].follow(requests)
 
+    def batch_sizes(self, name: str, version: str) -> Histogram:
+        """Of a version whose requests are joined: the rows of each batch."""
+        return self._batch_size[name, version]
+
     # Graphs
 
     def graph_loaded(self, name: str) -> None:
@@ -219,7 +226,8 @@ class Metrics:
 
     def _histograms(self, family: Family) -> Values[Histogram]:
         assert family.kind is Kind.HISTOGRAM
-        return Values(family, Histogram, is_shown=family.name in self._enabled)
+        make = partial(Histogram, family.buckets)
+        return Values(family, make, is_shown=family.name in self._enabled)
 
 
 class ModelMeter:

@@ -74,26 +74,27 @@ class Gauge(Counter):
 
 
 class Histogram:
-    """How often a value was up to each of OVMS's bounds, and their sum."""
+    """How often a value was up to each of `bounds`, and their sum."""
 
-    __slots__ = ("_counts", "_lock", "_sum")
+    __slots__ = ("_bounds", "_counts", "_lock", "_sum")
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: tuple[float, ...] = BUCKETS) -> None:
         self._lock = threading.Lock()
-        self._counts = [0] * (len(BUCKETS) + 1)
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
 
     def observe(self, value: float) -> None:
         """Take notice of `value`."""
         with self._lock:
-            self._counts[bisect_left(BUCKETS, value)] += 1
+            self._counts[bisect_left(self._bounds, value)] += 1
             self._sum += value
 
     def samples(self) -> Iterator[tuple[str, str | None, float]]:
         """See Samples."""
         with self._lock:
             counts, total = tuple(accumulate(self._counts)), self._sum
-        for bound, count in zip(BUCKETS, counts, strict=False):
+        for bound, count in zip(self._bounds, counts, strict=False):
             yield "_bucket", str(bound), count
         yield "_bucket", "+Inf", counts[-1]
         yield "_count", None, counts[-1]
@@ -108,15 +109,17 @@ class Values(dict[Labels, V]):
     and stays. One that is not `is_shown` counts, and shows nothing.
     """
 
-    def __init__(self, family: Family, kind: type[V], *, is_shown: bool) -> None:
+    def __init__(
+        self, family: Family, make: Callable[[], V], *, is_shown: bool
+    ) -> None:
         super().__init__()
         self._family = family
-        self._kind = kind
+        self._make = make
         self._is_shown = is_shown
 
     def __missing__(self, labels: Labels) -> V:
         # Of two threads that come here the second gets what the first has made.
-        return self.setdefault(labels, self._kind())
+        return self.setdefault(labels, self._make())
 
     def section(self) -> Section | None:
         """Of the page; nothing before there is something that counts (as OVMS)."""

@@ -403,6 +403,58 @@ class ModelTransactionPolicy(Message):
     ) -> None: ...
     def ClearField(self, field_name: Literal["decoupled"]) -> None: ...
 
+class ModelDynamicBatching(Message):
+    PREFERRED_BATCH_SIZE_FIELD_NUMBER: Final = 1
+    MAX_QUEUE_DELAY_MICROSECONDS_FIELD_NUMBER: Final = 2
+    @property
+    def preferred_batch_size(self) -> RepeatedScalarFieldContainer[int]: ...
+    max_queue_delay_microseconds: int
+    def __init__(
+        self,
+        *,
+        preferred_batch_size: Iterable[int] | None = ...,
+        max_queue_delay_microseconds: int | None = ...,
+    ) -> None: ...
+    def ClearField(
+        self,
+        field_name: Literal["preferred_batch_size", "max_queue_delay_microseconds"],
+    ) -> None: ...
+
+class ModelSequenceBatching(Message):
+    class StrategyOldest(Message):
+        MAX_CANDIDATE_SEQUENCES_FIELD_NUMBER: Final = 1
+        max_candidate_sequences: int
+        def __init__(
+            self,
+            *,
+            max_candidate_sequences: int | None = ...,
+        ) -> None: ...
+        def ClearField(
+            self, field_name: Literal["max_candidate_sequences"]
+        ) -> None: ...
+
+    MAX_SEQUENCE_IDLE_MICROSECONDS_FIELD_NUMBER: Final = 1
+    OLDEST_FIELD_NUMBER: Final = 4
+    max_sequence_idle_microseconds: int
+    @property
+    def oldest(self) -> ModelSequenceBatching.StrategyOldest: ...
+    def __init__(
+        self,
+        *,
+        max_sequence_idle_microseconds: int | None = ...,
+        oldest: ModelSequenceBatching.StrategyOldest | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["oldest", "strategy_choice"]) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "max_sequence_idle_microseconds", "oldest", "strategy_choice"
+        ],
+    ) -> None: ...
+    def WhichOneof(
+        self, oneof_group: Literal["strategy_choice"]
+    ) -> Literal["oldest"] | None: ...
+
 class ModelConfig(Message):
     NAME_FIELD_NUMBER: Final = 1
     PLATFORM_FIELD_NUMBER: Final = 2
@@ -411,6 +463,8 @@ class ModelConfig(Message):
     INPUT_FIELD_NUMBER: Final = 5
     OUTPUT_FIELD_NUMBER: Final = 6
     INSTANCE_GROUP_FIELD_NUMBER: Final = 7
+    DYNAMIC_BATCHING_FIELD_NUMBER: Final = 11
+    SEQUENCE_BATCHING_FIELD_NUMBER: Final = 13
     PARAMETERS_FIELD_NUMBER: Final = 14
     BACKEND_FIELD_NUMBER: Final = 17
     MODEL_TRANSACTION_POLICY_FIELD_NUMBER: Final = 19
@@ -426,6 +480,10 @@ class ModelConfig(Message):
     @property
     def instance_group(self) -> RepeatedCompositeFieldContainer[ModelInstanceGroup]: ...
     @property
+    def dynamic_batching(self) -> ModelDynamicBatching: ...
+    @property
+    def sequence_batching(self) -> ModelSequenceBatching: ...
+    @property
     def parameters(self) -> MessageMap[str, ModelParameter]: ...
     backend: str
     @property
@@ -440,12 +498,21 @@ class ModelConfig(Message):
         input: Iterable[ModelInput] | None = ...,
         output: Iterable[ModelOutput] | None = ...,
         instance_group: Iterable[ModelInstanceGroup] | None = ...,
+        dynamic_batching: ModelDynamicBatching | None = ...,
+        sequence_batching: ModelSequenceBatching | None = ...,
         parameters: Mapping[str, ModelParameter] | None = ...,
         backend: str | None = ...,
         model_transaction_policy: ModelTransactionPolicy | None = ...,
     ) -> None: ...
     def HasField(
-        self, field_name: Literal["version_policy", "model_transaction_policy"]
+        self,
+        field_name: Literal[
+            "version_policy",
+            "dynamic_batching",
+            "sequence_batching",
+            "model_transaction_policy",
+            "scheduling_choice",
+        ],
     ) -> bool: ...
     def ClearField(
         self,
@@ -457,11 +524,17 @@ class ModelConfig(Message):
             "input",
             "output",
             "instance_group",
+            "dynamic_batching",
+            "sequence_batching",
             "parameters",
             "backend",
             "model_transaction_policy",
+            "scheduling_choice",
         ],
     ) -> None: ...
+    def WhichOneof(
+        self, oneof_group: Literal["scheduling_choice"]
+    ) -> Literal["dynamic_batching", "sequence_batching"] | None: ...
 
 class StatisticDuration(Message):
     COUNT_FIELD_NUMBER: Final = 1

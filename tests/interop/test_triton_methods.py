@@ -83,6 +83,9 @@ def _kind(field: FieldDescriptor) -> str:
         "ModelVersionPolicy.Specific",
         "ModelParameter",
         "ModelTransactionPolicy",
+        "ModelDynamicBatching",
+        "ModelSequenceBatching",
+        "ModelSequenceBatching.StrategyOldest",
     ],
 )
 def test_each_field_has_the_number_and_type_that_triton_gives_it(name: str) -> None:

@@ -21,21 +21,22 @@ WORKING = (
     *("--grpc_channel_arguments=a=b", "--metrics_enable", "--metrics_list=x"),
     *("--log_level=INFO", "--nireq=1", "--target_device=CPU", "--plugin_config={}"),
     *("--model_version_policy={}", "--calculators_path=."),
-    *("--max_sequence_number=4", "--idle_sequence_cleanup=false"),
+    *("--max_sequence_number=4", "--idle_sequence_cleanup=false", "--stateful"),
+    *("--max_batch_size=4", "--max_queue_delay_microseconds=100"),
     "--sequence_cleaner_poll_wait_minutes=1",
 )
 IN_VAIN = (
     "--grpc_memory_quota=1000",
     *("--grpc_max_threads=4", "--rest_workers=4"),
     *("--custom_node_resources_cleaner_interval_seconds=1", "--cache_dir=c"),
-    *("--trace_path=t", "--verbose_response", "--allowed_origins=*", "--stateful"),
+    *("--trace_path=t", "--verbose_response", "--allowed_origins=*"),
     *("--allowed_methods=*", "--allowed_headers=*", "--allow_credentials"),
     *("--api_key_file=k", "--allowed_media_domains=d", "--allowed_local_media_path=p"),
 )
 UNSUPPORTED = (
     *("--batch_size=4", "--shape=auto", "--layout=NHWC", "--mean=1", "--scale=2"),
     *("--color_format=BGR:RGB", "--precision=uint8:fp32"),
-    *("--low_latency_transformation", "--cpu_extension=."),
+    "--cpu_extension=.",
 )
 OTHER_MODES = (
     *("--pull", "--configure", "--source_model=m"),

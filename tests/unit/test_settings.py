@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ovms_mp.repository.config import ModelSpec, MonitoringSpec
+from ovms_mp.repository.config import DynamicBatching, ModelSpec, MonitoringSpec
 from ovms_mp.repository.versions import All
 from ovms_mp.settings import Settings, UsageError, settings_from
 
@@ -105,6 +105,37 @@ def test_a_single_model_keeps_sequences_as_its_flags_say() -> None:
     assert source == ModelSpec(
         "m", Path("/models/m"), max_sequence_number=4, idle_sequence_cleanup=False
     )
+
+
+def test_a_single_model_is_joined_and_stateful_as_its_flags_say() -> None:
+    given = {
+        "max_batch_size": "8",
+        "max_queue_delay_microseconds": "100",
+        "stateful": "true",
+        "low_latency_transformation": "true",
+    }
+    assert settings_from(MODEL | given).source == ModelSpec(
+        "m",
+        Path("/models/m"),
+        is_stateful=True,
+        low_latency_transformation=True,
+        dynamic_batching=DynamicBatching(8, 100),
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"low_latency_transformation": "true"}, "needs stateful"),
+        ({"max_queue_delay_microseconds": "5"}, "needs max_batch_size"),
+        ({"max_batch_size": "0"}, "max_batch_size should be at least 1"),
+    ],
+)
+def test_a_flag_that_needs_another_is_refused_without_it(
+    given: dict[str, str], complaint: str
+) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        settings_from(MODEL | given)
 
 
 @pytest.mark.parametrize(("minutes", "seconds"), [("0", None), ("1", 60), ("5", 300)])

@@ -16,7 +16,7 @@ from ovms_mp.frontend.grpc.inference import guarded
 from ovms_mp.frontend.transport.seam import Call, UnaryHandler
 from ovms_mp.repository.versions import All, Latest, Specific, VersionPolicy
 from ovms_mp.servable.description import Description, State
-from ovms_mp.servable.statistics import ModelStatistics
+from ovms_mp.servable.statistics import BatchStatistics, ModelStatistics
 
 # Triton names its types as KServe does, but for BYTES; what has no name is INVALID.
 _DATA_TYPES: Final[Mapping[str, int]] = {
@@ -32,6 +32,8 @@ _KINDS: Final[Mapping[str, int]] = {
     "CPU": kserve.ModelInstanceGroup.KIND_CPU,
     "GPU": kserve.ModelInstanceGroup.KIND_GPU,
 }
+
+_MICROSECONDS: Final = 1e6
 
 
 class TritonService:
@@ -103,14 +105,25 @@ def _add_statistics(
     if not statistics.compute_infer.count:
         return
     # As Triton: what was asked in one request is a batch of one.
-    batch = message.batch_stats.add(batch_size=1)
-    batch.compute_input.CopyFrom(infer.compute_input)
-    batch.compute_infer.CopyFrom(infer.compute_infer)
-    batch.compute_output.CopyFrom(infer.compute_output)
+    of_one = BatchStatistics(
+        1,
+        statistics.compute_input,
+        statistics.compute_infer,
+        statistics.compute_output,
+    )
+    for each in statistics.batches or (of_one,):
+        batch = message.batch_stats.add(batch_size=each.size)
+        for told, duration in (
+            (batch.compute_input, each.compute_input),
+            (batch.compute_infer, each.compute_infer),
+            (batch.compute_output, each.compute_output),
+        ):
+            told.count, told.ns = duration.count, duration.ns
 
 
 def config_of(description: Description) -> kserve.ModelConfig:
-    """Triton's word for it. Dimensions are all that a request has: max_batch_size is 0.
+    """Triton's word for it. Dimensions are all that a request has, and max_batch_size is
+    0, unless requests are joined: then there is a batch before the dimensions.
 
     Each inference that may run at a time is an instance; a graph has none, for what
     runs at a time is decided by its models.
@@ -129,10 +142,22 @@ def config_of(description: Description) -> kserve.ModelConfig:
             for name, value in description.parameters.items()
         },
     )
+    batching, sequences = description.batching, description.sequences
+    first = 0
+    if batching is not None:
+        first = 1
+        config.max_batch_size = batching.max_batch_size
+        delay = batching.max_queue_delay_microseconds
+        config.dynamic_batching.max_queue_delay_microseconds = delay
+    if sequences is not None:
+        oldest = config.sequence_batching.oldest
+        oldest.max_candidate_sequences = sequences.most
+        idle = round((sequences.idle_seconds or 0) * _MICROSECONDS)
+        config.sequence_batching.max_sequence_idle_microseconds = idle
     for name, data_type, dims in _tensors(metadata.inputs):
-        config.input.add(name=name, data_type=data_type, dims=dims)
+        config.input.add(name=name, data_type=data_type, dims=dims[first:])
     for name, data_type, dims in _tensors(metadata.outputs):
-        config.output.add(name=name, data_type=data_type, dims=dims)
+        config.output.add(name=name, data_type=data_type, dims=dims[first:])
     if description.slots:
         config.instance_group.add(
             name=metadata.name,

@@ -10,9 +10,13 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import openvino as ov
+from openvino.passes import (  # pyright: ignore[reportMissingTypeStubs]  # it has none
+    LowLatency2,
+    Manager,
+)
 
 from ovms_mp.core.errors import ServingError, Status, public_text
 from ovms_mp.inference.engine import ModelConfig, Ports, Property, file_name
@@ -70,6 +74,8 @@ class OpenVINOEngine:
             # when somebody writes to the file.
             reading = {MMAP: properties.pop(MMAP, False)}
             model = self.read(path, reading)
+            if config.low_latency:
+                _unroll_into_states(model)
             status = Status.CANNOT_COMPILE_MODEL_INTO_TARGET_DEVICE
             loaded = self._compile(model, config, properties)
             if loaded.is_short and leaves_threads_open(config):
@@ -137,6 +143,15 @@ class OpenVINOEngine:
         if not model.outputs:  # what becomes of an empty PaddlePaddle file
             raise RuntimeError("the model has no outputs")
         return model
+
+
+def _unroll_into_states(model: ov.Model) -> None:
+    """Loops become one iteration of theirs, which goes on from where the inference
+    before it has ended.
+    """
+    passes: Any = Manager()
+    passes.register_pass(LowLatency2(use_const_initializer=True))
+    passes.run_passes(model)
 
 
 def _slot(request: ov.InferRequest, inputs: Ports, outputs: Ports) -> Slot:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from ovms_mp.core.errors import Status
+from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.repository.config import (
+    DynamicBatching,
     GraphSpec,
     ModelSpec,
     MonitoringSpec,
@@ -115,7 +116,6 @@ def test_models_in_a_cloud_are_refused_alone(config: Path, scheme: str) -> None:
         ("shape", "(1,3,224,224)"),
         ("layout", {"in": "NHWC:NCHW"}),
         ("custom_loader_options", {"loader_name": "l"}),
-        ("low_latency_transformation", True),
     ],
 )
 def test_a_key_that_would_change_answers_refuses_its_model_alone(
@@ -140,6 +140,51 @@ def test_keys_with_their_default_values_are_accepted(config: Path) -> None:
     found = read(write(config, models(entry)))
     assert found.models == (ModelSpec("m", config.parent / "m"),)
     assert found.problems == ()
+
+
+def test_models_are_stateful_and_joined_as_their_entries_say(config: Path) -> None:
+    keys = {"stateful": True, "low_latency_transformation": True}
+    batching = {"max_batch_size": 8, "max_queue_delay_microseconds": 100}
+    entries = (
+        {"name": "loop", **keys},
+        {"name": "joined", "dynamic_batching": batching},
+        {"name": "eager", "dynamic_batching": {"max_batch_size": 2}},
+    )
+    loop, joined, eager = read(write(config, models(*entries))).models
+    assert (loop.is_stateful, loop.low_latency_transformation) == (True, True)
+    assert joined.dynamic_batching == DynamicBatching(8, 100)
+    assert eager.dynamic_batching == DynamicBatching(2, 0)
+
+
+@pytest.mark.parametrize(
+    ("batching", "complaint"),
+    [
+        ({}, ': key "max_batch_size" is missing'),
+        ({"max_batch_size": 0}, ".max_batch_size: expected an integer of at least 1"),
+        ({"max_batch_size": 2, "preferred": 1}, ".preferred: unknown key"),
+        (
+            {"max_batch_size": 2, "max_queue_delay_microseconds": 2**62},
+            ".max_queue_delay_microseconds: expected at most 31622400000000",
+        ),
+    ],
+)
+def test_batching_that_is_not_in_order_breaks_the_schema(
+    config: Path, batching: dict[str, int], complaint: str
+) -> None:
+    entry = {"name": "m", "dynamic_batching": batching}
+    with pytest.raises(ServingError) as caught:
+        read(write(config, models(entry)))
+    where = "model_config_list[0].config.dynamic_batching"
+    assert f"{where}{complaint}" in caught.value.details
+
+
+def test_loops_become_states_of_stateful_models_only(config: Path) -> None:
+    entry = {"name": "m", "low_latency_transformation": True}
+    found = read(write(config, models(entry, {"name": "ok"})))
+    assert [m.name for m in found.models] == ["ok"]
+    status = Status.INVALID_NON_STATEFUL_MODEL_PARAMETER
+    details = "low_latency_transformation needs stateful"
+    assert problems(found) == [("m", status, details)]
 
 
 def test_a_nireq_that_ovms_finds_too_high_refuses_its_model_alone(config: Path) -> None:

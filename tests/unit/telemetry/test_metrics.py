@@ -49,6 +49,7 @@ EVENTS: dict[str, Callable[[Metrics], object]] = {
     "ovms_graph_error": lambda m: m.graph_error("g", "gRPC", "M"),
     "ovms_graph_processing_time_us": lambda m: m.graph_processing_time("g", "M", 0.5),
     "ovms_graph_request_latency_us": lambda m: m.graph_request_latency("g", "M", 0.5),
+    "ovms_mp_batch_size": lambda m: m.batch_sizes("m", "1"),
     "ovms_mp_reloads": lambda m: m.reloaded(ok=True),
     "ovms_mp_outdated": lambda m: m.outdated("model", "m", "1", is_outdated=True),
 }
@@ -69,6 +70,7 @@ LABELS = {
     "ovms_graph_error": {"api", "interface", "method", "name"},
     "ovms_graph_processing_time_us": {"method", "name"},
     "ovms_graph_request_latency_us": {"method", "name"},
+    "ovms_mp_batch_size": {"name", "version"},
     "ovms_mp_reloads": {"result"},
     "ovms_mp_outdated": {"kind", "name", "version"},
 }

@@ -19,21 +19,9 @@ from typing import Final
 
 from ovms_mp.core.addresses import UNIX
 from ovms_mp.core.errors import ServingError
-from ovms_mp.repository import document
-from ovms_mp.repository.config import (
-    MAX_NIREQ,
-    ModelSpec,
-    MonitoringSpec,
-    graph_home,
-    local_path,
-)
-from ovms_mp.repository.document import Node
-from ovms_mp.repository.schema import (
-    DEFAULT_DEVICE,
-    DEFAULT_MAX_SEQUENCES,
-    parse_plugin_config,
-)
-from ovms_mp.repository.versions import DEFAULT_POLICY, parse_policy
+from ovms_mp.repository.config import ModelSpec, MonitoringSpec
+from ovms_mp.settings.flags import Flags, UsageError
+from ovms_mp.settings.model import MODEL_FLAGS, model
 from ovms_mp.telemetry.logging import LEVELS
 
 DEFAULT_PORT: Final = 9178
@@ -50,32 +38,8 @@ MAX_UNIX_PATH: Final = 107
 TRANSPORTS: Final = ("core", "aio")
 READINESS: Final = ("live", "latched")
 
-# What says something of the single model; with a config file these are in the file.
-MODEL_FLAGS: Final = (
-    "batch_size",
-    "shape",
-    "layout",
-    "mean",
-    "scale",
-    "color_format",
-    "precision",
-    "model_version_policy",
-    "nireq",
-    "max_queue_length",
-    "target_device",
-    "plugin_config",
-    "stateful",
-    "idle_sequence_cleanup",
-    "low_latency_transformation",
-    "max_sequence_number",
-)
-_BOOLEANS: Final = {"true": True, "false": False, "1": True, "0": False}
 _LABEL: Final = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
 _HOSTNAME: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
-
-
-class UsageError(Exception):
-    """The flags contradict themselves or this machine; the message is for stderr."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +100,7 @@ def settings_from(given: Mapping[str, str]) -> Settings:
 
     Raises UsageError; of several complaints the first in OVMS's order.
     """
-    flags = _Flags(given)
+    flags = Flags(given)
     _check_source(flags)
     grpc_workers = _grpc_workers(flags)
     metrics = _metrics(flags)
@@ -171,43 +135,7 @@ def settings_from(given: Mapping[str, str]) -> Settings:
     )
 
 
-class _Flags:
-    """Flags by their names, read as what they should be. Each method raises UsageError
-    if the flag is not that.
-    """
-
-    def __init__(self, given: Mapping[str, str]) -> None:
-        self._given = given
-
-    def text(self, name: str) -> str:
-        """The flag as it was written; an empty one counts as not given (OVMS)."""
-        return self._given.get(name, "")
-
-    def number(self, name: str, default: int) -> int:
-        text = self.text(name) or str(default)
-        # 2^63 has 19 digits: no sensible number has more.
-        if not (text.isascii() and text.isdigit() and len(text) <= 19):
-            raise UsageError(f"{name} should be a number without sign, not {text!r}")
-        return int(text)
-
-    def switch(self, name: str, *, default: str = "false") -> bool:
-        text = self.text(name) or default
-        if text.lower() not in _BOOLEANS:
-            raise UsageError(f"{name} should be true or false, not {text!r}")
-        return _BOOLEANS[text.lower()]
-
-    def path(self, name: str) -> Path | None:
-        text = self.text(name)
-        return Path(text) if text else None
-
-    def one_of(self, name: str, known: tuple[str, ...], default: str) -> str:
-        text = self.text(name) or default
-        if text not in known:
-            raise UsageError(f"{name} should be one of: {', '.join(known)}")
-        return text
-
-
-def _check_source(flags: _Flags) -> None:
+def _check_source(flags: Flags) -> None:
     config, name, path = map(flags.text, ("config_path", "model_name", "model_path"))
     if config and (name or path):
         raise UsageError("Use either config_path or model_path with model_name")
@@ -217,7 +145,7 @@ def _check_source(flags: _Flags) -> None:
         raise UsageError("Model parameters in CLI are exclusive with the config file")
 
 
-def _grpc_workers(flags: _Flags) -> int:
+def _grpc_workers(flags: Flags) -> int:
     cores = os.cpu_count() or 1
     count = flags.number("grpc_workers", 1)
     if not 1 <= count <= cores:
@@ -227,7 +155,7 @@ def _grpc_workers(flags: _Flags) -> int:
     return count
 
 
-def _metrics(flags: _Flags) -> MonitoringSpec | None:
+def _metrics(flags: Flags) -> MonitoringSpec | None:
     is_enabled = flags.switch("metrics_enable")
     names = flags.text("metrics_list")
     if is_enabled and _rest_port(flags) is None:
@@ -242,7 +170,7 @@ def _metrics(flags: _Flags) -> MonitoringSpec | None:
     return MonitoringSpec(is_enabled, families or None)
 
 
-def _check_rest_workers(flags: _Flags, rest_port: int | None) -> None:
+def _check_rest_workers(flags: Flags, rest_port: int | None) -> None:
     if not 2 <= flags.number("rest_workers", 2) <= 10000:
         raise UsageError("rest_workers count should be from 2 to 10000")
     if flags.text("rest_workers") and rest_port is None:
@@ -252,11 +180,11 @@ def _check_rest_workers(flags: _Flags, rest_port: int | None) -> None:
         )
 
 
-def _rest_port(flags: _Flags) -> int | None:
+def _rest_port(flags: Flags) -> int | None:
     return None if flags.text("rest_port") in ("", "0") else _port(flags, "rest_port")
 
 
-def _port(flags: _Flags, name: str) -> int:
+def _port(flags: Flags, name: str) -> int:
     if flags.text(name) == "auto":
         return ANY_PORT
     port = flags.number(name, ANY_PORT)
@@ -265,7 +193,7 @@ def _port(flags: _Flags, name: str) -> int:
     return port
 
 
-def _grpc_addresses(flags: _Flags, workers: int) -> tuple[str, ...]:
+def _grpc_addresses(flags: Flags, workers: int) -> tuple[str, ...]:
     name = "grpc_bind_address"
     parts = (flags.text(name) or EVERYWHERE).split(",")
     sockets = [part for part in parts if part.startswith(UNIX)]
@@ -281,7 +209,7 @@ def _grpc_addresses(flags: _Flags, workers: int) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def _rest_addresses(flags: _Flags) -> tuple[str, ...]:
+def _rest_addresses(flags: Flags) -> tuple[str, ...]:
     hosts = (flags.text("rest_bind_address") or EVERYWHERE).split(",")
     _check_hosts("rest_bind_address", hosts)
     return tuple(hosts)
@@ -304,7 +232,7 @@ def _is_host(text: str) -> bool:
     return True
 
 
-def _check_cpu_extension(flags: _Flags) -> None:
+def _check_cpu_extension(flags: Flags) -> None:
     extension = flags.path("cpu_extension")
     if extension is not None and not extension.exists():
         raise UsageError(
@@ -313,14 +241,14 @@ def _check_cpu_extension(flags: _Flags) -> None:
         )
 
 
-def _calculators_path(flags: _Flags) -> Path | None:
+def _calculators_path(flags: Flags) -> Path | None:
     path = flags.path("calculators_path")
     if path is not None and not path.is_dir():
         raise UsageError(f"calculators_path should be a directory, not {str(path)!r}")
     return path
 
 
-def _message_size(flags: _Flags) -> int:
+def _message_size(flags: Flags) -> int:
     size = flags.number("grpc_max_message_size", GIB)
     if not 1 <= size <= MAX_MESSAGE_SIZE:
         raise UsageError(
@@ -329,7 +257,7 @@ def _message_size(flags: _Flags) -> int:
     return size
 
 
-def _channel_arguments(flags: _Flags) -> tuple[tuple[str, str | int], ...]:
+def _channel_arguments(flags: Flags) -> tuple[tuple[str, str | int], ...]:
     text = flags.text("grpc_channel_arguments")
     arguments: list[tuple[str, str | int]] = []
     for part in text.split(",") if text else ():
@@ -343,49 +271,11 @@ def _channel_arguments(flags: _Flags) -> tuple[tuple[str, str | int], ...]:
     return tuple(arguments)
 
 
-def _source(flags: _Flags) -> Path | ModelSpec:
+def _source(flags: Flags) -> Path | ModelSpec:
     config = flags.path("config_path")
     if config is not None:
         return config
     try:
-        return _model(flags)
+        return model(flags)
     except ServingError as error:
         raise UsageError(error.details) from error
-
-
-def _model(flags: _Flags) -> ModelSpec:
-    name = Node(flags.text("model_name"), "--model_name").text()
-    path = Node(flags.text("model_path"), "--model_path").text()
-    try:
-        base_path = local_path(path, Path.cwd())
-    except ServingError as error:
-        raise UsageError(f"--model_path: {error.details}") from error
-    used = [f for f in MODEL_FLAGS if flags.text(f) and f != "plugin_config"]
-    if used and graph_home(base_path) is not None:
-        raise UsageError(
-            f"Starting mediapipe graph with unsupported model settings: "
-            f"{', '.join(used)}. The settings should be set in subconfig.json file."
-        )
-    nireq = flags.number("nireq", 0)
-    if nireq > MAX_NIREQ:
-        raise UsageError(f"Nireq parameter too high: {nireq}, at most {MAX_NIREQ}")
-    policy = _json(flags, "model_version_policy")
-    plugin_config = _json(flags, "plugin_config")
-    return ModelSpec(
-        name,
-        base_path,
-        parse_policy(policy) if policy else DEFAULT_POLICY,
-        nireq or None,
-        flags.text("target_device") or DEFAULT_DEVICE,
-        parse_plugin_config(plugin_config) if plugin_config else {},
-        max_sequence_number=flags.number("max_sequence_number", DEFAULT_MAX_SEQUENCES),
-        idle_sequence_cleanup=flags.switch("idle_sequence_cleanup", default="true"),
-        max_queue_length=flags.number("max_queue_length", 0)
-        if flags.text("max_queue_length")
-        else None,
-    )
-
-
-def _json(flags: _Flags, name: str) -> Node | None:
-    text = flags.text(name)
-    return document.parse(os.fsencode(text), f"--{name}") if text else None

@@ -1,0 +1,23 @@
+"""What the operator wants: command-line flags, judged once, as one frozen value."""
+
+from ovms_mp.settings.flags import UsageError
+from ovms_mp.settings.model import MODEL_FLAGS
+from ovms_mp.settings.server import (
+    ANY_PORT,
+    DEFAULT_PORT,
+    EVERYWHERE,
+    TRANSPORTS,
+    Settings,
+    settings_from,
+)
+
+__all__ = (
+    "ANY_PORT",
+    "DEFAULT_PORT",
+    "EVERYWHERE",
+    "MODEL_FLAGS",
+    "TRANSPORTS",
+    "Settings",
+    "UsageError",
+    "settings_from",
+)
