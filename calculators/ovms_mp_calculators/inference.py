@@ -101,7 +101,10 @@ class OpenVINOInferenceCalculator(Calculator):
 
     @classmethod
     def known_tensors(
-        cls, node: NodeInfo, sessions: Mapping[str, InferenceSession]
+        cls,
+        node: NodeInfo,
+        sessions: Mapping[str, InferenceSession],
+        known: Mapping[str, TensorInfo],
     ) -> Mapping[str, TensorInfo]:
         """Those of the model, on the streams that carry one tensor each."""
         session = sessions.get(node.side_inputs[0].name)

@@ -139,11 +139,15 @@ class Calculator:
 
     @classmethod
     def known_tensors(
-        cls, node: NodeInfo, sessions: Mapping[str, InferenceSession]
+        cls,
+        node: NodeInfo,
+        sessions: Mapping[str, InferenceSession],
+        known: Mapping[str, TensorInfo],
     ) -> Mapping[str, TensorInfo]:
-        """What the models that come as side packets, by their names, say of the tensors
-        on the node's streams: by the streams' names. Only for those whose packets are
-        such tensors, one each; the graph's metadata have it from here.
+        """What can be said of the tensors (arrays, frames, Tensors) on the node's
+        streams, by the streams' names: from the models that come as side packets, by
+        their names, and from what is `known` of its streams already. It is asked again
+        when more is known; a graph's metadata have it from here.
         """
         return {}
 

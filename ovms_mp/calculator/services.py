@@ -15,6 +15,7 @@ from ovms_mp.core.tensor import Array
 T = TypeVar("T")
 
 
+@runtime_checkable
 class InferenceSession(Protocol):
     """A loaded model as a graph uses it: the payload of SESSION side packets.
 

@@ -1,16 +1,17 @@
-"""`ovms-mp validate` and `ovms-mp status`: what a pipeline and a person ask for.
+"""Commands for pipelines and for people.
 
 Exit codes: 0 if all is well, 1 if something is not, which is printed, 64 for wrong usage.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
+from ovms_mp.commands import explaining
 from ovms_mp.commands.managing import CONFIG_FILE
+from ovms_mp.commands.parsing import Parser
 from ovms_mp.core.errors import ServingError
 from ovms_mp.repository.config import ModelSpec
 from ovms_mp.settings import Settings, UsageError
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _SECONDS: Final = 5.0
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"error parsing options: {message}")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -35,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def validate(arguments: Sequence[str]) -> int:
     """Load what a config or a folder says, as a server would, and print what is wrong."""
-    parser = _Parser(
+    parser = Parser(
         prog="ovms-mp validate",
         description="Loads a config, or the model or graph of a folder, as a server "
         "would, and prints a line for each problem.",
@@ -81,7 +77,7 @@ def _problems(settings: Settings) -> list[str]:
 
 def status(arguments: Sequence[str]) -> int:
     """Ask a server what it serves, and print it."""
-    parser = _Parser(
+    parser = Parser(
         prog="ovms-mp status",
         description="Asks a server over gRPC what becomes of its models and graphs, and "
         "why what is not served as its files say is not.",
@@ -110,5 +106,6 @@ def status(arguments: Sequence[str]) -> int:
 
 PROGRAMS: Final[Mapping[str, Callable[[Sequence[str]], int]]] = {
     "validate": validate,
+    "explain": explaining.explain,
     "status": status,
 }

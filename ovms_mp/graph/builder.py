@@ -29,6 +29,16 @@ if TYPE_CHECKING:
 _INVALID: Final = Status.MEDIAPIPE_GRAPH_INITIALIZATION_ERROR
 
 
+def define(
+    config: GraphConfig, registry: Registry, base_path: Path, services: Services
+) -> GraphDefinition:
+    """Judge a graph. What its nodes share is not loaded yet: see `load` of each.
+
+    Raises GraphConfigError with file and line for what is wrong in the pbtxt.
+    """
+    return _Builder(config, registry, base_path, services).definition()
+
+
 def load(
     config: GraphConfig, registry: Registry, base_path: Path, services: Services
 ) -> GraphDefinition:
@@ -37,28 +47,17 @@ def load(
     Raises ServingError: GraphConfigError with file and line for what is wrong in the
     pbtxt, other statuses for what its calculators refuse to load.
     """
-    definition = _Builder(config, registry, base_path, services).definition()
+    definition = define(config, registry, base_path, services)
     loaded: list[NodeDefinition] = []
     try:
         for node in definition.nodes:
-            _load_shared(node)
+            node.load()
             loaded.append(node)
     except BaseException:
         for node in reversed(loaded):
             node.unload()
         raise
     return definition
-
-
-def _load_shared(node: NodeDefinition) -> None:
-    config = node.config
-    try:
-        node.attributes["shared"] = node.calculator.load(node.info)
-    except ContractError as error:
-        message = f'node "{node.info.name}": {error}'
-        raise config.error(_INVALID, config.line, message) from error
-    except ServingError as error:
-        raise config.error(error.status, config.line, error.details) from error
 
 
 class _Node(NamedTuple):

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError, EncodeError, Message
 
 from ovms_mp.core.errors import Status
 from ovms_mp.graph import executors, expansion, handlers, names, pbtxt
-from ovms_mp.graph.expansion import Node
+from ovms_mp.graph.expansion import Node, Use
 from ovms_mp.graph.handlers import BadHandler
 from ovms_mp.graph.names import BadName, StreamName
 from ovms_mp.graph.pbtxt import (
@@ -60,7 +60,8 @@ REFUSED_IN_NODE: Final = frozenset({"external_input"})
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
     """One calculator's node, wherever it was written: `file` and `line` say where, and
-    `used_by` which node brought it if that was in a subgraph.
+    `used_by` which node brought it if that was in a subgraph; `within` are the subgraphs
+    that it is in, from the outermost.
 
     `options` maps full message names to messages. `input_policy` is the name of
     MediaPipe's input stream handler, empty for the calculator's own choice, and
@@ -85,6 +86,7 @@ class NodeConfig:
     executor: str = ""
     file: str = ""
     used_by: str = ""
+    within: tuple[Use, ...] = ()
 
     def error(self, status: Status, line: int, message: str) -> GraphConfigError:
         """An error at a line of the node's file, for the caller to raise."""
@@ -238,6 +240,7 @@ class _Node:
             executor=message.executor,
             file=node.file,
             used_by=node.used_by,
+            within=node.within,
         )
 
     def _back_edges(

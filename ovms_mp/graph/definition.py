@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from ovms_mp.calculator.base import ContractError
+from ovms_mp.core.errors import ServingError, Status
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -57,6 +60,18 @@ class NodeDefinition:
         calculator = self.calculator()
         calculator.__dict__.update(self.attributes)
         return calculator
+
+    def load(self) -> None:
+        """Make what runs share. Raises ServingError."""
+        config = self.config
+        try:
+            self.attributes["shared"] = self.calculator.load(self.info)
+        except ContractError as error:
+            status = Status.MEDIAPIPE_GRAPH_INITIALIZATION_ERROR
+            message = f'node "{self.info.name}": {error}'
+            raise config.error(status, config.line, message) from error
+        except ServingError as error:
+            raise config.error(error.status, config.line, error.details) from error
 
     def unload(self) -> None:
         """Release what runs have shared."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ovms_mp_protos import graph as protos
 
@@ -44,11 +44,18 @@ _ONLY_OF_CALCULATORS: Final = (
 _LEGACY: Final = ("external_input", "external_output")
 
 
+class Use(NamedTuple):
+    """A node that was a subgraph: what names within begin with, and the graph's type."""
+
+    prefix: str
+    graph_type: str
+
+
 @dataclass(slots=True)
 class Node:
     """A node on its way into the whole graph. `message` and `position` are its own;
-    `users` are the subgraphs that it is in, from the outermost, `used_by` says for
-    messages which node brought the innermost.
+    `users` are the subgraphs that it is in, from the outermost, `within` these uses of
+    them, and `used_by` says for messages which node brought the innermost.
     """
 
     message: Any
@@ -57,6 +64,7 @@ class Node:
     types: Types
     users: tuple[str, ...] = ()
     used_by: str = ""
+    within: tuple[Use, ...] = ()
 
     @property
     def label(self) -> str:
@@ -218,6 +226,8 @@ class _Expansion:
         self._apply_options(graph, node)
         _add_prefix(graph, prefix)
         _connect(node, graph, prefix)
+        for each in (*graph.nodes, *graph.generators):
+            each.within = (*node.within, Use(prefix, graph_type))
         return graph
 
     def _charge(self, node: Node, message: Any, prefix: str) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from ovms_mp.graph.expansion import Use
     from ovms_mp.graph.pbtxt import OptionsOf
     from ovms_mp.graph.registry import Registry
 
@@ -272,6 +273,7 @@ class _Island:
             source_layer=first.source_layer,
             file=first.file,
             used_by=first.used_by,
+            within=_common(nodes),
         )
 
     def _check_side_outputs(
@@ -373,6 +375,16 @@ def _policy_text(node: NodeConfig) -> Iterator[str]:
 def _text(message: Message) -> str:
     write: Callable[..., str] = text_format.MessageToString
     return write(message, as_one_line=True)
+
+
+def _common(nodes: Sequence[NodeConfig]) -> tuple[Use, ...]:
+    """The subgraphs that all of these are in."""
+    first, *rest = (node.within for node in nodes)
+    count = 0
+    for count, use in enumerate(first, start=1):
+        if any(each[count - 1 : count] != (use,) for each in rest):
+            return first[: count - 1]
+    return first[:count]
 
 
 def _label(node: NodeConfig) -> str:

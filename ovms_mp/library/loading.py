@@ -24,6 +24,26 @@ Calculators: TypeAlias = "Mapping[str, type[Calculator]] | Path | str | Registry
 them, or a folder of modules. A registry has all that there are."""
 
 
+def define(
+    path: Path,
+    registry: Registry,
+    services: Services,
+    *,
+    text: str | None = None,
+    base_path: Path | None = None,
+    check: Callable[[GraphConfig], object] | None = None,
+) -> GraphDefinition:
+    """Read a pbtxt file, or a `text` that would be at `path`. Subgraphs are looked for
+    beside it. `base_path` is the folder that nodes' files are in, otherwise the file's;
+    `check` may refuse what the pbtxt says. What nodes share is not loaded.
+
+    Raises ServingError: GraphConfigError with file and line for what is wrong in the
+    pbtxt.
+    """
+    formed = _formed(path, registry, text, check)
+    return builder.define(formed, registry, base_path or path.parent, services)
+
+
 def load(
     path: Path,
     registry: Registry,
@@ -33,13 +53,19 @@ def load(
     base_path: Path | None = None,
     check: Callable[[GraphConfig], object] | None = None,
 ) -> GraphDefinition:
-    """Read a pbtxt file, or a `text` that would be at `path`, and load what its nodes
-    share. Subgraphs are looked for beside it. `base_path` is the folder that nodes'
-    files are in, otherwise the file's; `check` may refuse what the pbtxt says.
-
-    Raises ServingError: GraphConfigError with file and line for what is wrong in the
-    pbtxt, other statuses for what its calculators refuse to load.
+    """The same, and load what its nodes share. Raises ServingError of other statuses for
+    what its calculators refuse to load.
     """
+    formed = _formed(path, registry, text, check)
+    return builder.load(formed, registry, base_path or path.parent, services)
+
+
+def _formed(
+    path: Path,
+    registry: Registry,
+    text: str | None,
+    check: Callable[[GraphConfig], object] | None,
+) -> GraphConfig:
     parsed = config.parse(
         pbtxt.contents(path) if text is None else text.encode(),
         path.name,
@@ -48,8 +74,7 @@ def load(
     )
     if check is not None:
         check(parsed)
-    formed = islands.form_islands(parsed, registry, native)
-    return builder.load(formed, registry, base_path or path.parent, services)
+    return islands.form_islands(parsed, registry, native)
 
 
 def registry_of(calculators: Calculators | None) -> Registry:

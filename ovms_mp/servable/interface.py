@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import (
@@ -13,15 +13,14 @@ from ovms_mp.core.messages import (
     TensorInfo,
 )
 from ovms_mp.core.packet import Packet
+from ovms_mp.library.tensors import known_tensors
 from ovms_mp.servable import boundary
 from ovms_mp.servable.boundary import Kind
-from ovms_mp.servable.model import ModelSession
 from ovms_mp.servable.parameters import TIMESTAMP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ovms_mp.calculator.services import InferenceSession
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.library.hosting import GraphConfig, GraphDefinition, StreamName
 
@@ -62,7 +61,7 @@ class GraphInterface:
         come straight out of it, have its datatypes and shapes; of the others nobody
         knows, so they are INVALID and without a shape (in OVMS all are).
         """
-        known = _known_tensors(self._definition)
+        known = known_tensors(self._definition)
         return ServableMetadata(
             name=self.name,
             versions=(VERSION,),
@@ -127,19 +126,6 @@ def _info(name: str, kind: Kind, known: Mapping[str, TensorInfo]) -> TensorInfo:
     if kind in _TENSORS and name in known:
         return replace(known[name], name=name)
     return TensorInfo(name, "INVALID", ())
-
-
-def _known_tensors(definition: GraphDefinition) -> Mapping[str, TensorInfo]:
-    """By the names of streams, what nodes know of tensors on them."""
-    sessions: dict[str, InferenceSession] = {}
-    known: dict[str, TensorInfo] = {}
-    for node in definition.nodes:
-        shared: Any = node.attributes["shared"]
-        # A node that gives a session to each run has it from its load.
-        if isinstance(shared, ModelSession):
-            sessions.update((name, shared) for name in node.side_outputs)
-        known.update(node.calculator.known_tensors(node.info, sessions))
-    return known
 
 
 def check_boundary(config: GraphConfig) -> None:

@@ -1,10 +1,11 @@
-"""`ovms-mp validate` and `ovms-mp status` say what a server would do, and does."""
+"""`ovms-mp validate`, `explain` and `status` say what a server would do, and does."""
 
 from __future__ import annotations
 
 import json
 import socket
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -115,9 +116,48 @@ def test_a_server_that_does_not_answer_is_told(
     assert capsys.readouterr().out.startswith(f"{address}: UNAVAILABLE: ")
 
 
-@pytest.mark.parametrize("arguments", [["validate"], ["status"], ["status", "a", "b"]])
+@pytest.mark.parametrize(
+    "arguments", [["validate"], ["explain"], ["status"], ["status", "a", "b"]]
+)
 def test_wrong_usage_of_a_command_is_64(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 64
     assert capsys.readouterr().err.startswith("error parsing options: ")
+
+
+def test_explain_says_what_a_graph_is_and_draws_it(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    svg = config.parent / "good.svg"
+    assert main(["explain", str(config), "good", "--svg", str(svg)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "graph good: 1 nodes, at most 100 packets wait at an input"
+    assert lines[-4].split() == ["1", "PassThroughCalculator", "(graph.pbtxt:3)"]
+    root = ET.parse(svg).getroot()
+    texts = {each.text for each in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert texts == {"in", "out", "PassThroughCalculator"}
+
+
+@pytest.mark.parametrize("which", ["good", "good/graph.pbtxt"])
+def test_explain_takes_a_folder_or_a_pbtxt(
+    config: Path, which: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", str(config.parent / which)]) == 0
+    assert "PassThroughCalculator" in capsys.readouterr().out
+
+
+def test_explain_says_in_a_line_what_is_wrong_and_where(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", str(config), "bad"]) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "graph.pbtxt:3" in line
+    assert "NoSuchCalculator" in line
+
+
+def test_explain_asks_for_a_graph_that_the_config_has(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", str(config), "other"]) == 64
+    assert "it has: good, bad" in capsys.readouterr().err
