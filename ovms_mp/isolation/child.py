@@ -14,6 +14,12 @@ from typing import Final
 
 BURIAL_SECONDS: Final = 5.0
 
+NICENESS: Final = 5
+"""What foreign code yields: a worker that computes without end does not keep the server
+from its other clients, while whoever waits for a worker waits no longer than for work of
+the server's own unless there are more of those than processors.
+"""
+
 
 class Child:
     """`python -m MODULE SOCKET_FD LIFELINE_FD`, whose main begins with `worker.connect`.
@@ -37,8 +43,9 @@ class Child:
                 stdout=said,
                 stderr=said,
                 # A signal to the server's group is not for the worker, and one to the
-                # worker's reaches what it has started.
-                start_new_session=True,
+                # worker's reaches what it has started. No session of its own: Linux
+                # weighs priorities within one only.
+                process_group=0,
             )
         except BaseException:
             ours.close()
@@ -51,6 +58,8 @@ class Child:
             os.close(lifeline)
             if said is not None:
                 os.close(said)
+        with contextlib.suppress(OSError):  # of a container's rules
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, NICENESS)
         # Before anybody asks how it is: a process whose end was seen has no number.
         self.exit = os.pidfd_open(self._process.pid)
         """Can be read once the process has ended."""

@@ -82,7 +82,7 @@ class OvmsPythonModel:
         return self.say()
 
     def leak(self):
-        for _ in range(50):
+        for _ in range(3):
             threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
         return self.say()
 
