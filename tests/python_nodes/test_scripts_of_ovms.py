@@ -5,6 +5,7 @@ the server and in a process of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Final
 
 import grpc
@@ -14,6 +15,7 @@ import pytest
 from tests.python_nodes.site import LOOPBACK, PROCESS, graph, served
 from tests.wire.calls import Stream, arrays, ask, infer, refusal, timestamp
 from tests.wire.servers import Server
+from tests.wire.waiting import until
 
 PRELUDE: Final = "import numpy as np\nfrom pyovms import Tensor\n"
 
@@ -58,17 +60,32 @@ BASE_PATH = execute(
     "    import os",
     "    self.is_here = os.path.isfile(kwargs['base_path'] + '/handler.py')",
 )
+BY_TWO = execute("return [Tensor('out', np.array(inputs[0]) + 2)]")
+REMOVE_FILE = execute(
+    "return [Tensor('out', np.array(inputs[0]))]",
+    "def initialize(self, kwargs): self.file = kwargs['base_path'] + '/file'",
+    "def finalize(self):",
+    "    import os",
+    "    os.remove(self.file)",
+)
 CUSTOM = execute("return [Tensor('out', b'abc', [3], 'mine')]")
 
 
 # Name, code, and the options of the graph; good ones with what [1, 2] becomes.
 ANSWERS: Final[Mapping[str, tuple[str, list[float]]]] = {
     "single_io_increment": (INCREMENT, [2, 3]),
+    "single_io_increment_by_2": (BY_TWO, [3, 4]),
     "symmetric_increment": (BY_NAME, [2, 3]),
     "good_initialize_with_arguments": (ARGUMENTS, [True]),
     "good_initialize_with_class_members": (MEMBERS, [42]),
     "bad_initialize_no_method": (INCREMENT, [2, 3]),  # it is optional
     "good_finalize_missing_definition": (INCREMENT, [2, 3]),
+    "good_finalize_pass": (
+        execute(
+            "return [Tensor('out', np.array(inputs[0]))]", "def finalize(self): pass"
+        ),
+        [1, 2],
+    ),
     "relative_base_path": (BASE_PATH, [True]),
 }
 REFUSED: Final[Mapping[str, tuple[str, str]]] = {
@@ -205,3 +222,33 @@ def test_a_custom_datatype_leaves_as_it_was_named(
     (output,) = answer.outputs
     assert (output.datatype, list(output.shape)) == ("mine", [3])
     assert answer.raw_output_contents[0] == b"abc"
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("where", WHERE)
+def test_a_scalar_is_incremented(channel: grpc.Channel, where: str) -> None:
+    scalar = {"in": np.array(1, np.float32)}
+    answer = infer(channel, ask(f"{where}_single_io_increment", scalar))
+    assert arrays(answer) == {"out": 2}
+    assert list(answer.outputs[0].shape) == []
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_a_script_finalizes_once_when_its_graph_is_unloaded(
+    tmp_path: Path, where: str
+) -> None:
+    """good_finalize_remove_file; a second time it would fail, as bad_finalize_exception
+    does, which is in the log and harms nobody.
+    """
+    options = graph(options=WHERE[where])
+    with served(tmp_path / "once", {"scripts": (options, REMOVE_FILE)}) as server:
+        file = next(tmp_path.rglob("handler.py")).with_name("file")
+        file.touch()
+        with server.connect() as channel:
+            infer(channel, ask("scripts", {"in": NUMBERS}))
+        assert file.exists()
+    assert not file.exists()
+    assert not server.said("finalize failed")
+    with served(tmp_path / "again", {"scripts": (options, REMOVE_FILE)}) as server:
+        pass  # there is no file
+    assert until(lambda: server.said("finalize failed"))
