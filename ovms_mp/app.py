@@ -43,6 +43,7 @@ from ovms_mp.telemetry.metrics import Metrics
 from ovms_mp.telemetry.page import Page, render
 
 if TYPE_CHECKING:
+    from ovms_mp.frontend.http.app import Rest
     from ovms_mp.frontend.http.server import HttpServer
 
 log = logging.getLogger(__name__)
@@ -83,12 +84,15 @@ def compute_threads() -> int:
 class Company:
     """What a process needs to know that shares its ports with others.
 
-    `page` gives the metrics of all; it may block, and raise PageUnavailable. One that
-    joins others listens when it has loaded, not before: they serve meanwhile.
+    `page` gives the metrics of all; it may block, and raise PageUnavailable. `reload`
+    has all look at what is mounted, and blocks until they have; it may raise
+    ServingError. One that joins others listens when it has loaded, not before: they
+    serve meanwhile.
     """
 
     siblings: Siblings
     page: Callable[[], Page]
+    reload: Callable[[], Report]
     listens_first: bool
 
 
@@ -132,6 +136,7 @@ class App:
             company.siblings.watch(self._health.notify)
         self._grpc: Server | None = None
         self._http: HttpServer | None = None
+        self._rest: Rest | None = None
 
     @property
     def port(self) -> int:
@@ -200,15 +205,27 @@ class App:
         if settings.rest_port is None:
             return
         # A tenth of the start, and many a server has no REST.
-        from ovms_mp.frontend.http.app import build_app
+        from ovms_mp.frontend.http.app import Rest
+        from ovms_mp.frontend.http.cors import Cors
+        from ovms_mp.frontend.http.inference import Limits
         from ovms_mp.frontend.http.server import HttpServer
 
-        hosts = settings.rest_bind_addresses
+        hosts, rest = settings.rest_bind_addresses, settings.rest
+        self._rest = Rest(
+            self.catalog,
+            self.reload if self._company is None else self._company.reload,
+            __version__,
+            page=self._page if self.metrics.is_enabled else None,
+            limits=Limits(rest.rest_max_body_size, rest.rest_max_json_size),
+            cors=Cors(
+                rest.allowed_origins,
+                rest.allowed_methods,
+                rest.allowed_headers,
+                rest.allow_credentials,
+            ),
+        )
         self._http = HttpServer(
-            build_app(self._page if self.metrics.is_enabled else None),
-            hosts,
-            settings.rest_port,
-            shares_port=is_shared,
+            self._rest, hosts, settings.rest_port, shares_port=is_shared
         )
         self._http.start()
         for host in hosts:
@@ -242,6 +259,8 @@ class App:
             self._grpc.stop(grace)
         if self._http is not None:
             self._http.stop()
+        if self._rest is not None:
+            self._rest.close()
         if not self._reloader.stop(PATIENCE_SECONDS):
             log.error("something is being loaded still: it is left behind")
             return False

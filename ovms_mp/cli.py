@@ -92,6 +92,12 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
     "REST and metrics": (
         Flag("rest_port", "PORT", "default off; auto: a free one, told in the log"),
         Flag("rest_bind_address", "HOSTS", "comma-separated, default 0.0.0.0"),
+        Flag("rest_max_body_size", "BYTES", "largest request, default 1 GiB"),
+        Flag("rest_max_json_size", "BYTES", "of it in JSON, default 64 MiB"),
+        Flag("allowed_origins", "ORIGINS", "for browsers of other sites, default *"),
+        Flag("allowed_methods", "METHODS", "the same"),
+        Flag("allowed_headers", "HEADERS", "the same"),
+        Flag("allow_credentials", "", "browsers may send credentials"),
         Flag("metrics_enable", "", "serve /metrics on the REST port"),
         Flag("metrics_list", "NAMES", "comma-separated families, default OVMS's"),
     ),
@@ -108,7 +114,6 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
 }
 
 _NO_GENERATION: Final = "there is no generative API"
-_NO_CORS: Final = "no cross-origin headers are sent"
 # Flags of OVMS whose absence changes no answer, and why.
 _IN_VAIN: Final[Mapping[Flag, str]] = {
     Flag("grpc_max_threads", "N"): "calls occupy no threads",
@@ -119,10 +124,6 @@ _IN_VAIN: Final[Mapping[Flag, str]] = {
     Flag("custom_node_resources_cleaner_interval_seconds", "SECONDS"): (
         "there are no custom nodes yet"
     ),
-    Flag("allowed_origins", "ORIGINS"): _NO_CORS,
-    Flag("allowed_methods", "METHODS"): _NO_CORS,
-    Flag("allowed_headers", "HEADERS"): _NO_CORS,
-    Flag("allow_credentials", ""): _NO_CORS,
     Flag("verbose_response", ""): _NO_GENERATION,
     Flag("api_key_file", "FILE"): _NO_GENERATION,
     Flag("allowed_media_domains", "NAMES"): _NO_GENERATION,

@@ -11,14 +11,14 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from ovms_mp.core.errors import ServingError
+from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.servable.siblings import Siblings
-from ovms_mp.servable.status import Report
+from ovms_mp.servable.status import Change, Outcome, Report
 from ovms_mp.settings import Settings, UsageError, settings_from
 from ovms_mp.supervisor.channel import ChannelError, Message
 from ovms_mp.supervisor.link import Link, SupervisorGone
@@ -34,6 +34,15 @@ log = logging.getLogger("ovms_mp.worker")  # not `__main__`, which it is
 PAGE_SECONDS: Final = 5.0
 RELOAD_SECONDS: Final = 3600.0
 """For the supervisor to ask all workers."""
+
+# What one worker has changed counts, whatever others had seen before they were asked.
+_WEIGHTS: Final = {
+    Outcome.UNCHANGED: 0,
+    Outcome.LOADED: 1,
+    Outcome.RELOADED: 2,
+    Outcome.REMOVED: 3,
+    Outcome.FAILED: 4,
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -72,7 +81,9 @@ class Worker:
 
         # Who tells one worker to reload means all.
         heed_signals(self._stop, [self._ask_for_reload])
-        company = Company(self._siblings, self._page_of_all, listens_first)
+        company = Company(
+            self._siblings, self._page_of_all, self._reload_all, listens_first
+        )
         app = App(self._settings, company)
         app.start()
         if not app.serves_its_purpose:
@@ -132,14 +143,46 @@ class Worker:
         except SupervisorGone as error:
             raise PageUnavailable(str(error)) from error
 
+    def _reload_all(self) -> Report:
+        try:
+            return _common(self._link.ask("reload", RELOAD_SECONDS)["workers"])
+        except SupervisorGone as error:
+            raise ServingError(Status.SERVER_NOT_READY, str(error)) from error
+
 
 def _told(report: Report) -> dict[str, Any]:
     return {
         "error": report.error,
+        "status": report.status and report.status.name,
         "changes": [
             {**asdict(each), "outcome": each.outcome.value} for each in report.changes
         ],
     }
+
+
+def _common(workers: Mapping[str, Any]) -> Report:
+    """The reports of all workers as one: it failed if it failed in one of them."""
+    changes: dict[tuple[str, str, int], Change] = {}
+    for number, told in workers.items():
+        if told is None:
+            details = f"worker {number} has not answered"
+            raise ServingError(Status.SERVER_NOT_READY, details)
+        if told["error"]:
+            status = told["status"] and Status[told["status"]]
+            return Report(error=told["error"], status=status)
+        for each in told["changes"]:
+            change = Change(
+                each["name"],
+                each["kind"],
+                each["version"],
+                Outcome(each["outcome"]),
+                each["reason"],
+            )
+            key = change.kind, change.name, change.version
+            known = changes.get(key)
+            if known is None or _WEIGHTS[known.outcome] < _WEIGHTS[change.outcome]:
+                changes[key] = change
+    return Report(tuple(changes.values()))
 
 
 if __name__ == "__main__":

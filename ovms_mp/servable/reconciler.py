@@ -114,7 +114,9 @@ class Reconciler:
         changes += self._removed(wanted)
         self._brought_by = {**self._brought_by, **wanted.config.brought_by}
         self._digests.forget_all_but(wanted.looked_at)
-        report = Report(tuple(changes), wanted.error.text if wanted.error else "")
+        report = Report(tuple(changes))
+        if wanted.error is not None:
+            report = Report(report.changes, wanted.error.text, wanted.error.status)
         if report.has_changed or not report.is_ok:
             self._metrics.reloaded(ok=report.is_ok)
         return report

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ovms_mp.core.errors import Status
     from ovms_mp.core.lifecycle import VersionState
 
 
@@ -65,12 +66,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a reload did. `error` is why the configuration could not be read; then the
-    one before goes on to count.
+    """What a reload did. `error` is why the configuration could not be read, `status` of
+    what kind that is; then the one before goes on to count.
     """
 
     changes: tuple[Change, ...] = ()
     error: str = ""
+    status: Status | None = None
 
     @property
     def is_ok(self) -> bool:

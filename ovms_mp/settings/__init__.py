@@ -2,6 +2,7 @@
 
 from ovms_mp.settings.flags import UsageError
 from ovms_mp.settings.model import MODEL_FLAGS
+from ovms_mp.settings.rest import RestSettings
 from ovms_mp.settings.server import (
     ANY_PORT,
     DEFAULT_PORT,
@@ -17,6 +18,7 @@ __all__ = (
     "EVERYWHERE",
     "MODEL_FLAGS",
     "TRANSPORTS",
+    "RestSettings",
     "Settings",
     "UsageError",
     "settings_from",

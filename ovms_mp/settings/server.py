@@ -22,6 +22,7 @@ from ovms_mp.core.errors import ServingError
 from ovms_mp.repository.config import ModelSpec, MonitoringSpec
 from ovms_mp.settings.flags import Flags, UsageError
 from ovms_mp.settings.model import MODEL_FLAGS, model
+from ovms_mp.settings.rest import RestSettings, rest
 from ovms_mp.telemetry.logging import LEVELS
 
 DEFAULT_PORT: Final = 9178
@@ -60,6 +61,7 @@ class Settings:
     grpc_transport: str = TRANSPORTS[0]
     grpc_max_message_size: int = GIB
     grpc_channel_arguments: tuple[tuple[str, str | int], ...] = ()
+    rest: RestSettings = RestSettings()
     metrics: MonitoringSpec | None = None
     log_level: str = "INFO"
     log_path: Path | None = None
@@ -122,6 +124,7 @@ def settings_from(given: Mapping[str, str]) -> Settings:
         grpc_transport=flags.one_of("grpc_transport", TRANSPORTS, TRANSPORTS[0]),
         grpc_max_message_size=_message_size(flags),
         grpc_channel_arguments=_channel_arguments(flags),
+        rest=rest(flags),
         metrics=metrics,
         log_level=flags.one_of("log_level", tuple(LEVELS), "INFO"),
         log_path=flags.path("log_path"),

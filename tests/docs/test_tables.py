@@ -18,14 +18,19 @@ from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.stream_policy import STREAM_PARAMETERS
 from ovms_mp.core.tensor import Datatype
 from ovms_mp.frontend.grpc.status import CODES
+from ovms_mp.frontend.http import errors as rest_errors
+from ovms_mp.frontend.http import management, values
+from ovms_mp.frontend.http.app import Rest
 from ovms_mp.graph import config as graph_config
 from ovms_mp.graph import handlers
 from ovms_mp.graph.registry import Registry
 from ovms_mp.repository import schema
 from ovms_mp.servable import boundary
+from ovms_mp.servable.status import Report
 from ovms_mp.settings import settings_from
 from ovms_mp.telemetry.families import FAMILIES, OF_WORKERS
 from tests.docs.blocks import Table, blocks_of
+from tests.fakes.catalog import FakeCatalog
 
 UNITS = {"MiB": 1 << 20, "GiB": 1 << 30}
 CALCULATORS = [each.name for each in entry_points(group="ovms_mp.calculators")]
@@ -81,11 +86,11 @@ def test_the_defaults_of_flags_are_those_of_the_settings(
     for flag, default, _ in tables["flags"].rows:
         name = words(flag)[0].removeprefix("--").replace("grpc_bind", "bind")
         name = name.replace("bind_address", "bind_addresses")
-        value = getattr(settings, name, None)
+        value = getattr(settings, name, getattr(settings.rest, name, None))
         if value is None or value == () or not words(default):
             continue
         text = value[0] if isinstance(value, tuple) else value
-        assert words(default) == [str(text).lower() if value is True else str(text)]
+        assert words(default) == [str(text).lower() if isinstance(text, bool) else str(text)]
         seen += 1
     assert seen >= 7
 
@@ -127,7 +132,43 @@ def test_codes_that_differ_from_ovms_are_ours(tables: dict[str, Table]) -> None:
         assert CODES[Status(text.strip("`"))].name == ours.strip("`")
 
 
-LIMITS = ("requests", "streams", "configuration", "Python nodes", "the process")
+def test_every_path_of_rest_is_in_its_table(tables: dict[str, Table]) -> None:
+    app = Rest(FakeCatalog(), Report, "1", page=lambda: b"")
+    app.close()
+    known = [(route.methods, route.path) for route in app.routes]
+    shown = [
+        ({method} | ({"HEAD"} if method == "GET" else set()), path.strip("`"))
+        for method, path, _ in tables["paths of REST"].rows
+    ]
+    assert shown == known
+
+
+def test_every_error_of_rest_is_in_a_table_with_its_code(
+    tables: dict[str, Table],
+) -> None:
+    shown = {row[0].strip("`"): int(row[1]) for row in tables["codes of REST"].rows}
+    assert shown == {code.name: http for code, http in rest_errors.CODES.items()}
+    assert set(rest_errors.CODES) == set(CODES.values())
+    shown = {row[0].strip("`"): int(row[1]) for row in tables["problems of REST"].rows}
+    assert shown == {text: http for http, text in map(_value, rest_errors.Problem)}
+    texts = {row[1].strip("`") for row in tables["answers to a reload"].rows}
+    assert texts >= {
+        management.CONFIG_UNREADABLE,
+        management.CONFIG_FAILED,
+        management.VERSIONS_FAILED,
+    }
+
+
+def _value(problem: rest_errors.Problem) -> tuple[int, str]:
+    return problem.value
+
+
+def test_every_datatype_has_its_json_in_the_table(tables: dict[str, Table]) -> None:
+    known = [*Datatype.__members__, "BYTES", values.BF16]
+    assert sorted(named(tables["JSON of datatypes"])) == sorted(set(known))
+
+
+LIMITS = ("requests", "streams", "REST", "configuration", "Python nodes", "the process")
 
 
 @pytest.mark.parametrize("which", LIMITS)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.lifecycle import VersionState
 from ovms_mp.core.messages import (
     InferRequest,
     InferResponse,
@@ -16,6 +17,7 @@ from ovms_mp.core.pending import Pending
 from ovms_mp.servable.base import StreamSession, StreamSink
 from ovms_mp.servable.description import Description, Listed, State
 from ovms_mp.servable.statistics import ModelStatistics
+from ovms_mp.servable.status import ServableStatus, VersionStatus
 
 
 def echo(request: InferRequest) -> InferResponse:
@@ -114,7 +116,15 @@ class FakeCatalog:
     ) -> bool:
         return self._find(name).is_ready
 
-    def metadata(self, name: str, version: str) -> ServableMetadata:
+    def status(self) -> tuple[ServableStatus, ...]:
+        available = VersionStatus(1, VersionState.AVAILABLE, "OK", "")
+        return tuple(
+            ServableStatus(name, "model", (available,)) for name in self.servables
+        )
+
+    def metadata(
+        self, name: str, version: str, interface: str = "gRPC"
+    ) -> ServableMetadata:
         return self._find(name).metadata
 
     def describe(self, name: str, version: str) -> Description:

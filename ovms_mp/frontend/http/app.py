@@ -4,18 +4,29 @@ route does not have 406, with OVMS's texts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
+from ovms_mp.frontend.http.cors import Cors
+from ovms_mp.frontend.http.endpoint import Endpoint, Handler
+from ovms_mp.frontend.http.errors import Problem, error_response
+from ovms_mp.frontend.http.inference import Inference, Limits
+from ovms_mp.frontend.http.kserve import KServe
+from ovms_mp.frontend.http.management import Management
+from ovms_mp.frontend.http.protocol import FULL
 from ovms_mp.telemetry.page import CONTENT_TYPE
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from starlette.types import Message, Receive, Scope, Send
+
+    from ovms_mp.frontend.http.catalog import Catalog, Reload
 
 # Others are refused before anybody looks at the path.
 _METHODS: Final = frozenset({"GET", "POST", "OPTIONS"})
@@ -25,42 +36,111 @@ class PageUnavailable(Exception):
     """There is no page of metrics to be had now; the text says why."""
 
 
-def build_app(page: Callable[[], bytes] | None) -> Starlette:
-    """The routes. `/metrics` is one only if there is a page, because metrics are enabled
-    (OVMS). `page` may block, and may raise PageUnavailable.
+LIMITS: Final = Limits()
+EVERYBODY: Final = Cors()
+
+
+class Rest:
+    """The ASGI application, for one event loop. `close` when that is over.
+
+    `/metrics` is a route only if there is a `page`, because metrics are enabled (OVMS);
+    it may block, and may raise PageUnavailable.
     """
-    routes: list[Route] = []
-    if page is not None:
 
-        def show_metrics(_: Request) -> Response:  # no coroutine: in a thread
-            try:
-                return Response(page(), media_type=CONTENT_TYPE)
-            except PageUnavailable as error:
-                return _error(503, str(error))
+    def __init__(
+        self,
+        catalog: Catalog,
+        reload: Reload,
+        version: str,
+        *,
+        page: Callable[[], bytes] | None = None,
+        limits: Limits = LIMITS,
+        cors: Cors = EVERYBODY,
+    ) -> None:
+        self._inference = Inference(catalog, limits)
+        self._management = Management(catalog, reload)
+        kserve = KServe(catalog, version)
+        routes = [*_routes(kserve, self._inference, self._management)]
+        if page is not None:
+            routes.append(_route("GET", "/metrics", _metrics(page)))
+        self.routes: Final[Sequence[Route]] = routes
+        self._headers = [*cors.as_headers()]
+        self._app = Starlette(
+            routes=routes, exception_handlers={HTTPException: _no_route}
+        )
+        # A path is a route or it is not; OVMS guesses at none.
+        self._app.router.redirect_slashes = False
 
-        routes.append(Route("/metrics", show_metrics, methods=["GET"]))
-    app = Starlette(
-        routes=routes,
-        exception_handlers={HTTPException: _refuse, Exception: _fail},
-    )
-    # A path is a route or it is not; OVMS guesses at none.
-    app.router.redirect_slashes = False
-    return app
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Every request comes by here."""
+
+        async def tell(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *self._headers]
+            await send(message)
+
+        if scope.get("state", {}).get(FULL):
+            await _refused(Problem.BUSY)(scope, receive, tell)
+        elif scope["method"] not in _METHODS:
+            await _refused(Problem.UNSUPPORTED_METHOD)(scope, receive, tell)
+        elif scope["method"] == "OPTIONS":
+            await Response()(scope, receive, tell)
+        else:
+            # As it came: a name may have slashes in it, which are escaped there.
+            scope["path"] = scope["raw_path"].decode("latin-1")
+            await self._app(scope, receive, tell)
+
+    def close(self) -> None:
+        """End its threads."""
+        self._inference.close()
+        self._management.close()
 
 
-async def _refuse(request: Request, error: Exception) -> Response:
+def _routes(
+    kserve: KServe, inference: Inference, management: Management
+) -> Sequence[Route]:
+    model = "/v2/models/{name}"
+    status = "/v1/models/{name}"
+    version = "/versions/{version}"
+    return [
+        _route("GET", "/v2", kserve.server),
+        _route("GET", "/v2/health/live", kserve.live),
+        _route("GET", "/v2/health/ready", kserve.ready),
+        *(
+            route
+            for path in (model, model + version)
+            for route in (
+                _route("POST", f"{path}/infer", inference.infer),
+                _route("GET", f"{path}/ready", kserve.servable_ready),
+                _route("GET", path, kserve.metadata),
+            )
+        ),
+        _route("GET", "/v1/config", management.config),
+        _route("POST", "/v1/config/reload", management.reload),
+        _route("GET", status, management.servable),
+        _route("GET", status + version, management.servable),
+    ]
+
+
+def _route(method: str, path: str, handler: Handler) -> Route:
+    return Route(path, Endpoint(handler), methods=[method])
+
+
+def _metrics(page: Callable[[], bytes]) -> Handler:
+    async def show(_: Request) -> Response:
+        try:
+            return Response(await run_in_threadpool(page), media_type=CONTENT_TYPE)
+        except PageUnavailable as error:
+            return error_response(503, str(error))
+
+    return show
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if request.method not in _METHODS or error.status_code == 405:
-        return _error(406, "Unsupported method")
-    if error.status_code == 404:
-        return _error(400, "Invalid request URL")
-    return _error(error.status_code, error.detail)
+    is_known = error.status_code == 405
+    return _refused(Problem.UNSUPPORTED_METHOD if is_known else Problem.INVALID_URL)
 
 
-async def _fail(request: Request, error: Exception) -> Response:
-    # Starlette raises `error` again for uvicorn to log; its text is not for clients.
-    return _error(500, "Internal server error")
-
-
-def _error(code: int, text: str) -> Response:
-    return JSONResponse({"error": text}, status_code=code)
+def _refused(problem: Problem) -> Response:
+    return error_response(*problem.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from typing import TYPE_CHECKING, Final
@@ -9,14 +10,18 @@ from typing import TYPE_CHECKING, Final
 import uvicorn
 
 from ovms_mp.core import addresses
+from ovms_mp.frontend.http.protocol import LimitedProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from starlette.applications import Starlette
+    from starlette.types import ASGIApp
 
 # A request that is being answered when the server stops has this long to end.
 _GRACE_SECONDS: Final = 5
+
+IDLE_SECONDS: Final = 75
+"""For the next request on a connection."""
 
 
 class HttpServer:
@@ -29,11 +34,12 @@ class HttpServer:
 
     def __init__(
         self,
-        app: Starlette,
+        app: ASGIApp,
         hosts: Sequence[str],
         port: int,
         *,
         shares_port: bool = False,
+        protocol: type[LimitedProtocol] = LimitedProtocol,
     ) -> None:
         self._hosts = tuple(hosts)
         self._port = port
@@ -41,14 +47,16 @@ class HttpServer:
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http="h11",
+                http=protocol,
                 ws="none",
                 loop="asyncio",
                 lifespan="off",
                 log_config=None,
+                log_level=logging.ERROR,  # what clients do wrong is no warning
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
+                timeout_keep_alive=IDLE_SECONDS,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
             )
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 
 import pytest
@@ -14,9 +15,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ovms_mp.frontend.http.app import build_app
+from ovms_mp.frontend.http.app import Rest
+from ovms_mp.frontend.http.endpoint import Endpoint
 from ovms_mp.frontend.http.server import HttpServer
+from ovms_mp.servable.status import Report
 from ovms_mp.telemetry.metrics import Metrics
+from tests.fakes.catalog import FakeCatalog
+
+
+def rest(page: Callable[[], bytes] | None = None) -> Rest:
+    return Rest(FakeCatalog(), Report, "1.0", page=page)
 
 
 class Client:
@@ -44,7 +52,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def client(metrics: Metrics) -> Iterator[Client]:
-    server = HttpServer(build_app(metrics.render), ["127.0.0.1"], 0)
+    server = HttpServer(rest(metrics.render), ["127.0.0.1"], 0)
     server.start()
     try:
         yield Client(server.port)
@@ -68,7 +76,14 @@ def test_the_metrics_page_is_prometheus_text(client: Client, metrics: Metrics) -
         ("GET", "/metrics/", 400, "Invalid request URL"),
         ("GET", "/metrics/x", 400, "Invalid request URL"),
         ("GET", "/..%2fmetrics", 400, "Invalid request URL"),
-        ("POST", "/v2/models/m/infer", 400, "Invalid request URL"),
+        ("POST", "/v2/models/m/predict", 400, "Invalid request URL"),
+        ("GET", "/v2/models/m/versions/one/ready", 400, "Invalid request URL"),
+        ("GET", "/v2/models/m/versions/%31%5f/ready", 400, "Invalid request URL"),
+        ("GET", "/v2/models/%ff/ready", 400, "Invalid request URL"),
+        ("GET", "/v2/models//ready", 400, "Invalid request URL"),
+        ("GET", "/v2/models/m/infer", 406, "Unsupported method"),
+        ("POST", "/v2/health/live", 406, "Unsupported method"),
+        ("HEAD", "/v2/health/live", 406, ""),
         ("POST", "/metrics", 406, "Unsupported method"),
         ("DELETE", "/metrics", 406, "Unsupported method"),
         ("PUT", "/nowhere", 406, "Unsupported method"),
@@ -79,11 +94,11 @@ def test_what_is_no_route_is_refused_as_ovms_does(
 ) -> None:
     code, kind, body = client.ask(method, path)
     assert (code, kind) == (status, "application/json")
-    assert json.loads(body) == {"error": text}
+    assert method == "HEAD" or json.loads(body) == {"error": text}
 
 
 def test_without_metrics_there_is_no_such_page() -> None:
-    server = HttpServer(build_app(None), ["127.0.0.1"], 0)
+    server = HttpServer(rest(), ["127.0.0.1"], 0)
     server.start()
     try:
         code, _, body = Client(server.port).ask("GET", "/metrics")
@@ -96,19 +111,21 @@ def test_a_failing_route_says_nothing_of_its_reason() -> None:
     async def fail(_: Request) -> Response:
         raise RuntimeError("secret")
 
-    app = build_app(None)
-    app.router.routes.append(Route("/fail", fail))
+    app = Starlette(routes=[Route("/fail", Endpoint(fail))])
     server = HttpServer(app, ["127.0.0.1"], 0)
     server.start()
     try:
         code, _, body = Client(server.port).ask("GET", "/fail")
     finally:
         server.stop()
-    assert (code, json.loads(body)) == (500, {"error": "Internal server error"})
+    assert code == 500
+    assert re.fullmatch(
+        r"Internal server error - incident [0-9a-f]{12}", json.loads(body)["error"]
+    )
 
 
 def test_port_0_is_a_free_port_on_every_host() -> None:
-    server = HttpServer(build_app(Metrics().render), ["127.0.0.1", "127.0.0.2"], 0)
+    server = HttpServer(rest(Metrics().render), ["127.0.0.1", "127.0.0.2"], 0)
     server.start()
     try:
         assert server.port != 0
@@ -121,9 +138,7 @@ def test_port_0_is_a_free_port_on_every_host() -> None:
 def test_a_taken_port_is_told_with_its_address_and_nothing_is_kept() -> None:
     with socket.create_server(("127.0.0.2", 0)) as taken:
         port = taken.getsockname()[1]
-        server = HttpServer(
-            build_app(Metrics().render), ["127.0.0.1", "127.0.0.2"], port
-        )
+        server = HttpServer(rest(Metrics().render), ["127.0.0.1", "127.0.0.2"], port)
         expected = f"cannot listen on 127.0.0.2:{port}: Address already in use"
         with pytest.raises(OSError, match=expected):
             server.start()
@@ -133,14 +148,14 @@ def test_a_taken_port_is_told_with_its_address_and_nothing_is_kept() -> None:
 
 
 def test_a_host_without_an_address_is_told() -> None:
-    server = HttpServer(build_app(Metrics().render), ["no-such-host.invalid"], 0)
+    server = HttpServer(rest(Metrics().render), ["no-such-host.invalid"], 0)
     with pytest.raises(OSError, match=r"cannot listen on no-such-host\.invalid: "):
         server.start()
 
 
 def test_stopping_releases_thread_and_port() -> None:
     before = threading.active_count()
-    server = HttpServer(build_app(Metrics().render), ["127.0.0.1"], 0)
+    server = HttpServer(rest(Metrics().render), ["127.0.0.1"], 0)
     server.start()
     assert threading.active_count() == before + 1
     idle = socket.create_connection(("127.0.0.1", server.port), timeout=10)

@@ -1,0 +1,105 @@
+"""Every route is an Endpoint: what it raises becomes its answer here, and nowhere else.
+Who may ask is to be judged here, too, before the handler: no request passes by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, TypeAlias
+from urllib.parse import unquote
+
+from starlette.requests import Request
+
+from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.frontend.http import body
+from ovms_mp.frontend.http.body import ClientGone
+from ovms_mp.frontend.http.errors import (
+    Problem,
+    Refusal,
+    error_response,
+    outcome_of,
+)
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+    from starlette.types import Message, Receive, Scope, Send
+
+Handler: TypeAlias = Callable[[Request], Awaitable["Response"]]
+
+# Of an int64, which is what a version is.
+_MAX_DIGITS: Final = 19
+
+
+class Endpoint:
+    """A handler as an ASGI application."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        taken = _Taken(receive, has_body=_may_have_a_body(scope))
+        request = Request(scope, taken)
+        try:
+            response = await self._handler(request)
+        except ClientGone:
+            return
+        except Exception as error:
+            response = error_response(*outcome_of(error))
+        if not taken.is_complete:
+            # What follows on this connection is a body that nobody reads.
+            response.headers["connection"] = "close"
+            send = _Lingering(taken, send)
+        await response(scope, taken, send)
+
+
+def servable_of(request: Request) -> tuple[str, str]:
+    """Name and version in the path; "" is no version. Raises Refusal, ServingError."""
+    try:
+        name = unquote(request.path_params["name"], errors="strict")
+    except UnicodeDecodeError:
+        raise Refusal(Problem.INVALID_URL) from None
+    if ".." in name.split("/"):
+        raise Refusal(Problem.PATH_INVALID)  # OVMS's, though here no name is a path
+    version: str = request.path_params.get("version", "")
+    if version and not (version.isascii() and version.isdigit()):
+        raise Refusal(Problem.INVALID_URL)
+    if len(version) > _MAX_DIGITS or (version and int(version) >= 2**63):
+        raise ServingError(Status.MODEL_VERSION_MISSING)
+    return name, version
+
+
+def _may_have_a_body(scope: Scope) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+        for name, value in scope["headers"]
+    )
+
+
+class _Taken:
+    """Receives, and knows if that was all."""
+
+    def __init__(self, receive: Receive, *, has_body: bool) -> None:
+        self._receive = receive
+        self.is_complete = not has_body
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        if not message.get("more_body"):
+            self.is_complete = True
+        return message
+
+
+class _Lingering:
+    """Sends a response, and leaves its client a moment to read it."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            await self._send({**message, "more_body": True})
+            await body.linger(self._receive)
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await self._send(message)

@@ -1,0 +1,88 @@
+"""An InferResponse becomes JSON, and behind it the contents of those outputs that the
+client wants as they are, which are not copied.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.frontend.http import values
+from ovms_mp.frontend.http.errors import Problem, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ovms_mp.core.messages import Buffer, InferResponse, OutputTensor
+    from ovms_mp.frontend.http.request import Wanted
+
+
+class Encoded(NamedTuple):
+    """A body in parts. Its first `json_size` bytes are JSON, before it is compressed; if
+    it `is_binary`, contents may follow.
+    """
+
+    parts: Sequence[Buffer]
+    json_size: int
+    is_binary: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes of all parts."""
+        return sum(map(size_of, self.parts))
+
+
+def encode(response: InferResponse, wanted: Wanted) -> Encoded:
+    """Raises Refusal if the client wants an output that is not there, or in JSON what
+    has no form there.
+    """
+    chosen = _chosen(response, wanted)
+    parts: list[Buffer] = []
+    outputs: list[dict[str, Any]] = []
+    is_binary = False
+    for output, wants_binary in chosen:
+        told: dict[str, Any] = {
+            "name": output.name,
+            "shape": list(output.shape),
+            "datatype": output.datatype,
+        }
+        if wants_binary:
+            is_binary = True
+            told["parameters"] = {"binary_data_size": size_of(output.data)}
+            parts.append(output.data)
+        else:
+            told["data"] = values.in_json(output.data, output.datatype, output.name)
+        outputs.append(told)
+    document: dict[str, Any] = {"model_name": response.model_name}
+    if response.id:
+        document["id"] = response.id
+    document["model_version"] = response.model_version
+    if response.parameters:
+        document["parameters"] = dict(response.parameters)
+    document["outputs"] = outputs
+    try:
+        head = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    except orjson.JSONEncodeError as error:
+        # A name, shape or datatype that a Python node made up.
+        raise ServingError(Status.OV_INTERNAL_SERIALIZATION_ERROR, str(error)) from None
+    return Encoded([head, *parts], len(head), is_binary)
+
+
+def size_of(data: Buffer) -> int:
+    """Bytes of it."""
+    return data.nbytes if isinstance(data, memoryview) else len(data)
+
+
+def _chosen(
+    response: InferResponse, wanted: Wanted
+) -> Sequence[tuple[OutputTensor, bool]]:
+    if wanted.outputs is None:
+        return [(each, wanted.binary) for each in response.outputs]
+    there = {each.name: each for each in response.outputs}
+    for name in wanted.outputs:
+        if name not in there:
+            details = f"Required output: {name}"
+            raise Refusal(Problem.INVALID_MISSING_OUTPUT, details)
+    return [(there[name], is_binary) for name, is_binary in wanted.outputs.items()]
