@@ -27,6 +27,10 @@ class RestSettings:
     allow_credentials: bool = False
 
 
+UNTOLD: Final = RestSettings()
+"""Where no flag says anything."""
+
+
 def rest(flags: Flags) -> RestSettings:
     """Raises UsageError."""
     return RestSettings(

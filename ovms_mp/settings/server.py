@@ -22,7 +22,7 @@ from ovms_mp.core.errors import ServingError
 from ovms_mp.repository.config import ModelSpec, MonitoringSpec
 from ovms_mp.settings.flags import Flags, UsageError
 from ovms_mp.settings.model import MODEL_FLAGS, model
-from ovms_mp.settings.rest import RestSettings, rest
+from ovms_mp.settings.rest import UNTOLD, RestSettings, rest
 from ovms_mp.telemetry.logging import LEVELS
 
 DEFAULT_PORT: Final = 9178
@@ -61,7 +61,7 @@ class Settings:
     grpc_transport: str = TRANSPORTS[0]
     grpc_max_message_size: int = GIB
     grpc_channel_arguments: tuple[tuple[str, str | int], ...] = ()
-    rest: RestSettings = RestSettings()
+    rest: RestSettings = UNTOLD
     metrics: MonitoringSpec | None = None
     log_level: str = "INFO"
     log_path: Path | None = None

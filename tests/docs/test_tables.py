@@ -90,7 +90,9 @@ def test_the_defaults_of_flags_are_those_of_the_settings(
         if value is None or value == () or not words(default):
             continue
         text = value[0] if isinstance(value, tuple) else value
-        assert words(default) == [str(text).lower() if isinstance(text, bool) else str(text)]
+        assert words(default) == [
+            str(text).lower() if isinstance(text, bool) else str(text)
+        ]
         seen += 1
     assert seen >= 7
 

@@ -29,7 +29,7 @@ IN_VAIN = (
     "--grpc_memory_quota=1000",
     *("--grpc_max_threads=4", "--rest_workers=4"),
     *("--custom_node_resources_cleaner_interval_seconds=1", "--cache_dir=c"),
-    *("--trace_path=t", "--verbose_response", "--allowed_origins=*"),
+    *("--trace_path=t", "--verbose_response"),
     *("--api_key_file=k", "--allowed_media_domains=d", "--allowed_local_media_path=p"),
 )
 UNSUPPORTED = (

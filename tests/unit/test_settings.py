@@ -29,10 +29,6 @@ def test_without_other_flags_the_defaults_are_those_of_ovms() -> None:
     assert settings.rest_port is None
     assert settings.rest_bind_addresses == ("0.0.0.0",)
     assert settings.grpc_max_message_size == 2**30
-    assert settings.rest.rest_max_body_size == 2**30
-    assert settings.rest.rest_max_json_size == 2**26
-    assert settings.rest.allowed_origins == "*"
-    assert settings.rest.allow_credentials is False
     assert settings.metrics is None
     assert settings.log_level == "INFO"
     assert settings.file_system_poll_wait_seconds == 1
@@ -57,12 +53,6 @@ def test_every_flag_that_works_has_its_place(tmp_path: Path) -> None:
             "rest_bind_address": "localhost",
             "grpc_transport": "aio",
             "grpc_max_message_size": "1000",
-            "rest_max_body_size": "2000",
-            "rest_max_json_size": "3000",
-            "allowed_origins": "https://a.example, https://b.example",
-            "allowed_methods": "GET",
-            "allowed_headers": "x",
-            "allow_credentials": "true",
             "grpc_channel_arguments": "grpc.max_connection_age_ms=2000,grpc.x=y",
             "metrics_enable": "true",
             "metrics_list": "ovms_streams, ovms_responses",
@@ -82,14 +72,6 @@ def test_every_flag_that_works_has_its_place(tmp_path: Path) -> None:
         rest_bind_addresses=("localhost",),
         grpc_transport="aio",
         grpc_max_message_size=1000,
-        rest=RestSettings(
-            rest_max_body_size=2000,
-            rest_max_json_size=3000,
-            allowed_origins="https://a.example, https://b.example",
-            allowed_methods="GET",
-            allowed_headers="x",
-            allow_credentials=True,
-        ),
         grpc_channel_arguments=(
             ("grpc.max_connection_age_ms", 2000),
             ("grpc.x", "y"),
@@ -312,18 +294,6 @@ def test_rest_port_0_is_off_as_in_ovms() -> None:
             "grpc_transport should be one of: core, aio",
         ),
         (CONFIG | {"readiness": "no"}, "readiness should be one of: live, latched"),
-        (
-            CONFIG | {"rest_max_body_size": "2147483649"},
-            "rest_max_body_size should be from 1 to 2147483648",
-        ),
-        (
-            CONFIG | {"rest_max_json_size": "0"},
-            "rest_max_json_size should be from 1 to 2147483648",
-        ),
-        (
-            CONFIG | {"allowed_origins": "*\r\nset-cookie: x"},
-            "allowed_origins should be printable ASCII, not '*\\r\\nset-cookie: x'",
-        ),
         (
             CONFIG | {"grpc_max_message_size": "0"},
             "grpc_max_message_size should be from 1 to 2147483647",
