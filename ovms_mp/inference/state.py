@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -124,6 +124,10 @@ class Remembering:
 
     tensors: Sequence[Any]
     state: State
+
+    def __iter__(self) -> Iterator[Any]:
+        """The inputs, for who looks no further."""
+        return iter(self.tensors)
 
 
 def infer_from(

@@ -97,6 +97,11 @@ def test_the_defaults_of_flags_are_those_of_the_settings(
     assert seen >= 7
 
 
+def test_every_conversion_is_in_its_table(tables: dict[str, Table]) -> None:
+    installed = {each.name for each in entry_points(group="ovms_mp.conversions")}
+    assert set(named(tables["conversions"])) == installed
+
+
 def test_every_key_of_a_config_is_in_its_table(tables: dict[str, Table]) -> None:
     assert sorted(named(tables["model keys"])) == sorted(schema._MODEL_KEYS)
     assert sorted(tables["graph keys"].column(0)) == sorted(schema._GRAPH_KEYS)

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import openvino as ov
-from openvino.passes import (  # pyright: ignore[reportMissingTypeStubs]  # it has none
-    LowLatency2,
-    Manager,
-)
+from openvino import _offline_transformations  # pyright: ignore[reportPrivateUsage]  # the only door to them
 
 from ovms_mp.core.errors import ServingError, Status, public_text
 from ovms_mp.inference.engine import ModelConfig, Ports, Property, file_name
 from ovms_mp.inference.model import PooledModel, Slot
+from ovms_mp.inference.openvino.conversions import Conversions
 from ovms_mp.inference.openvino.ports import ports_of
 from ovms_mp.inference.openvino.slot import InferSlot
 from ovms_mp.inference.openvino.text import reason, text_of
@@ -56,6 +54,7 @@ class OpenVINOEngine:
 
     def __init__(self, probe: Probe | None = None) -> None:
         self._core = ov.Core()
+        self._conversions = Conversions(self._core)
         self._threads = Threads("inference")
         self._probe = probe
 
@@ -139,19 +138,20 @@ class OpenVINOEngine:
         errors: UnicodeDecodeError where OpenVINO's text quotes a file's bytes.
         """
         # Absolute, so that a path in OpenVINO's messages can be recognised as one.
-        model = self._core.read_model(path.absolute(), config=dict(properties))  # pyright: ignore[reportUnknownMemberType]  # no types in its stub
+        with self._conversions.reading(path):
+            model = self._core.read_model(path.absolute(), config=dict(properties))  # pyright: ignore[reportUnknownMemberType]  # no types in its stub
         if not model.outputs:  # what becomes of an empty PaddlePaddle file
             raise RuntimeError("the model has no outputs")
         return model
 
 
 def _unroll_into_states(model: ov.Model) -> None:
-    """Loops become one iteration of theirs, which goes on from where the inference
-    before it has ended.
+    """Loops, and the LSTMs, GRUs and RNNs that loop within, go on from where the
+    inference before has ended. OVMS has this of loops alone.
     """
-    passes: Any = Manager()
-    passes.register_pass(LowLatency2(use_const_initializer=True))
-    passes.run_passes(model)
+    made: Any = _offline_transformations
+    made.convert_sequence_to_tensor_iterator_transformation(model)
+    made.apply_low_latency_transformation(model, use_const_initializer=True)
 
 
 def _slot(request: ov.InferRequest, inputs: Ports, outputs: Ports) -> Slot:

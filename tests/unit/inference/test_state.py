@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -138,5 +139,37 @@ def test_a_model_without_a_state_has_none(tmp_path):
     engine = OpenVINOEngine()
     model = engine.load(tiny.save(tmp_path, tiny.add_one()), tiny.EXACT)
     assert not model.is_stateful
+    model.close()
+    engine.close()
+
+
+def load(path, *, low_latency):
+    engine = OpenVINOEngine()
+    return engine, engine.load(path, replace(tiny.EXACT, low_latency=low_latency))
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_loop_goes_on_where_it_ended_if_it_is_made_a_state(tmp_path, steps):
+    path = tiny.save(tmp_path, tiny.looped(steps))
+    engine, model = load(path, low_latency=True)
+    assert model.is_stateful
+    x, states = np.ones((1, steps, 4), np.float32), (State(), State())
+    for step in range(1, 4):
+        for state in states:
+            (y,) = infer_from(state, [x], model.infer).result(30).outputs
+            last = step * steps
+            assert y[0, :, 0].tolist() == [*range(last - steps + 1, last + 1)]
+    model.close()
+    engine.close()
+
+
+def test_a_loop_begins_anew_unless_it_is_made_a_state(tmp_path):
+    path = tiny.save(tmp_path, tiny.looped(3))
+    engine, model = load(path, low_latency=False)
+    assert not model.is_stateful
+    x = np.ones((1, 3, 4), np.float32)
+    for _ in range(2):
+        (y,) = model.infer([x]).result(30).outputs
+        assert y[0, :, 0].tolist() == [1, 2, 3]
     model.close()
     engine.close()

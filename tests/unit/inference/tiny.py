@@ -94,6 +94,23 @@ def two_inputs() -> ov.Model:
     return model([total_of_b, double], [b, a])
 
 
+def looped(steps: int = 1) -> ov.Model:
+    """y[:, i] = the sum of x[:, 0] to x[:, i], added up by a loop over [1, steps, 4]."""
+    x = parameter("x", (1, steps, 4))
+    one, before = parameter("one", (1, 1, 4)), parameter("before", (1, 1, 4))
+    after = op.add(one, before)
+    loop: Any = op.tensor_iterator()
+    shown = op.relu(after)
+    loop.set_function(model([after, shown], [one, before]))
+    loop.set_sliced_input(one, x.output(0), 0, 1, 1, -1, 1)
+    nothing = op.constant(np.zeros((1, 1, 4), np.float32))
+    loop.set_merged_input(before, nothing.output(0), after.output(0))
+    loop.get_iter_value(after.output(0), -1)
+    y = loop.get_concatenated_slices(shown.output(0), 0, 1, 1, -1, 1)
+    y.set_names({"y"})
+    return model([op.result(y)], [x])
+
+
 def _dim(length: int | tuple[int, int]) -> tuple[int, ...]:
     return length if isinstance(length, tuple) else (length,)
 
