@@ -39,11 +39,12 @@ from ovms_mp.calculator import (
     Output,
     Outputs,
     SideInput,
+    tagged,
 )
 from ovms_mp.core.timestamp import MAX, UNSET, next_allowed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ovms_mp.calculator import Context, InputPort, NodeInfo, OutputPort
     from ovms_mp.core.timestamp import Timestamp
@@ -92,6 +93,13 @@ class FlowLimiterCalculator(Calculator):
                 f"{given} input streams without a tag need as many output streams, "
                 f"found {made}"
             )
+
+    @classmethod
+    def passed_on(
+        cls, node: NodeInfo
+    ) -> Iterable[tuple[InputPort[Any], OutputPort[Any]]]:
+        """What passes."""
+        return zip(tagged(node.inputs, ""), tagged(node.outputs, ""), strict=True)
 
     def open(self, ctx: Context) -> None:
         """Settle the limits."""

@@ -21,18 +21,27 @@ without a copy. A mean or a scale makes it FP32 unless element_type says otherwi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
 from ovms_mp_protos import graph
 
-from ovms_mp.calculator import Calculator, ContractError, Input, Options, Output
+from ovms_mp.calculator import (
+    Calculator,
+    ContractError,
+    Input,
+    Options,
+    Output,
+    TensorInfo,
+)
 from ovms_mp.core.image import ImageFrame, Pixels
 from ovms_mp.core.tensor import Array
 
 if TYPE_CHECKING:
-    from ovms_mp.calculator import Context, NodeInfo
+    from collections.abc import Mapping
+
+    from ovms_mp.calculator import Context, InferenceSession, NodeInfo
 
 _OPTIONS: Final = graph.FrameToTensorCalculatorOptions
 
@@ -97,6 +106,26 @@ class FrameToTensorCalculator(Calculator):
         if is_normalised and wants_integers:
             msg = "element_type UINT8 takes neither mean nor scale"
             raise ContractError(msg)
+
+    @classmethod
+    def known_tensors(
+        cls, node: NodeInfo, shared: Any, sessions: Mapping[str, InferenceSession]
+    ) -> Mapping[str, TensorInfo]:
+        """The size and the type that the options say, and frames of that type if it
+        is UINT8.
+        """
+        options = node.options.get(_OPTIONS.DESCRIPTOR.full_name, _OPTIONS())
+        is_given = options.HasField("element_type")
+        if not (is_given or options.HasField("mean") or options.HasField("scale")):
+            return {}
+        frame, tensor = node.inputs[0].name, node.outputs[0].name
+        height, width = options.height or -1, options.width or -1
+        is_bytes = is_given and options.element_type == _OPTIONS.UINT8
+        datatype = "UINT8" if is_bytes else "FP32"
+        known = {tensor: TensorInfo(tensor, datatype, (1, height, width, -1))}
+        if is_bytes:
+            known[frame] = TensorInfo(frame, datatype, (-1, -1, -1))
+        return known
 
     def process(self, ctx: Context) -> None:
         """One tensor for each frame."""

@@ -28,10 +28,13 @@ from ovms_mp.calculator import (
     Output,
     Outputs,
     SideInput,
+    tagged,
 )
 
 if TYPE_CHECKING:
-    from ovms_mp.calculator import Context, NodeInfo
+    from collections.abc import Iterable
+
+    from ovms_mp.calculator import Context, InputPort, NodeInfo, OutputPort
 
 _OPTIONS: Final = graph.GateCalculatorOptions
 _TAGS: Final = ("ALLOW", "DISALLOW")
@@ -70,6 +73,13 @@ class GateCalculator(Calculator):
                 f"{given} input streams without a tag need as many output streams, "
                 f"found {made}"
             )
+
+    @classmethod
+    def passed_on(
+        cls, node: NodeInfo
+    ) -> Iterable[tuple[InputPort[Any], OutputPort[Any]]]:
+        """What passes."""
+        return zip(tagged(node.inputs, ""), tagged(node.outputs, ""), strict=True)
 
     def open(self, ctx: Context) -> None:
         """Who decides."""

@@ -26,7 +26,9 @@ from ovms_mp.calculator.base import Behaviour
 from ovms_mp.core.timestamp import MAX, PRESTREAM, next_allowed
 
 if TYPE_CHECKING:
-    from ovms_mp.calculator import Context, NodeInfo
+    from collections.abc import Iterable
+
+    from ovms_mp.calculator import Context, InputPort, NodeInfo, OutputPort
     from ovms_mp.core.timestamp import Timestamp
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,13 @@ class ImmediateMuxCalculator(Calculator):
         if len(node.outputs) > 2:
             count = len(node.outputs)
             raise ContractError(f"expected one or two output streams, found {count}")
+
+    @classmethod
+    def passed_on(
+        cls, node: NodeInfo
+    ) -> Iterable[tuple[InputPort[Any], OutputPort[Any]]]:
+        """What came first."""
+        return [(port, node.outputs[0]) for port in node.inputs]
 
     def open(self, ctx: Context) -> None:
         """Nothing has passed."""

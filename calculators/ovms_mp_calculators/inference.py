@@ -101,10 +101,7 @@ class OpenVINOInferenceCalculator(Calculator):
 
     @classmethod
     def known_tensors(
-        cls,
-        node: NodeInfo,
-        sessions: Mapping[str, InferenceSession],
-        known: Mapping[str, TensorInfo],
+        cls, node: NodeInfo, shared: Any, sessions: Mapping[str, InferenceSession]
     ) -> Mapping[str, TensorInfo]:
         """Those of the model, on the streams that carry one tensor each."""
         session = sessions.get(node.side_inputs[0].name)
@@ -121,7 +118,7 @@ class OpenVINOInferenceCalculator(Calculator):
             )
             for stream in streams
             for info in infos
-            if not stream.is_vector and info.name == stream.names[0]
+            if not stream.is_vector and stream.names[0] in {info.name, *info.aliases}
         }
 
     def open(self, ctx: Context) -> None:

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 from ovms_mp.calculator import Calculator, Inputs, Output
 
 if TYPE_CHECKING:
-    from ovms_mp.calculator import Context
+    from collections.abc import Iterable
+
+    from ovms_mp.calculator import Context, InputPort, NodeInfo, OutputPort
 
 
 class MergeCalculator(Calculator):
@@ -28,6 +30,13 @@ class MergeCalculator(Calculator):
 
     inputs = Inputs(Any, "")
     merged = Output(Any)
+
+    @classmethod
+    def passed_on(
+        cls, node: NodeInfo
+    ) -> Iterable[tuple[InputPort[Any], OutputPort[Any]]]:
+        """All of them."""
+        return [(port, node.outputs[0]) for port in node.inputs]
 
     def process(self, ctx: Context) -> None:
         """The first that there is."""

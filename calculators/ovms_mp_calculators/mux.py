@@ -24,10 +24,13 @@ from ovms_mp.calculator import (
     Inputs,
     Output,
     SideInput,
+    tagged,
 )
 
 if TYPE_CHECKING:
-    from ovms_mp.calculator import Context, NodeInfo
+    from collections.abc import Iterable
+
+    from ovms_mp.calculator import Context, InputPort, NodeInfo, OutputPort
 
 
 class MuxCalculator(Calculator):
@@ -50,6 +53,14 @@ class MuxCalculator(Calculator):
             raise ContractError(
                 f"SELECT must be a stream or a side packet, found {count} of them"
             )
+
+    @classmethod
+    def passed_on(
+        cls, node: NodeInfo
+    ) -> Iterable[tuple[InputPort[Any], OutputPort[Any]]]:
+        """The chosen one."""
+        (output,) = tagged(node.outputs, "OUTPUT")
+        return [(port, output) for port in tagged(node.inputs, "INPUT")]
 
     def process(self, ctx: Context) -> None:
         """Choose."""

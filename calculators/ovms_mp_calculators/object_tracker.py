@@ -21,19 +21,26 @@ given twice; in float32 they are exact up to 16,777,216.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from ovms_mp_protos import graph
 
-from ovms_mp.calculator import Calculator, ContractError, Input, Options, Output
+from ovms_mp.calculator import (
+    Calculator,
+    ContractError,
+    Input,
+    Options,
+    Output,
+    TensorInfo,
+)
 from ovms_mp.core.tensor import Array
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from ovms_mp.calculator import Context, NodeInfo
+    from ovms_mp.calculator import Context, InferenceSession, NodeInfo
 
 Rows: TypeAlias = NDArray[np.float32]
 Floats: TypeAlias = NDArray[np.float64]
@@ -204,6 +211,17 @@ class ObjectTrackerCalculator(Calculator):
         if options.max_lost < 0:
             msg = f"max_lost is 0 or more, not {options.max_lost}"
             raise ContractError(msg)
+
+    @classmethod
+    def known_tensors(
+        cls, node: NodeInfo, shared: Any, sessions: Mapping[str, InferenceSession]
+    ) -> Mapping[str, TensorInfo]:
+        """Rows of 6 numbers in, of 7 out."""
+        infos = [
+            *(TensorInfo(each.name, "FP32", (-1, 6)) for each in node.inputs),
+            *(TensorInfo(each.name, "FP32", (-1, 7)) for each in node.outputs),
+        ]
+        return {info.name: info for info in infos}
 
     def open(self, ctx: Context) -> None:
         """Begin without any tracks."""

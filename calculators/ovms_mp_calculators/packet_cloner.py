@@ -27,11 +27,14 @@ from ovms_mp.calculator import (
     Inputs,
     Options,
     Outputs,
+    tagged,
 )
 from ovms_mp.core.timestamp import next_allowed
 
 if TYPE_CHECKING:
-    from ovms_mp.calculator import Context, NodeInfo
+    from collections.abc import Iterable
+
+    from ovms_mp.calculator import Context, InputPort, NodeInfo, OutputPort
 
 _OPTIONS: Final = graph.PacketClonerCalculatorOptions
 
@@ -58,6 +61,13 @@ class PacketClonerCalculator(Calculator):
                 f"expected an output for each of {max(others, 0)} inputs beside the "
                 f"tick, found {len(node.outputs)}"
             )
+
+    @classmethod
+    def passed_on(
+        cls, node: NodeInfo
+    ) -> Iterable[tuple[InputPort[Any], OutputPort[Any]]]:
+        """Its clones."""
+        return zip(tagged(node.inputs, ""), tagged(node.outputs, ""), strict=False)
 
     def open(self, ctx: Context) -> None:
         """Nothing has come."""

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 from ovms_mp.calculator import Calculator, ContractError, Inputs, Outputs
 
 if TYPE_CHECKING:
-    from ovms_mp.calculator import Context, NodeInfo
+    from collections.abc import Iterable
+
+    from ovms_mp.calculator import Context, InputPort, NodeInfo, OutputPort
 
 
 class PacketInnerJoinCalculator(Calculator):
@@ -38,6 +40,13 @@ class PacketInnerJoinCalculator(Calculator):
                 f"{len(node.inputs)} input streams need as many output streams, found "
                 f"{len(node.outputs)}"
             )
+
+    @classmethod
+    def passed_on(
+        cls, node: NodeInfo
+    ) -> Iterable[tuple[InputPort[Any], OutputPort[Any]]]:
+        """All of them."""
+        return zip(node.inputs, node.outputs, strict=True)
 
     def process(self, ctx: Context) -> None:
         """Look at all before any passes."""

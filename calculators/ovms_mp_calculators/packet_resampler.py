@@ -37,7 +37,9 @@ from ovms_mp.calculator import (
 from ovms_mp.core.timestamp import MAX, MIN, PRESTREAM
 
 if TYPE_CHECKING:
-    from ovms_mp.calculator import Context, NodeInfo
+    from collections.abc import Iterable
+
+    from ovms_mp.calculator import Context, InputPort, NodeInfo, OutputPort
     from ovms_mp.core.timestamp import Timestamp
 
 _OPTIONS: Final = graph.PacketResamplerCalculatorOptions
@@ -73,6 +75,13 @@ class PacketResamplerCalculator(Calculator):
             raise ContractError(
                 f"frame_rate must be above 0 and at most {_SECOND}, found {rate}"
             )
+
+    @classmethod
+    def passed_on(
+        cls, node: NodeInfo
+    ) -> Iterable[tuple[InputPort[Any], OutputPort[Any]]]:
+        """The one stream."""
+        return [(node.inputs[0], node.outputs[0])]
 
     def open(self, ctx: Context) -> None:
         """Settle rate and limits."""

@@ -16,11 +16,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ovms_mp.calculator import Calculator, ContractError, Inputs, Outputs
+from ovms_mp.calculator import Calculator, ContractError, Inputs, Outputs, tagged
 from ovms_mp.core.timestamp import MIN, next_allowed
 
 if TYPE_CHECKING:
-    from ovms_mp.calculator import Context, NodeInfo
+    from collections.abc import Iterable
+
+    from ovms_mp.calculator import Context, InputPort, NodeInfo, OutputPort
 
 
 class PacketSequencerCalculator(Calculator):
@@ -40,6 +42,14 @@ class PacketSequencerCalculator(Calculator):
             raise ContractError(
                 f"{given} INPUT need as many OUTPUT, found {len(node.outputs)}"
             )
+
+    @classmethod
+    def passed_on(
+        cls, node: NodeInfo
+    ) -> Iterable[tuple[InputPort[Any], OutputPort[Any]]]:
+        """Each in its line."""
+        inputs = tagged(node.inputs, "INPUT")
+        return zip(inputs, tagged(node.outputs, "OUTPUT"), strict=True)
 
     def process(self, ctx: Context) -> None:
         """Place what came, then promise what a tick says."""

@@ -37,7 +37,9 @@ from ovms_mp.calculator import (
 from ovms_mp.core.timestamp import MAX, MIN
 
 if TYPE_CHECKING:
-    from ovms_mp.calculator import Context, NodeInfo
+    from collections.abc import Iterable
+
+    from ovms_mp.calculator import Context, InputPort, NodeInfo, OutputPort
     from ovms_mp.core.timestamp import Timestamp
 
 _OPTIONS: Final = graph.PacketThinnerCalculatorOptions
@@ -62,6 +64,13 @@ class PacketThinnerCalculator(Calculator):
             raise ContractError(
                 f"start_time must be before end_time, found {start} and {end}"
             )
+
+    @classmethod
+    def passed_on(
+        cls, node: NodeInfo
+    ) -> Iterable[tuple[InputPort[Any], OutputPort[Any]]]:
+        """What is left."""
+        return [(node.inputs[0], node.outputs[0])]
 
     def open(self, ctx: Context) -> None:
         """Settle period and limits."""

@@ -27,9 +27,9 @@ from ovms_mp.calculator import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from ovms_mp.calculator import Context, NodeInfo
+    from ovms_mp.calculator import Context, InputPort, NodeInfo, OutputPort
     from ovms_mp.calculator.ports import BoundPort
 
 _ANYTHING: Final = cast("type[Any]", Any)
@@ -59,6 +59,14 @@ class PassThroughCalculator(Calculator):
         _check_pairs("streams", node.inputs, node.outputs)
         if node.side_outputs:
             _check_pairs("side packets", node.side_inputs, node.side_outputs)
+
+    @classmethod
+    def passed_on(
+        cls, node: NodeInfo
+    ) -> Iterable[tuple[InputPort[Any], OutputPort[Any]]]:
+        """All of them."""
+        outputs = {(port.tag, port.index): port for port in node.outputs}
+        return [(port, outputs[port.tag, port.index]) for port in node.inputs]
 
     def open(self, ctx: Context) -> None:
         """Pair the ports; side packets pass here."""

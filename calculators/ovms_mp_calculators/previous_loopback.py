@@ -18,11 +18,13 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from ovms_mp.calculator import EMPTY, Calculator, Input, Output
+from ovms_mp.calculator import EMPTY, Calculator, Input, Output, tagged
 from ovms_mp.core.timestamp import MAX, UNSET, UNSTARTED
 
 if TYPE_CHECKING:
-    from ovms_mp.calculator import Context
+    from collections.abc import Iterable
+
+    from ovms_mp.calculator import Context, InputPort, NodeInfo, OutputPort
     from ovms_mp.core.timestamp import Timestamp
 
 _NO_LOOP: Final = UNSET
@@ -39,6 +41,14 @@ class PreviousLoopbackCalculator(Calculator):
     main = Input(Any, "MAIN")
     loop = Input(Any, "LOOP")
     previous = Output(Any, "PREV_LOOP")
+
+    @classmethod
+    def passed_on(
+        cls, node: NodeInfo
+    ) -> Iterable[tuple[InputPort[Any], OutputPort[Any]]]:
+        """The loop, of the time before."""
+        (loop,), outputs = tagged(node.inputs, "LOOP"), node.outputs
+        return [(loop, each) for each in outputs]
 
     def open(self, ctx: Context) -> None:
         """Nothing has come."""

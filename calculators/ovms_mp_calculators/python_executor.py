@@ -39,7 +39,7 @@ lets so many calls, or generations, of one stream overlap.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ovms_mp_protos import graph
 
@@ -53,6 +53,7 @@ from ovms_mp.calculator import (
     Output,
     Outputs,
     SideInput,
+    TensorInfo,
     metrics,
 )
 from ovms_mp.calculator.pyovms import Tensor
@@ -66,7 +67,9 @@ from ovms_mp_calculators.python_pool import RemoteModel
 from ovms_mp_calculators.python_remote import Spec
 
 if TYPE_CHECKING:
-    from ovms_mp.calculator import Context, NodeInfo, OutputPort
+    from collections.abc import Mapping
+
+    from ovms_mp.calculator import Context, InferenceSession, NodeInfo, OutputPort
     from ovms_mp_calculators.python_model import (
         Answer,
         Generation,
@@ -160,6 +163,20 @@ class PythonExecutorCalculator(Calculator):
         except BaseException:
             recorder.close()
             raise
+
+    @classmethod
+    def known_tensors(
+        cls, node: NodeInfo, shared: Any, sessions: Mapping[str, InferenceSession]
+    ) -> Mapping[str, TensorInfo]:
+        """What the handler's `tensors` say."""
+        if not isinstance(shared, _Loaded):
+            return {}
+        names = {port.name for port in (*node.inputs, *node.outputs)}
+        return {
+            name: TensorInfo(name, *declared)
+            for name, declared in shared.model.tensors.items()
+            if name in names
+        }
 
     @classmethod
     def unload(cls, shared: _Loaded) -> None:

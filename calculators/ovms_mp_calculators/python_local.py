@@ -16,7 +16,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, Final, TypeVar, cast
 
 from ovms_mp.core.pending import Pending
-from ovms_mp_calculators.python_model import Answer, Tensors, tensors_of
+from ovms_mp_calculators.python_model import Answer, Tensors, declared, tensors_of
 from ovms_mp_calculators.python_output import Voice, listen, speaking
 from ovms_mp_calculators.python_threads import CREW, LOOP
 
@@ -44,6 +44,7 @@ class LocalModel:
         self.has_sessions = bool(
             self.takes_session or self.open_session or self.close_session
         )
+        self.tensors = declared(getattr(model, "tensors", {}))
         self._module = module
         self._model = model
 

@@ -6,6 +6,7 @@ All of it may be called from any thread.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeAlias, cast
 
 from ovms_mp.calculator.pyovms import Tensor
@@ -45,8 +46,17 @@ class ModelSession(Protocol):
         ...
 
 
+Declared: TypeAlias = Mapping[str, tuple[str, tuple[int, ...]]]
+"""What a handler says of its tensors: by the names of streams, (datatype, shape)."""
+
+
 class PythonModel(Protocol):
     """A handler that is loaded and initialized."""
+
+    @property
+    def tensors(self) -> Declared:
+        """What its `tensors` say."""
+        ...
 
     def open(self, *, is_serial: bool) -> ModelSession:
         """A session; `is_serial` promises that its calls do not overlap."""
@@ -72,3 +82,32 @@ def tensors_of(result: object, verb: str) -> Tensors:
                 "not pyovms.Tensor"
             )
     return cast("Tensors", result)
+
+
+def declared(value: object) -> Declared:
+    """A handler's `tensors`, if they are a dict of names to (datatype, shape). Raises
+    TypeError.
+    """
+    if not isinstance(value, dict):
+        raise TypeError("tensors should be a dict of stream names")
+    found: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for name, each in cast("dict[object, object]", value).items():
+        pair = _items(each)
+        datatype, shape = pair if len(pair) == 2 else (None, None)
+        lengths = _items(shape)
+        is_shape = isinstance(shape, list | tuple) and all(
+            type(length) is int and length >= -1 for length in lengths
+        )
+        if not (isinstance(name, str) and isinstance(datatype, str) and is_shape):
+            raise TypeError(
+                f"tensors[{name!r}] should be (datatype, shape), as in "
+                f'{{"boxes": ("FP32", [-1, 4])}}, not {each!r}'
+            )
+        found[name] = datatype, tuple(cast("list[int]", lengths))
+    return found
+
+
+def _items(value: object) -> tuple[object, ...]:
+    if isinstance(value, list | tuple):
+        return tuple(cast("Sequence[object]", value))
+    return ()

@@ -30,7 +30,7 @@ from ovms_mp_calculators.python_remote import (
 )
 
 if TYPE_CHECKING:
-    from ovms_mp_calculators.python_model import Answer, Tensors
+    from ovms_mp_calculators.python_model import Answer, Declared, Tensors
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ class RemoteModel:
         self._starting = threading.Condition(self._lock)
         self._loaded = 0
         self._refusal: BaseException | None = None
+        self.tensors: Declared = {}
         self._threads = [
             threading.Thread(target=self._supervise, name="worker", daemon=True)
             for _ in range(spec.workers)
@@ -190,6 +191,7 @@ class RemoteModel:
         log.debug("%s: process %d is ready", self._label, worker.pid)
         with self._starting:
             self._loaded += 1
+            self.tensors = worker.tensors
             self._workers.append(worker)
             self._breaker.on(Event.READY)
             self._is_tried = False

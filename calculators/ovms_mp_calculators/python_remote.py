@@ -24,7 +24,7 @@ from ovms_mp.isolation import frames
 from ovms_mp.isolation.child import Child
 from ovms_mp.isolation.frames import Frame, FrameError
 from ovms_mp_calculators import python_wire
-from ovms_mp_calculators.python_model import Generation, Tensors
+from ovms_mp_calculators.python_model import Declared, Generation, Tensors, declared
 from ovms_mp_calculators.python_output import Voice
 from ovms_mp_calculators.python_worker import LOOK_UP
 
@@ -134,6 +134,7 @@ class Remote:
         self._why = ""
         self._is_over = False
         self.has_sessions = False
+        self.tensors: Declared = {}
 
     @property
     def pid(self) -> int:
@@ -287,6 +288,7 @@ class Remote:
             metrics.replay(header["metrics"], self._spec.recorder)
         elif "loaded" in header:
             self.has_sessions = header["has_sessions"] is True
+            self.tensors = declared(header["tensors"])
             with self._lock:
                 call = self._running.pop(0)
                 self._slots = MAX_COROUTINES if header["is_async"] is True else 1

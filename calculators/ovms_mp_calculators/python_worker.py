@@ -287,6 +287,7 @@ def main() -> None:
                 "loaded": True,
                 "is_async": model.is_async,
                 "has_sessions": model.has_sessions,
+                "tensors": model.tensors,
             }
         )
         Worker(link, mail, model).serve()

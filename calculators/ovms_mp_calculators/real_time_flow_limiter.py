@@ -27,11 +27,14 @@ from ovms_mp.calculator import (
     Output,
     Outputs,
     SideInput,
+    tagged,
 )
 from ovms_mp.core.timestamp import DONE, UNSET, is_range_value
 
 if TYPE_CHECKING:
-    from ovms_mp.calculator import Context, NodeInfo
+    from collections.abc import Iterable
+
+    from ovms_mp.calculator import Context, InputPort, NodeInfo, OutputPort
     from ovms_mp.core.timestamp import Timestamp
 
 
@@ -56,6 +59,13 @@ class RealTimeFlowLimiterCalculator(Calculator):
                 f"{given} input streams without a tag need as many output streams, "
                 f"found {made}"
             )
+
+    @classmethod
+    def passed_on(
+        cls, node: NodeInfo
+    ) -> Iterable[tuple[InputPort[Any], OutputPort[Any]]]:
+        """What passes."""
+        return zip(tagged(node.inputs, ""), tagged(node.outputs, ""), strict=True)
 
     def open(self, ctx: Context) -> None:
         """The limit."""

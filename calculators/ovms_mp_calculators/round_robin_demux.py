@@ -16,10 +16,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ovms_mp.calculator import Calculator, Input, Output, Outputs
+from ovms_mp.calculator import Calculator, Input, Output, Outputs, tagged
 
 if TYPE_CHECKING:
-    from ovms_mp.calculator import Context
+    from collections.abc import Iterable
+
+    from ovms_mp.calculator import Context, InputPort, NodeInfo, OutputPort
 
 
 class RoundRobinDemuxCalculator(Calculator):
@@ -32,6 +34,14 @@ class RoundRobinDemuxCalculator(Calculator):
     outputs = Outputs(Any, "OUTPUT")
     select = Output(int, "SELECT", optional=True)
     _next = 0
+
+    @classmethod
+    def passed_on(
+        cls, node: NodeInfo
+    ) -> Iterable[tuple[InputPort[Any], OutputPort[Any]]]:
+        """To whom it is dealt."""
+        outputs = tagged(node.outputs, "OUTPUT")
+        return [(port, each) for port in tagged(node.inputs, "") for each in outputs]
 
     def process(self, ctx: Context) -> None:
         """To the next one."""

@@ -29,13 +29,20 @@ import numpy as np
 from numpy.typing import NDArray
 from ovms_mp_protos import graph
 
-from ovms_mp.calculator import Calculator, ContractError, Input, Options, Output
+from ovms_mp.calculator import (
+    Calculator,
+    ContractError,
+    Input,
+    Options,
+    Output,
+    TensorInfo,
+)
 from ovms_mp.core.timestamp import UNSTARTED, next_allowed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from ovms_mp.calculator import Context, NodeInfo
+    from ovms_mp.calculator import Context, InferenceSession, NodeInfo
 
 Segment: TypeAlias = tuple[float, float]
 
@@ -103,6 +110,16 @@ class SpeechSegmentsCalculator(Calculator):
             if not getattr(options, name) >= 0:
                 msg = f"{name} is 0 or more, not {getattr(options, name):g}"
                 raise ContractError(msg)
+
+    @classmethod
+    def known_tensors(
+        cls, node: NodeInfo, shared: Any, sessions: Mapping[str, InferenceSession]
+    ) -> Mapping[str, TensorInfo]:
+        """Segments in seconds, and a probability for each window."""
+        types = {"SEGMENTS": ("FP64", (-1, 2)), "SPEECH": ("FP32", (-1,))}
+        return {
+            each.name: TensorInfo(each.name, *types[each.tag]) for each in node.outputs
+        }
 
     def open(self, ctx: Context) -> None:
         """Begin at 0 s, in silence."""

@@ -30,7 +30,9 @@ from ovms_mp.core.timestamp import next_allowed
 from ovms_mp_calculators.switch_channels import SwitchCalculator, channel_of
 
 if TYPE_CHECKING:
-    from ovms_mp.calculator import Context, NodeInfo
+    from collections.abc import Iterable
+
+    from ovms_mp.calculator import Context, InputPort, NodeInfo, OutputPort
     from ovms_mp.core.timestamp import Timestamp
 
 _NONE: Final[Any] = object()
@@ -59,6 +61,15 @@ class SwitchDemuxCalculator(SwitchCalculator):
                     raise ContractError(
                         f'"{port.label}" is no C<channel>__<tag> of an input'
                     )
+
+    @classmethod
+    def passed_on(
+        cls, node: NodeInfo
+    ) -> Iterable[tuple[InputPort[Any], OutputPort[Any]]]:
+        """To each channel."""
+        inputs = {(port.tag, port.index): port for port in node.inputs}
+        channels = ((channel_of(port), port) for port in node.outputs)
+        return [(inputs[of[1:]], port) for of, port in channels if of is not None]
 
     def open(self, ctx: Context) -> None:
         """Side packets go to all channels."""

@@ -32,6 +32,8 @@ from ovms_mp.core.timestamp import DONE, next_allowed
 from ovms_mp_calculators.switch_channels import SwitchCalculator, channel_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ovms_mp.calculator import Context, InputPort, NodeInfo, OutputPort
     from ovms_mp.core.timestamp import Timestamp
 
@@ -63,6 +65,15 @@ class SwitchMuxCalculator(SwitchCalculator):
                     raise ContractError(
                         f'"{port.label}" is no C<channel>__<tag> of an output'
                     )
+
+    @classmethod
+    def passed_on(
+        cls, node: NodeInfo
+    ) -> Iterable[tuple[InputPort[Any], OutputPort[Any]]]:
+        """From each channel."""
+        outputs = {(port.tag, port.index): port for port in node.outputs}
+        channels = ((channel_of(port), port) for port in node.inputs)
+        return [(port, outputs[of[1:]]) for of, port in channels if of is not None]
 
     def open(self, ctx: Context) -> None:
         """Side packets are those of the first channel."""

@@ -18,7 +18,7 @@ is copied unless it lies scattered in memory.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 from ovms_mp_protos import graph
@@ -28,9 +28,9 @@ from ovms_mp.calculator.pyovms import Tensor
 from ovms_mp.core.tensor import Array, Datatype, byte_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from ovms_mp.calculator import Context, NodeInfo
+    from ovms_mp.calculator import Context, InputPort, NodeInfo, OutputPort
 
 _OPTIONS = graph.PyTensorOvTensorConverterCalculatorOptions
 _OV: Final = "OVTENSOR"
@@ -63,6 +63,13 @@ class PyTensorOvTensorConverterCalculator(Calculator):
             raise ContractError(
                 f'tag_to_output_tensor_names needs an entry with the key "{_PY}"'
             )
+
+    @classmethod
+    def passed_on(
+        cls, node: NodeInfo
+    ) -> Iterable[tuple[InputPort[Any], OutputPort[Any]]]:
+        """The same, in other clothes."""
+        return [(node.inputs[0], node.outputs[0])]
 
     def process(self, ctx: Context) -> None:
         """Convert the packet there is."""

@@ -20,18 +20,28 @@ class, id. An id has one colour, in every frame and every stream.
 from __future__ import annotations
 
 import colorsys
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
 from ovms_mp_protos import graph
 
-from ovms_mp.calculator import Calculator, ContractError, Input, Options, Output
+from ovms_mp.calculator import (
+    Calculator,
+    ContractError,
+    Input,
+    Options,
+    Output,
+    TensorInfo,
+    tagged,
+)
 from ovms_mp.core.image import ImageFormat, ImageFrame, Pixels
 from ovms_mp.core.tensor import Array
 
 if TYPE_CHECKING:
-    from ovms_mp.calculator import Context, NodeInfo
+    from collections.abc import Mapping
+
+    from ovms_mp.calculator import Context, InferenceSession, NodeInfo
 
 Colour: TypeAlias = tuple[int, int, int]
 
@@ -152,6 +162,23 @@ class TrackOverlayCalculator(Calculator):
                 f"not {options.line_thickness}"
             )
             raise ContractError(msg)
+
+    @classmethod
+    def known_tensors(
+        cls, node: NodeInfo, shared: Any, sessions: Mapping[str, InferenceSession]
+    ) -> Mapping[str, TensorInfo]:
+        """Frames in RGB, and tracks."""
+        infos = [
+            *(
+                TensorInfo(each.name, "FP32", (-1, 7))
+                for each in tagged(node.inputs, "TRACKS")
+            ),
+            *(
+                TensorInfo(each.name, "UINT8", (-1, -1, 3))
+                for each in (*tagged(node.inputs, "IMAGE"), *node.outputs)
+            ),
+        ]
+        return {info.name: info for info in infos}
 
     def open(self, ctx: Context) -> None:
         """Take the style from the options."""

@@ -17,10 +17,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ovms_mp.calculator import Calculator, Input, Output, SideInput
+from ovms_mp.calculator import Calculator, Input, Output, SideInput, tagged
 
 if TYPE_CHECKING:
-    from ovms_mp.calculator import Context
+    from collections.abc import Iterable
+
+    from ovms_mp.calculator import Context, InputPort, NodeInfo, OutputPort
 
 
 class ValueOrDefaultCalculator(Calculator):
@@ -34,6 +36,13 @@ class ValueOrDefaultCalculator(Calculator):
     default = SideInput(Any)
     filled = Output(Any, "OUT")
     is_default = Output(bool, "FLAG")
+
+    @classmethod
+    def passed_on(
+        cls, node: NodeInfo
+    ) -> Iterable[tuple[InputPort[Any], OutputPort[Any]]]:
+        """What is there."""
+        return zip(tagged(node.inputs, "IN"), tagged(node.outputs, "OUT"), strict=False)
 
     def process(self, ctx: Context) -> None:
         """One tick, or a value that no tick asks for."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, ClassVar
 
 import openvino_genai as genai
 from pyovms import Tensor
@@ -27,6 +27,8 @@ class OvmsPythonModel:
     All streams share the model, which works on all their answers at a time. A stream
     that goes away takes its answer with it.
     """
+
+    tensors: ClassVar = {"message": ("BYTES", [1]), "answer": ("BYTES", [1])}
 
     def initialize(self, kwargs: dict[str, Any]) -> None:
         """Load the model that lies beside this file."""

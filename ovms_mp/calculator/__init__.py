@@ -21,6 +21,7 @@ from ovms_mp.calculator.ports import (
     SideOutput,
     SideOutputs,
     SidePort,
+    tagged,
 )
 from ovms_mp.calculator.services import (
     InferenceSession,
@@ -55,4 +56,5 @@ __all__ = (
     "SideOutputs",
     "SidePort",
     "TensorInfo",
+    "tagged",
 )

@@ -32,7 +32,7 @@ from ovms_mp.calculator.ports import (
 from ovms_mp.calculator.services import Services
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ovms_mp.calculator.context import Context
     from ovms_mp.calculator.services import InferenceSession
@@ -139,17 +139,23 @@ class Calculator:
 
     @classmethod
     def known_tensors(
-        cls,
-        node: NodeInfo,
-        sessions: Mapping[str, InferenceSession],
-        known: Mapping[str, TensorInfo],
+        cls, node: NodeInfo, shared: Any, sessions: Mapping[str, InferenceSession]
     ) -> Mapping[str, TensorInfo]:
-        """What can be said of the tensors (arrays, frames, Tensors) on the node's
-        streams, by the streams' names: from the models that come as side packets, by
-        their names, and from what is `known` of its streams already. It is asked again
-        when more is known; a graph's metadata have it from here.
+        """What the node says of tensors, frames and Tensors on its streams, by the
+        streams' names: of what it makes and takes by itself, and what the models say
+        that come as side packets, by their names. A graph's metadata have it from here.
+        `shared` is what `load` returned.
         """
         return {}
+
+    @classmethod
+    def passed_on(
+        cls, node: NodeInfo
+    ) -> Iterable[tuple[InputPort[Any], OutputPort[Any]]]:
+        """Pairs of streams: what comes on the first may leave on the second, with the
+        same datatype and shape. What is known of the one is then known of the other.
+        """
+        return ()
 
     @classmethod
     def unload(cls, shared: Any) -> None:

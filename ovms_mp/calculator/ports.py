@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, overload
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from typing_extensions import TypeVar
 
     T = TypeVar("T", default=Any)  # what Input(Any) is, which says no type
@@ -59,6 +61,14 @@ class SidePort(BoundPort[T]):
     """A side packet of a node, in or out."""
 
     __slots__ = ()
+
+
+PortT = TypeVar("PortT", bound=BoundPort[Any])
+
+
+def tagged(ports: Iterable[PortT], tag: str) -> list[PortT]:
+    """Those of a tag, by their index."""
+    return sorted((each for each in ports if each.tag == tag), key=lambda p: p.index)
 
 
 class Declaration(Generic[T]):

@@ -7,7 +7,7 @@ What is made for each request is a named tuple: it costs a fifth of a frozen dat
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
 from ovms_mp.core.tensor import Array
@@ -75,11 +75,14 @@ class InferResponse(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """What metadata says of an input or output. A dynamic dimension is -1."""
+    """What metadata says of an input or output. A dynamic dimension is -1. A model takes
+    and gives it by any of `aliases` as well.
+    """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
+    aliases: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

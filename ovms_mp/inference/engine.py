@@ -103,7 +103,9 @@ class Port:
             datatype = BYTES if self.element_type == "string" else "INVALID"
         dims = self.shape or ()
         shape = tuple(dim.minimum if dim.is_static else -1 for dim in dims)
-        return TensorInfo(self.name, datatype, shape)
+        bare = {each.removesuffix(_FIRST_TENSOR) for each in self.names}
+        aliases = tuple(sorted({*self.names, *bare}))
+        return TensorInfo(self.name, datatype, shape, aliases)
 
 
 class Ports(Sequence[Port]):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.library.hosting import GraphConfig, GraphDefinition, StreamName
 
-_TENSORS: Final = frozenset({Kind.OVTENSOR, Kind.TENSOR, Kind.TFTENSOR})
+_MESSAGES: Final = frozenset({Kind.REQUEST, Kind.RESPONSE})
 
 VERSION: Final = "1"
 """Graphs have no versions; this is what OVMS says on the wire."""
@@ -36,7 +36,6 @@ class GraphInterface:
     def __init__(self, name: str, definition: GraphDefinition) -> None:
         self.name: Final = name
         """What clients call the graph."""
-        self._definition = definition
         self._inputs = {
             stream.name: (boundary.kind_of(stream.tag), number)
             for stream, number in definition.inputs
@@ -45,6 +44,15 @@ class GraphInterface:
             (boundary.kind_of(stream.tag), stream.name)
             for stream, _ in definition.outputs
         ]
+        known = known_tensors(definition)
+        self._metadata = ServableMetadata(
+            name=name,
+            versions=(VERSION,),
+            inputs=tuple(
+                _info(each, kind, known) for each, (kind, _) in self._inputs.items()
+            ),
+            outputs=tuple(_info(each, kind, known) for kind, each in self._outputs),
+        )
 
     @property
     def output_names(self) -> Sequence[str]:
@@ -57,19 +65,12 @@ class GraphInterface:
         return len(self._inputs)
 
     def metadata(self) -> ServableMetadata:
-        """The names of the streams. Those of tensors that go straight into a model, or
-        come straight out of it, have its datatypes and shapes; of the others nobody
-        knows, so they are INVALID and without a shape (in OVMS all are).
+        """The names of the streams, and what models and calculators know of datatypes
+        and shapes. Of a frame that nobody knows more of it is UINT8, which every stream
+        of frames takes, and [-1, -1, -1]; what nobody knows is INVALID and without a
+        shape, as everything in OVMS.
         """
-        known = known_tensors(self._definition)
-        return ServableMetadata(
-            name=self.name,
-            versions=(VERSION,),
-            inputs=tuple(
-                _info(name, kind, known) for name, (kind, _) in self._inputs.items()
-            ),
-            outputs=tuple(_info(name, kind, known) for kind, name in self._outputs),
-        )
+        return self._metadata
 
     def packets(
         self, request: InferRequest, timestamp: Timestamp
@@ -123,8 +124,10 @@ class GraphInterface:
 
 
 def _info(name: str, kind: Kind, known: Mapping[str, TensorInfo]) -> TensorInfo:
-    if kind in _TENSORS and name in known:
+    if kind not in _MESSAGES and name in known:
         return replace(known[name], name=name)
+    if kind is Kind.IMAGE:
+        return TensorInfo(name, "UINT8", (-1, -1, -1))
     return TensorInfo(name, "INVALID", ())
 
 

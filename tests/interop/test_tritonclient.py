@@ -137,10 +137,10 @@ def test_metadata_of_a_graph_tell_of_tensors_what_its_models_do(
     ]
     assert [each["name"] for each in model["outputs"]] == ["sum", "double"]
     assert [each["datatype"] for each in model["outputs"]] == ["FP32", "INT64"]
-    # One of its outputs came from a model, the other from the client.
+    # One of its outputs came from a model, the other as the client sent it to one.
     fan: Any = client.get_model_metadata("fan", as_json=True)
     assert fan["outputs"] == [
-        {"name": "same", "datatype": "INVALID"},
+        {"name": "same", "datatype": "FP32", "shape": ["1", "10"]},
         {"name": "more", "datatype": "FP32", "shape": ["1", "10"]},
     ]
 
