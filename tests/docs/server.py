@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-_STARTS_WITHIN: Final = 40.0
+_STARTS_WITHIN: Final = 120.0
 _STOPS_WITHIN: Final = 10.0
 _POLL: Final = 0.02
 
