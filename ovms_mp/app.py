@@ -22,6 +22,7 @@ from ovms_mp import __version__
 from ovms_mp.calculator.base import ContractError
 from ovms_mp.core import addresses
 from ovms_mp.core.errors import ServingError
+from ovms_mp.doors import Doors
 from ovms_mp.frontend.grpc.routes import health_of, routes
 from ovms_mp.frontend.transport.choice import transport
 from ovms_mp.frontend.transport.seam import Server
@@ -100,8 +101,11 @@ class App:
     """One server process. `start` and `stop` once each, from one thread."""
 
     def __init__(self, settings: Settings, company: Company | None = None) -> None:
-        """Read the configuration. Raises ServingError or UsageError when it is wrong."""
+        """Read the configuration. Raises ServingError, UsageError, or OSError for keys
+        and certificates, when it is wrong.
+        """
         self._settings = settings
+        self._doors = Doors(settings.security, os.environ)
         self._company = company
         # Metrics are what they are at the start (OVMS).
         monitoring = settings.monitoring(repository.read(settings.source).metrics)
@@ -190,9 +194,10 @@ class App:
     def _listen(self) -> None:
         settings, is_shared = self._settings, self._company is not None
         self._grpc = transport(settings.grpc_transport)(
-            routes(self.catalog, self._health, __version__),
+            routes(self.catalog, self._health, __version__, self._doors.access),
             [addresses.text(host, settings.port) for host in settings.bind_addresses],
             max_receive_bytes=settings.grpc_max_message_size,
+            tls=self._doors.grpc_tls(),
             options=(
                 *_CHANNEL_ARGUMENTS,
                 *settings.grpc_channel_arguments,
@@ -217,6 +222,7 @@ class App:
             __version__,
             page=self._page if self.metrics.is_enabled else None,
             limits=Limits(rest.rest_max_body_size, rest.rest_max_json_size),
+            access=self._doors.access,
             cors=Cors(
                 rest.allowed_origins,
                 rest.allowed_methods,
@@ -225,7 +231,11 @@ class App:
             ),
         )
         self._http = HttpServer(
-            self._rest, hosts, settings.rest_port, shares_port=is_shared
+            self._rest,
+            hosts,
+            settings.rest_port,
+            shares_port=is_shared,
+            tls=self._doors.rest_tls(),
         )
         self._http.start()
         for host in hosts:

@@ -101,6 +101,19 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
         Flag("metrics_enable", "", "serve /metrics on the REST port"),
         Flag("metrics_list", "NAMES", "comma-separated families, default OVMS's"),
     ),
+    "keys and certificates": (
+        Flag("api_key_file", "FILE", "a key a line; clients of any API show one"),
+        Flag("admin_api_key_file", "FILE", "the same, for changing what is served"),
+        *(
+            Flag(f"{port}_{name}_path", "FILE", f"{what} of the {port} port, PEM")
+            for port in ("grpc", "rest")
+            for name, what in (
+                ("certificate", "chain"),
+                ("key", "key"),
+                ("ca", "roots of clients' certificates"),
+            )
+        ),
+    ),
     "log": (
         Flag("log_level", "LEVEL", "TRACE, DEBUG, INFO (default), WARNING or ERROR"),
         Flag("log_path", "FILE", "log there as well as to standard output"),
@@ -125,7 +138,6 @@ _IN_VAIN: Final[Mapping[Flag, str]] = {
         "there are no custom nodes yet"
     ),
     Flag("verbose_response", ""): _NO_GENERATION,
-    Flag("api_key_file", "FILE"): _NO_GENERATION,
     Flag("allowed_media_domains", "NAMES"): _NO_GENERATION,
     Flag("allowed_local_media_path", "PATH"): _NO_GENERATION,
 }

@@ -3,6 +3,7 @@
 from ovms_mp.settings.flags import UsageError
 from ovms_mp.settings.model import MODEL_FLAGS
 from ovms_mp.settings.rest import RestSettings
+from ovms_mp.settings.security import SecuritySettings, TlsPaths
 from ovms_mp.settings.server import (
     ANY_PORT,
     DEFAULT_PORT,
@@ -19,7 +20,9 @@ __all__ = (
     "MODEL_FLAGS",
     "TRANSPORTS",
     "RestSettings",
+    "SecuritySettings",
     "Settings",
+    "TlsPaths",
     "UsageError",
     "settings_from",
 )

@@ -23,6 +23,7 @@ from ovms_mp.repository.config import ModelSpec, MonitoringSpec
 from ovms_mp.settings.flags import Flags, UsageError
 from ovms_mp.settings.model import MODEL_FLAGS, model
 from ovms_mp.settings.rest import UNTOLD, RestSettings, rest
+from ovms_mp.settings.security import TRUSTING, SecuritySettings, security
 from ovms_mp.telemetry.logging import LEVELS
 
 DEFAULT_PORT: Final = 9178
@@ -62,6 +63,7 @@ class Settings:
     grpc_max_message_size: int = GIB
     grpc_channel_arguments: tuple[tuple[str, str | int], ...] = ()
     rest: RestSettings = UNTOLD
+    security: SecuritySettings = TRUSTING
     metrics: MonitoringSpec | None = None
     log_level: str = "INFO"
     log_path: Path | None = None
@@ -125,6 +127,7 @@ def settings_from(given: Mapping[str, str]) -> Settings:
         grpc_max_message_size=_message_size(flags),
         grpc_channel_arguments=_channel_arguments(flags),
         rest=rest(flags),
+        security=security(flags),
         metrics=metrics,
         log_level=flags.one_of("log_level", tuple(LEVELS), "INFO"),
         log_path=flags.path("log_path"),

@@ -7,6 +7,8 @@ from typing import Final
 
 from ovms_mp_protos import kserve
 
+from ovms_mp.frontend.access import Access
+from ovms_mp.frontend.grpc.access import closed
 from ovms_mp.frontend.grpc.catalog import Catalog
 from ovms_mp.frontend.grpc.health import HealthService
 from ovms_mp.frontend.grpc.inference import InferenceService
@@ -30,9 +32,10 @@ def health_of(catalog: Catalog) -> HealthService:
 
 
 def routes(
-    catalog: Catalog, health: HealthService, version: str
+    catalog: Catalog, health: HealthService, version: str, access: Access
 ) -> Mapping[str, Handler]:
-    """What a transport needs to serve `catalog`: a handler for each path.
+    """What a transport needs to serve `catalog` to those who have `access`: a handler
+    for each path.
 
     `version` is the product's, for ServerMetadata.
     """
@@ -44,7 +47,7 @@ def routes(
         **health.handlers(),
         **TritonService(catalog).handlers(),
     }
-    return {
+    handlers = {
         # Health and metadata are answered whatever a ModelInfer is doing.
         **{
             path: unary(handler, is_reserved=path != kserve.MODEL_INFER)
@@ -55,3 +58,4 @@ def routes(
         kserve.SERVER_REFLECTION_INFO: stream(reflection.session),
         kserve.V1ALPHA_SERVER_REFLECTION_INFO: stream(reflection.session),
     }
+    return closed(handlers, access)

@@ -4,8 +4,9 @@ route does not have 406, with OVMS's texts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -13,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ovms_mp.frontend.access import Access, Realm
 from ovms_mp.frontend.http.cors import Cors
 from ovms_mp.frontend.http.endpoint import Endpoint, Handler
 from ovms_mp.frontend.http.errors import Problem, error_response
@@ -38,6 +40,17 @@ class PageUnavailable(Exception):
 
 LIMITS: Final = Limits()
 EVERYBODY: Final = Cors()
+NO_KEYS: Final = Access()
+
+REALMS: Final[Mapping[str, Realm]] = {
+    "/v2/health/live": Realm.OPEN,
+    "/v2/health/ready": Realm.OPEN,
+    "/v2/models/{name}/ready": Realm.OPEN,
+    "/v2/models/{name}/versions/{version}/ready": Realm.OPEN,
+    "/metrics": Realm.OPEN,
+    "/v1/config/reload": Realm.ADMIN,
+}
+"""Routes that are not INFERENCE."""
 
 
 class Rest:
@@ -56,13 +69,15 @@ class Rest:
         page: Callable[[], bytes] | None = None,
         limits: Limits = LIMITS,
         cors: Cors = EVERYBODY,
+        access: Access = NO_KEYS,
     ) -> None:
         self._inference = Inference(catalog, limits)
         self._management = Management(catalog, reload)
         kserve = KServe(catalog, version)
-        routes = [*_routes(kserve, self._inference, self._management)]
+        route = partial(_route, access)
+        routes = [*_routes(route, kserve, self._inference, self._management)]
         if page is not None:
-            routes.append(_route("GET", "/metrics", _metrics(page)))
+            routes.append(route("GET", "/metrics", _metrics(page)))
         self.routes: Final[Sequence[Route]] = routes
         self._headers = [*cors.as_headers()]
         self._app = Starlette(
@@ -96,34 +111,38 @@ class Rest:
         self._management.close()
 
 
+_MakeRoute: TypeAlias = Callable[[str, str, Handler], Route]
+
+
 def _routes(
-    kserve: KServe, inference: Inference, management: Management
+    route: _MakeRoute, kserve: KServe, inference: Inference, management: Management
 ) -> Sequence[Route]:
     model = "/v2/models/{name}"
     status = "/v1/models/{name}"
     version = "/versions/{version}"
     return [
-        _route("GET", "/v2", kserve.server),
-        _route("GET", "/v2/health/live", kserve.live),
-        _route("GET", "/v2/health/ready", kserve.ready),
+        route("GET", "/v2", kserve.server),
+        route("GET", "/v2/health/live", kserve.live),
+        route("GET", "/v2/health/ready", kserve.ready),
         *(
-            route
+            each
             for path in (model, model + version)
-            for route in (
-                _route("POST", f"{path}/infer", inference.infer),
-                _route("GET", f"{path}/ready", kserve.servable_ready),
-                _route("GET", path, kserve.metadata),
+            for each in (
+                route("POST", f"{path}/infer", inference.infer),
+                route("GET", f"{path}/ready", kserve.servable_ready),
+                route("GET", path, kserve.metadata),
             )
         ),
-        _route("GET", "/v1/config", management.config),
-        _route("POST", "/v1/config/reload", management.reload),
-        _route("GET", status, management.servable),
-        _route("GET", status + version, management.servable),
+        route("GET", "/v1/config", management.config),
+        route("POST", "/v1/config/reload", management.reload),
+        route("GET", status, management.servable),
+        route("GET", status + version, management.servable),
     ]
 
 
-def _route(method: str, path: str, handler: Handler) -> Route:
-    return Route(path, Endpoint(handler), methods=[method])
+def _route(access: Access, method: str, path: str, handler: Handler) -> Route:
+    endpoint = Endpoint(handler, access, REALMS.get(path, Realm.INFERENCE))
+    return Route(path, endpoint, methods=[method])
 
 
 def _metrics(page: Callable[[], bytes]) -> Handler:

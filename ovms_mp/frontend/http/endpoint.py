@@ -1,5 +1,5 @@
 """Every route is an Endpoint: what it raises becomes its answer here, and nowhere else.
-Who may ask is to be judged here, too, before the handler: no request passes by.
+Who may ask is judged here, too, before the handler and the body: no request passes by.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from starlette.requests import Request
 
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.frontend.access import Access, Denied, Realm
 from ovms_mp.frontend.http import body
 from ovms_mp.frontend.http.body import ClientGone
 from ovms_mp.frontend.http.errors import (
@@ -31,19 +32,24 @@ _MAX_DIGITS: Final = 19
 
 
 class Endpoint:
-    """A handler as an ASGI application."""
+    """A handler as an ASGI application, for those who may come to its realm."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, access: Access, realm: Realm) -> None:
         self._handler = handler
+        self._access = access
+        self.realm: Final = realm
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         taken = _Taken(receive, has_body=_may_have_a_body(scope))
         request = Request(scope, taken)
         try:
+            self._access.check(self.realm, request.headers.getlist("authorization"))
             response = await self._handler(request)
         except ClientGone:
             return
+        except Denied as error:
+            response = _denied(error)
         except Exception as error:
             response = error_response(*outcome_of(error))
         if not taken.is_complete:
@@ -51,6 +57,13 @@ class Endpoint:
             response.headers["connection"] = "close"
             send = _Lingering(taken, send)
         await response(scope, taken, send)
+
+
+def _denied(error: Denied) -> Response:
+    response = error_response(403 if error.is_known else 401, str(error))
+    if not error.is_known:
+        response.headers["www-authenticate"] = "Bearer"
+    return response
 
 
 def servable_of(request: Request) -> tuple[str, str]:

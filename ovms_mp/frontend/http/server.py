@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import threading
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,7 @@ from ovms_mp.core import addresses
 from ovms_mp.frontend.http.protocol import LimitedProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from starlette.types import ASGIApp
 
@@ -40,6 +41,7 @@ class HttpServer:
         *,
         shares_port: bool = False,
         protocol: type[LimitedProtocol] = LimitedProtocol,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._hosts = tuple(hosts)
         self._port = port
@@ -58,6 +60,7 @@ class HttpServer:
                 proxy_headers=False,
                 timeout_keep_alive=IDLE_SECONDS,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
+                ssl_context_factory=None if tls is None else _always(tls),
             )
         )
         self._thread: threading.Thread | None = None
@@ -89,6 +92,15 @@ class HttpServer:
             self._server.should_exit = True
             self._thread.join()
             self._thread = None
+
+
+def _always(
+    context: ssl.SSLContext,
+) -> Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext]:
+    def make(_: uvicorn.Config, __: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+        return context
+
+    return make
 
 
 class _Server(uvicorn.Server):

@@ -13,6 +13,7 @@ import grpc.aio
 from ovms_mp.frontend.transport.aio_call import Context, UnaryCall
 from ovms_mp.frontend.transport.aio_loop import LoopThread
 from ovms_mp.frontend.transport.aio_stream import StreamCall
+from ovms_mp.frontend.transport.credentials import credentials
 from ovms_mp.frontend.transport.listening import (
     ensure_nobody_answers,
     listening_error,
@@ -210,20 +211,12 @@ def _bind(server: grpc.aio.Server, address: str, tls: Tls | None) -> int:
         if tls is None:
             port = server.add_insecure_port(address)
         else:
-            port = server.add_secure_port(address, _credentials(tls))
+            port = server.add_secure_port(address, credentials(tls))
     except RuntimeError:
         port = 0
     if not port:
         raise listening_error(address)
     return port
-
-
-def _credentials(tls: Tls) -> grpc.ServerCredentials:
-    return grpc.ssl_server_credentials(
-        [(tls.key, tls.certificate)],
-        root_certificates=tls.client_roots,
-        require_client_auth=tls.client_roots is not None,
-    )
 
 
 async def _nothing() -> None:

@@ -19,6 +19,7 @@ from ovms_mp.frontend.transport.core_call import Keeper
 from ovms_mp.frontend.transport.core_poller import MakeCall, Poller
 from ovms_mp.frontend.transport.core_stream import Limits, StreamCall
 from ovms_mp.frontend.transport.core_unary import UnaryCall
+from ovms_mp.frontend.transport.credentials import configuration, fetching
 from ovms_mp.frontend.transport.listening import (
     ensure_nobody_answers,
     listening_error,
@@ -205,8 +206,10 @@ def _encoded(value: str | int) -> bytes | int:
 
 
 def _credentials(tls: Tls) -> cygrpc.ServerCredentials:
-    return cygrpc.server_credentials_ssl(
-        tls.client_roots,
-        [cygrpc.SslPemKeyCertPair(tls.key, tls.certificate)],
-        tls.client_roots is not None,
-    )
+    wants_client = tls.client_roots is not None
+    if tls.renewed is not None:
+        return cygrpc.server_credentials_ssl_dynamic_cert_config(
+            configuration(tls), fetching(tls.renewed), wants_client
+        )
+    pairs = [cygrpc.SslPemKeyCertPair(tls.key, tls.certificate)]
+    return cygrpc.server_credentials_ssl(tls.client_roots, pairs, wants_client)

@@ -297,11 +297,15 @@ def stream(factory: SessionFactory) -> Stream:
 class Tls:
     """The server's key and certificate chain, PEM. With `client_roots`, clients must
     show a certificate that these have signed.
+
+    `renewed` is asked at each handshake, in a thread of the transport, and tells what is
+    new; None for nothing. Whether clients must show one does not change.
     """
 
     key: bytes
     certificate: bytes
     client_roots: bytes | None = None
+    renewed: Callable[[], Tls | None] | None = None
 
 
 class Server(Protocol):

@@ -5,6 +5,8 @@
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
+import grpc
+
 _Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
 class Operation:
@@ -72,6 +74,11 @@ class ServerCredentials: ...
 def server_credentials_ssl(
     pem_root_certs: bytes | None,
     pem_key_cert_pairs: Sequence[SslPemKeyCertPair],
+    force_client_auth: bool,
+) -> ServerCredentials: ...
+def server_credentials_ssl_dynamic_cert_config(
+    initial_cert_config: grpc.ServerCertificateConfiguration,
+    cert_config_fetcher: Callable[[], grpc.ServerCertificateConfiguration],
     force_client_auth: bool,
 ) -> ServerCredentials: ...
 

@@ -1,0 +1,175 @@
+"""TLS on both ports: who is shown what, and certificates that change meanwhile."""
+
+from __future__ import annotations
+
+import ssl
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import URLError
+
+import grpc
+import pytest
+import tritonclient.grpc
+import trustme
+from ovms_mp_protos import kserve
+
+from ovms_mp.settings import SecuritySettings, TlsPaths
+from tests.wire import zoo
+from tests.wire.servers import Process, Server, serving
+from tests.wire.waiting import until
+
+NAME = "localhost"
+AUTHORITY = trustme.CA()
+OTHERS = trustme.CA()
+
+
+class Files:
+    """A certificate in files."""
+
+    def __init__(self, folder: Path, authority: trustme.CA = AUTHORITY) -> None:
+        self.certificate = folder / "chain.pem"
+        self.key = folder / "key.pem"
+        self.roots = folder / "roots.pem"
+        authority.cert_pem.write_to_path(self.roots)
+        self.renew(authority)
+
+    def renew(self, authority: trustme.CA = AUTHORITY) -> None:
+        identity = authority.issue_cert(NAME)
+        identity.private_key_pem.write_to_path(self.key)
+        chain = b"".join(each.bytes() for each in identity.cert_chain_pems)
+        self.certificate.write_bytes(chain)
+
+    def paths(self, *, is_mutual: bool = False) -> TlsPaths:
+        return TlsPaths(self.certificate, self.key, self.roots if is_mutual else None)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    zoo.add_graph(tmp_path, "echo", zoo.ECHO)
+    return zoo.write_config(tmp_path, [], [{"name": "echo"}])
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+@pytest.fixture(params=["core", "aio"])
+def server(
+    config: Path, files: Files, request: pytest.FixtureRequest
+) -> Iterator[Server]:
+    security = SecuritySettings(grpc_tls=files.paths(), rest_tls=files.paths())
+    with serving(config, security=security, grpc_transport=request.param) as server:
+        yield server
+
+
+def is_live(port: int, authority: trustme.CA, *identity: bytes) -> bool:
+    """Whether gRPC answers who trusts the authority, and shows this key and chain."""
+    trust = grpc.ssl_channel_credentials(authority.cert_pem.bytes(), *identity)
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.secure_channel(f"{NAME}:{port}", trust, options) as channel:
+        try:
+            channel.unary_unary(kserve.SERVER_LIVE)(b"", timeout=5)
+        except grpc.RpcError:
+            return False
+        return True
+
+
+def has_page(
+    port: int | None, authority: trustme.CA, identity: Files | None = None
+) -> bool:
+    """Whether REST does."""
+    context = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
+    if identity is not None:
+        context.load_cert_chain(identity.certificate, identity.key)
+    try:
+        url = f"https://{NAME}:{port}/v2/health/live"
+        with urllib.request.urlopen(url, context=context, timeout=10) as answer:
+            return answer.status == 200
+    except (URLError, OSError):
+        return False
+
+
+def test_both_ports_show_their_certificate(server: Server) -> None:
+    port, rest_port = server.app.port, server.app.rest_port
+    assert is_live(port, AUTHORITY)
+    assert not is_live(port, OTHERS)
+    assert has_page(rest_port, AUTHORITY)
+    assert not has_page(rest_port, OTHERS)
+
+
+def test_nothing_is_said_in_the_clear(server: Server) -> None:
+    with server.connect() as channel, pytest.raises(grpc.RpcError):
+        channel.unary_unary(kserve.SERVER_LIVE)(b"", timeout=5)
+    with pytest.raises(OSError, match=r"."):
+        urllib.request.urlopen(
+            f"http://{NAME}:{server.app.rest_port}/v2/health/live", timeout=10
+        )
+
+
+def test_tritons_client_is_served(server: Server, files: Files) -> None:
+    client = tritonclient.grpc.InferenceServerClient(
+        f"{NAME}:{server.app.port}", ssl=True, root_certificates=str(files.roots)
+    )
+    with client:
+        assert client.is_server_ready()
+
+
+def test_a_certificate_that_changes_is_shown_from_then_on(
+    server: Server, files: Files
+) -> None:
+    """One of another authority, so that clients see the difference."""
+    port, rest_port = server.app.port, server.app.rest_port
+    files.renew(OTHERS)
+    assert until(lambda: is_live(port, OTHERS))
+    assert not is_live(port, AUTHORITY)
+    assert until(lambda: has_page(rest_port, OTHERS))
+    assert not has_page(rest_port, AUTHORITY)
+    files.key.write_bytes(OTHERS.issue_cert(NAME).private_key_pem.bytes())
+    for _ in range(2):  # half of a change changes nothing
+        assert is_live(port, OTHERS)
+        assert has_page(rest_port, OTHERS)
+    assert server.said("the certificate stays as it was")
+    files.renew()
+    assert until(lambda: is_live(port, AUTHORITY) and has_page(rest_port, AUTHORITY))
+
+
+def test_clients_show_a_certificate_where_they_must(
+    config: Path, files: Files, tmp_path: Path
+) -> None:
+    paths = files.paths(is_mutual=True)
+    (tmp_path / "other").mkdir()
+    other = Files(tmp_path / "other", OTHERS)
+    security = SecuritySettings(grpc_tls=paths, rest_tls=paths)
+    with serving(config, security=security) as server:
+        port, rest_port = server.app.port, server.app.rest_port
+        for identity, is_good in ((None, False), (other, False), (files, True)):
+            pair = identity and (
+                identity.key.read_bytes(),
+                identity.certificate.read_bytes(),
+            )
+            assert is_live(port, AUTHORITY, *(pair or ())) is is_good
+            assert has_page(rest_port, AUTHORITY, identity) is is_good
+
+
+def test_a_certificate_that_is_none_is_no_start(config: Path, files: Files) -> None:
+    flags = (
+        *("--config_path", str(config)),
+        *("--grpc_certificate_path", str(files.certificate)),
+        *("--grpc_key_path", str(files.key)),
+    )
+    files.key.write_text("no key")
+    with Process(config.parent, *flags) as server:
+        assert server.code() == 1
+        assert f"not the certificate of {files.key}" in server.log
+        assert "Traceback" not in server.log
+
+
+def test_half_of_a_certificate_is_wrong_usage(config: Path, files: Files) -> None:
+    flags = ("--config_path", str(config), "--rest_key_path", str(files.key))
+    with Process(config.parent, *flags) as server:
+        assert server.code() == 64
+        assert "rest_certificate_path and rest_key_path are needed together" in (
+            server.log
+        )
