@@ -17,7 +17,10 @@ from ovms_mp import cli
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.stream_policy import STREAM_PARAMETERS
 from ovms_mp.core.tensor import Datatype
+from ovms_mp.frontend.access import Realm
+from ovms_mp.frontend.grpc import access as grpc_access
 from ovms_mp.frontend.grpc.status import CODES
+from ovms_mp.frontend.http import app as http_app
 from ovms_mp.frontend.http import errors as rest_errors
 from ovms_mp.frontend.http import management, values
 from ovms_mp.frontend.http.app import Rest
@@ -148,6 +151,24 @@ def test_every_path_of_rest_is_in_its_table(tables: dict[str, Table]) -> None:
         for method, path, _ in tables["paths of REST"].rows
     ]
     assert shown == known
+
+
+def test_what_wants_no_key_or_another_is_in_the_table(
+    tables: dict[str, Table],
+) -> None:
+    names = {
+        each.rpartition("/")[2]: realm for each, realm in grpc_access.REALMS.items()
+    }
+    known = {**names, **http_app.REALMS}
+    shown = {
+        name: Realm[realm.strip("`")]
+        for realm, _, what in tables["realms"].rows
+        for name in words(what)
+    }
+    assert shown == known
+    assert {realm.strip("`") for realm, _, _ in tables["realms"].rows} == {
+        realm.name for realm in Realm
+    }
 
 
 def test_every_error_of_rest_is_in_a_table_with_its_code(

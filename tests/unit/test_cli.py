@@ -30,7 +30,7 @@ IN_VAIN = (
     *("--grpc_max_threads=4", "--rest_workers=4"),
     *("--custom_node_resources_cleaner_interval_seconds=1", "--cache_dir=c"),
     *("--trace_path=t", "--verbose_response"),
-    *("--api_key_file=k", "--allowed_media_domains=d", "--allowed_local_media_path=p"),
+    *("--allowed_media_domains=d", "--allowed_local_media_path=p"),
 )
 UNSUPPORTED = (
     *("--batch_size=4", "--shape=auto", "--layout=NHWC", "--mean=1", "--scale=2"),
