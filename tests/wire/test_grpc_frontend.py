@@ -21,6 +21,7 @@ from tritonclient.utils import InferenceServerException
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import InferRequest, InferResponse, ServableMetadata
 from ovms_mp.core.pending import Pending
+from ovms_mp.frontend.access import Access
 from ovms_mp.frontend.grpc.health import HealthService
 from ovms_mp.frontend.grpc.routes import health_of, routes
 from ovms_mp.frontend.transport.aio import AioServer
@@ -42,7 +43,9 @@ def health(catalog: FakeCatalog) -> HealthService:
 @pytest.fixture
 def address(catalog: FakeCatalog, health: HealthService) -> Iterator[str]:
     server = AioServer(
-        routes(catalog, health, "1.2.3"), ["127.0.0.1:0"], max_receive_bytes=1 << 30
+        routes(catalog, health, "1.2.3", Access()),
+        ["127.0.0.1:0"],
+        max_receive_bytes=1 << 30,
     )
     server.start()
     yield f"127.0.0.1:{server.ports[0]}"

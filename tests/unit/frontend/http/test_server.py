@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ovms_mp.frontend.access import Access, Realm
 from ovms_mp.frontend.http.app import Rest
 from ovms_mp.frontend.http.endpoint import Endpoint
 from ovms_mp.frontend.http.server import HttpServer
@@ -111,7 +112,7 @@ def test_a_failing_route_says_nothing_of_its_reason() -> None:
     async def fail(_: Request) -> Response:
         raise RuntimeError("secret")
 
-    app = Starlette(routes=[Route("/fail", Endpoint(fail))])
+    app = Starlette(routes=[Route("/fail", Endpoint(fail, Access(), Realm.OPEN))])
     server = HttpServer(app, ["127.0.0.1"], 0)
     server.start()
     try:
