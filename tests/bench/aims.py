@@ -9,7 +9,7 @@ from typing import Any, Final
 from tests.bench import cases, limits, peers, video
 from tests.bench.cases import Case
 from tests.bench.measure import Row, ratio
-from tests.bench.servers import BARE, CANNED, FEATURES, OURS
+from tests.bench.servers import BARE, BATCHING, CANNED, FEATURES, OURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ AIMS: Final = (
     _against(cases.FRAME_UNARY, peers.TRITON, 1.0),
     _against(cases.FRAME_STREAM, peers.TRITON, 1.0),
     _against(cases.TINY_16, BARE, 0.85, FEATURES),
+    _against(cases.PERCEPTRON_16, OURS, 1.5, BATCHING),
     Aim(
         f"{cases.TINY_GRAPH_1.name} / {cases.TINY_1.name}",
         (cases.TINY_GRAPH_1.name, OURS),

@@ -9,7 +9,15 @@ from ovms_mp_protos import kserve
 
 from tests.bench.client import Work
 from tests.bench.fleet import share
-from tests.bench.models import EFFICIENTNET, FRAME, NSFW, TINY, Model
+from tests.bench.models import (
+    EFFICIENTNET,
+    FRAME,
+    IMAGES,
+    NSFW,
+    PERCEPTRON,
+    TINY,
+    Model,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,8 @@ TINY_GRAPH_1: Final = Case(
 )
 EFFICIENTNET_8: Final = Case("EfficientNet-Lite0, unary, 8 in flight", EFFICIENTNET, 8)
 NSFW_8: Final = Case("open_nsfw, unary, 8 in flight", NSFW, 8)
+PERCEPTRON_16: Final = Case("perceptron, unary, 16 in flight", PERCEPTRON, 16)
+IMAGES_16: Final = Case("EfficientNet-Lite0, unary, 16 in flight", IMAGES, 16)
 FRAME_UNARY: Final = Case("6.2 MB there and back, unary, 2 in flight", FRAME, 2)
 FRAME_STREAM: Final = Case("6.2 MB there and back, stream, 2 in flight", FRAME, 2, 1)
 STREAMS: Final = tuple(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,7 +71,11 @@ TINY: Final = Model("tiny", "x", "y", (1, 10), np.float32, 1)
 EFFICIENTNET: Final = Model(
     "efficientnet_lite0", "input", "probabilities", (1, 3, 224, 224), np.float32, 2
 )
+# The same for any number of images.
+IMAGES: Final = replace(EFFICIENTNET, name="efficientnet_lite0_batches")
 NSFW: Final = Model("open_nsfw", "pixels", "scores", (1, 224, 224, 3), np.float32, 2)
+# Its weights are read from memory for each inference, however many rows that has.
+PERCEPTRON: Final = Model("perceptron", "x", "y", (1, 1024), np.float32, 1)
 FRAME: Final = Model("frame", "x", "y", FRAME_SHAPE, np.uint8, 1)
 
 
@@ -93,6 +97,12 @@ def _efficientnet() -> ov.Model:
     return efficientnet.build(efficientnet.read_checkpoint(checkpoint))
 
 
+def _images() -> ov.Model:
+    model: Any = _efficientnet()
+    model.reshape([-1, *IMAGES.shape[1:]])
+    return model
+
+
 def _nsfw() -> ov.Model:
     model: Any = ov.Core().read_model(assets.fetch("open_nsfw.onnx"))
     model.reshape(list(NSFW.shape))
@@ -108,11 +118,23 @@ def _frame() -> ov.Model:
     return tiny.model([tiny.named(op.reshape(x, rows, False), FRAME.output)], [x])
 
 
+def _perceptron() -> ov.Model:
+    """Six layers of 1024, for any number of rows."""
+    x = y = tiny.parameter(PERCEPTRON.input, (-1, 1024))
+    random = np.random.default_rng(5)
+    for _ in range(6):
+        weights = random.standard_normal((1024, 1024)).astype(np.float32) / 32
+        y = op.relu(op.matmul(y, op.constant(weights), False, False))
+    return tiny.model([tiny.named(y, PERCEPTRON.output)], [x])
+
+
 _MAKERS: Final = {
     TINY.name: lambda: tiny.add_one(TINY.shape),
     EFFICIENTNET.name: _efficientnet,
+    IMAGES.name: _images,
     NSFW.name: _nsfw,
     FRAME.name: _frame,
+    PERCEPTRON.name: _perceptron,
 }
 
 
@@ -128,9 +150,11 @@ def graph_around(model: str, source: str, target: str) -> str:
     )
 
 
-def lay_out(folder: Path, models: Iterable[Model], graphs: Iterable[str] = ()) -> Path:
-    """A directory to mount, in OVMS's layout: models, a graph of one inference around
-    each, and some of `graphs/`. Returns the config.
+def lay_out(
+    folder: Path, models: Iterable[Model], graphs: Iterable[str] = (), **keys: Any
+) -> Path:
+    """A directory to mount, in OVMS's layout: models, whose configs have these `keys`, a
+    graph of one inference around each, and some of `graphs/`. Returns the config.
     """
     folder.mkdir(exist_ok=True)
     models, names = tuple(models), tuple(graphs)
@@ -140,7 +164,7 @@ def lay_out(folder: Path, models: Iterable[Model], graphs: Iterable[str] = ()) -
         version.mkdir(parents=True)
         for file in (path_of(model), path_of(model).with_suffix(".bin")):
             shutil.copy(file, version / f"model{file.suffix}")
-        config = {"name": model.name, "base_path": model.name}
+        config = {"name": model.name, "base_path": model.name, **keys}
         entries.append({"config": {**config, "plugin_config": dict(model.properties)}})
         graph = graph_around(model.name, model.input, model.output)
         (folder / model.graph).mkdir()

@@ -14,10 +14,13 @@ from tests.bench.cases import Case
 from tests.bench.fleet import Fleet
 from tests.bench.measure import Row, rows_of
 from tests.bench.models import DEMO, EFFICIENTNET, FRAME, NSFW, TINY, Model, lay_out
-from tests.bench.servers import FEATURES, Server
+from tests.bench.servers import BATCHING, FEATURES, OURS, Server
 
 Phase: TypeAlias = Callable[[Path, Fleet, bool], AbstractContextManager[list[Row]]]
 
+_TOGETHER: Final = {
+    "dynamic_batching": {"max_batch_size": 16, "max_queue_delay_microseconds": 1000}
+}
 _FEATURES: Final = ("--metrics_enable", "--rest_bind_address", "127.0.0.1")
 
 
@@ -125,10 +128,30 @@ def demo(folder: Path, fleet: Fleet, with_peers: bool) -> Iterator[list[Row]]:
         yield rows
 
 
+@contextmanager
+def batching(folder: Path, fleet: Fleet, with_peers: bool) -> Iterator[list[Row]]:
+    """What it brings to infer together what is asked at the same time."""
+    if with_peers:
+        yield []
+        return
+    with ExitStack() as stack:
+        rows: list[Row] = []
+        for case in (cases.PERCEPTRON_16, cases.IMAGES_16):
+            known: list[Server] = []
+            for name, keys in ((OURS, {}), (BATCHING, _TOGETHER)):
+                place = folder / f"batching_{case.model.name}_{len(known)}"
+                config = lay_out(place, [case.model], **keys)
+                server = servers.ours(config, place / "log", name=name)
+                known.append(stack.enter_context(server))
+            rows += _asked(case, known, fleet)
+        yield rows
+
+
 PHASES: Final[Mapping[str, Phase]] = {
     "tiny": tiny,
     EFFICIENTNET.name: _beside_openvino(cases.EFFICIENTNET_8, among_peers=True),
     NSFW.name: _beside_openvino(cases.NSFW_8, among_peers=False),
     FRAME.name: frames,
+    "batching": batching,
     DEMO: demo,
 }

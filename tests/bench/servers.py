@@ -27,6 +27,7 @@ _STARTS = 180.0  # seconds; what is measured is not how busy the machine is
 CANNED = "canned answers"
 BARE = "the loop alone"
 FEATURES = "ovms_mp, features on"
+BATCHING = "ovms_mp, batching"
 OURS = "ovms_mp"
 
 
