@@ -108,6 +108,26 @@ def test_selfie_segmentation_finds_the_person(selfie: Path) -> None:
     assert mask[:40, -20:].mean() < 0.1  # and where she does not
 
 
+def test_a_face_with_attention_has_its_lips_and_eyes_where_its_mesh_has_them() -> None:
+    image = cv2.imread(str(assets.fetch("astronaut.png")))
+    assert image is not None
+    face = cv2.resize(image[30:180, 150:300, ::-1], (192, 192)).astype(np.float32) / 255
+    engine = OpenVINOEngine()
+    model = engine.load(
+        assets.fetch("mediapipe/face_landmark_with_attention.tflite"), tiny.EXACT
+    )
+    named = dict(zip((port.name for port in model.outputs), range(7), strict=True))
+    outputs = model.infer([face[None]]).result(30).outputs
+    model.close()
+    engine.close()
+    mesh = outputs[named["output_mesh_identity"]].reshape(-1, 3)[:, :2]
+    # Landmarks of the mesh that are the first of each part.
+    for part, first in (("lips", 61), ("left_eye", 33), ("right_eye", 263)):
+        refined = outputs[named[f"output_{part}"]].reshape(-1, 2)
+        assert np.abs(refined[0] - mesh[first]).max() < 6
+        assert 10 < np.ptp(refined[:, 0]) < 120
+
+
 def test_a_conversion_of_a_users_own_is_used_and_told_of_the_options(
     unknown: Path, selfie: Path, publish: Publish, capfd: pytest.CaptureFixture[str]
 ) -> None:
