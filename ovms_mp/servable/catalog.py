@@ -45,7 +45,6 @@ MODEL_PATIENCE: Final = 10.0
 GRAPH_PATIENCE: Final = 0.5
 """Seconds that a request waits for a graph that is being loaded (OVMS's)."""
 
-
 _MAX_FOUND: Final = 1024
 
 
@@ -135,6 +134,11 @@ class Catalog:
                 entry.on(VersionEvent.FAILED)
         self._changed()
 
+    def mended(self, kind: str, name: str, version: int) -> None:
+        """What is mounted is what is served again, without a load."""
+        with self._lock:
+            self._entries.mended(kind, name, version)
+
     def model_retired(self, name: str, version: int) -> None:
         """A version is not wanted any more."""
         with self._lock:
@@ -222,17 +226,9 @@ class Catalog:
     def close(self) -> None:
         """Release every servable; when no request uses them any more."""
         with self._lock:
-            graphs = [g.leased for g in self._entries.graphs.values() if g.leased]
-            models = [
-                v.leased
-                for m in self._entries.models.values()
-                for v in m.versions.values()
-                if v.leased
-            ]
-            self._entries.graphs.clear()
-            self._entries.models.clear()
+            leases = self._entries.clear()
             self._found.clear()
-        for leased in (*graphs, *models):
+        for leased in leases:
             leased.servable.close()
 
     def _retire(self, entry: VersionEntry) -> Callable[[], None]:

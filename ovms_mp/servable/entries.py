@@ -260,6 +260,21 @@ class Entries:
         number = parse_version(version)
         return None if waits and model.is_coming(number) else model.find(number)
 
+    def clear(self) -> list[Leased[Served]]:
+        """Forget everything. What was served is to be closed."""
+        models = [v.leased for m in self.models.values() for v in m.versions.values()]
+        graphs = [graph.leased for graph in self.graphs.values()]
+        self.models.clear()
+        self.graphs.clear()
+        return [leased for leased in (*graphs, *models) if leased is not None]
+
+    def mended(self, kind: str, name: str, version: int) -> None:
+        """The newest files are served again."""
+        if kind == "graph":
+            self.graphs[name].reason = ""
+        elif version in (versions := self.models[name].versions):
+            versions[version].reason = ""
+
     def available(self) -> dict[str, tuple[str, ...]]:
         """Versions that are served, by name; "" is a graph's."""
         versions = {name: each.available() for name, each in self.models.items()}

@@ -304,7 +304,8 @@ class Reconciler:
     # What is told
 
     def _unchanged(self, key: Key) -> Change:
-        self._mend(key)
+        if self._mend(key):
+            self._catalog.mended(*key)
         return _change(key, Outcome.UNCHANGED)
 
     def _succeed(self, key: Key, outcome: Outcome) -> Change:
@@ -319,9 +320,12 @@ class Reconciler:
             self._metrics.outdated(*_labels(key), is_outdated=True)
         return _change(key, Outcome.FAILED, reason)
 
-    def _mend(self, key: Key) -> None:
-        if self._faults.discard(key):
+    def _mend(self, key: Key) -> bool:
+        """True if there was something to mend."""
+        is_mended = self._faults.discard(key)
+        if is_mended:
             self._metrics.outdated(*_labels(key), is_outdated=False)
+        return is_mended
 
     def _remove(self, key: Key) -> Change:
         self._mend(key)

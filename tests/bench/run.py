@@ -27,6 +27,7 @@ from tests.bench import (
     hot_path,
     idle_streams,
     report,
+    rest,
     runtime,
     start_up,
     streams,
@@ -118,6 +119,7 @@ MORE: Final[Mapping[str, Callable[[int], Tables]]] = {
     "hot path": lambda rounds: {"The hot path": hot_path.rows(rounds)},
     "start": lambda rounds: {"From start to ready": start_up.rows(rounds)},
     "idle": lambda _: {"Streams that say nothing": idle_streams.rows()},
+    "rest": rest.rows,
     "connections": lambda _: {"Connections, opened and closed": connections.rows()},
 }
 """Modules that measure what is not a case of a phase: tables, from a number of rounds."""

@@ -112,11 +112,15 @@ class Workers(Process):
         """Of the workers."""
         return workers_of(self.process.pid)
 
-    def page(self) -> str:
-        """What one of them answers for /metrics."""
+    def rest_port(self) -> int:
+        """Where they share REST."""
         found = re.search(rf"REST server listening on {HOST}:(\d+)", self.log)
         assert found, self.log
-        url = f"http://{HOST}:{found[1]}/metrics"
+        return int(found[1])
+
+    def page(self) -> str:
+        """What one of them answers for /metrics."""
+        url = f"http://{HOST}:{self.rest_port()}/metrics"
         with urllib.request.urlopen(url, timeout=30) as answer:
             return answer.read().decode()
 

@@ -15,11 +15,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ovms_mp.frontend.access import Access, Realm
+from ovms_mp.frontend.http import openapi
 from ovms_mp.frontend.http.cors import Cors
 from ovms_mp.frontend.http.endpoint import Endpoint, Handler
 from ovms_mp.frontend.http.errors import Problem, error_response
 from ovms_mp.frontend.http.inference import Inference, Limits
-from ovms_mp.frontend.http.kserve import KServe
+from ovms_mp.frontend.http.kserve import KServe, told
 from ovms_mp.frontend.http.management import Management
 from ovms_mp.frontend.http.protocol import FULL
 from ovms_mp.telemetry.page import CONTENT_TYPE
@@ -78,7 +79,9 @@ class Rest:
         routes = [*_routes(route, kserve, self._inference, self._management)]
         if page is not None:
             routes.append(route("GET", "/metrics", _metrics(page)))
+        routes.append(route("GET", openapi.PATH, self._show_document))
         self.routes: Final[Sequence[Route]] = routes
+        self._document = openapi.document(routes, version)
         self._headers = [*cors.as_headers()]
         self._app = Starlette(
             routes=routes, exception_handlers={HTTPException: _no_route}
@@ -104,6 +107,9 @@ class Rest:
             # As it came: a name may have slashes in it, which are escaped there.
             scope["path"] = scope["raw_path"].decode("latin-1")
             await self._app(scope, receive, tell)
+
+    async def _show_document(self, request: Request) -> Response:
+        return told(self._document)
 
     def close(self) -> None:
         """End its threads."""
