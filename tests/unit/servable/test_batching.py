@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -258,3 +259,67 @@ def test_a_model_whose_first_dimension_is_not_free_is_refused(
         Batcher(model, DynamicBatching(4), Alarms(), lambda *_: None)
     assert caught.value.status is Status.MODEL_NOT_LOADED
     assert f"the first dimension of {side} x is not free" in caught.value.details
+
+
+class Fragile:
+    """y = x + 1; a negative number anywhere is too much for it."""
+
+    def infer(self, tensors: Sequence[Any]) -> Inferred:
+        array: Array = np.array(tensors[0])
+        if (array < 0).any():
+            raise RuntimeError("a negative number")
+        return inferred(array + 1, 0, engine_ns=10**9)  # so that a thread does it
+
+    def cancel(self) -> None: ...
+
+
+def test_in_a_crowd_everybody_gets_what_is_his_whatever_the_others_do(
+    threads: Threads,
+) -> None:
+    slots = [Fragile(), Fragile()]
+    model = PooledModel(ports(DYNAMIC), ports(DYNAMIC), slots, threads)
+    policy = DynamicBatching(5, max_queue_delay_microseconds=300)
+    sizes: list[int] = []
+    batcher = Batcher(
+        model,
+        policy,
+        Alarms(),
+        lambda rows, _: sizes.append(rows),
+        max_queue_length=999,
+    )
+    wrong: list[str] = []
+
+    def client(seed: int) -> None:
+        random = np.random.default_rng(seed)
+        flights: list[tuple[Array, Pending[Inferred], bool]] = []
+        for _ in range(60):
+            shape = int(random.integers(1, 8)), int(random.integers(1, 3))
+            x = random.random(shape, np.float32)
+            if random.random() < 0.1:
+                x[-1, 0] = -1
+            asked = batcher.infer([x])
+            flights.append((x, asked, random.random() < 0.2 and asked.cancel()))
+            if random.random() < 0.3:
+                wrong.extend(filter(None, map(judged, flights)))
+                flights.clear()
+        wrong.extend(filter(None, map(judged, flights)))
+
+    def judged(flight: tuple[Array, Pending[Inferred], bool]) -> str | None:
+        x, asked, is_cancelled = flight
+        try:
+            (y,) = asked.result(30).outputs
+        except Cancelled:
+            return None if is_cancelled else "cancelled by nobody"
+        except ServingError:
+            return None if (x < 0).any() else "failed for another"
+        return None if np.array_equal(y, x + 1) else "somebody else's rows"
+
+    crowd = [threading.Thread(target=client, args=(seed,)) for seed in range(8)]
+    for each in crowd:
+        each.start()
+    for each in crowd:
+        each.join()
+    assert wrong == []
+    await_(lambda: model.busy == 0)
+    assert batcher.waiting == 0
+    assert max(sizes) > 1  # they did go together
