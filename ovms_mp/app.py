@@ -31,6 +31,7 @@ from ovms_mp.inference.probe import Probe
 from ovms_mp.library.hosting import Registry
 from ovms_mp.repository import config as repository
 from ovms_mp.repository.config import ModelSpec
+from ovms_mp.repository.mirrors import Mirrors
 from ovms_mp.repository.snapshot import Scanner
 from ovms_mp.servable.calculators import Calculators
 from ovms_mp.servable.catalog import Catalog
@@ -130,7 +131,11 @@ class App:
         )
         calculators = _calculators(settings)
         self._reloader = Reloader(
-            Scanner(settings.source, settings.calculators_path),
+            Scanner(
+                settings.source,
+                settings.calculators_path,
+                Mirrors(settings.file_system_poll_wait_seconds),
+            ),
             Reconciler(self.catalog, loader, calculators, self.metrics),
             poll_seconds=settings.file_system_poll_wait_seconds,
         )

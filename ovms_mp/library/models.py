@@ -95,6 +95,9 @@ class ModelSet:
 
     def _session(self, spec: ModelSpec, wanted: int) -> InferenceSession:
         try:
+            if spec.url:
+                details = f"{spec.url}: cloud storage is for servers"
+                raise ServingError(Status.NOT_IMPLEMENTED, details)
             found = files.versions(spec.base_path)
             selected = select(spec.version_policy, found)
             version = wanted or max(selected, default=0)

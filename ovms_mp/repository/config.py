@@ -7,7 +7,6 @@ are served. Of two definitions of a name the first counts.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,7 @@ from typing import Final
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.stream_policy import NO_LIMITS, StreamPolicy
-from ovms_mp.repository import document
+from ovms_mp.repository import document, storage
 from ovms_mp.repository.document import Scalar
 from ovms_mp.repository.models import is_file
 from ovms_mp.repository.schema import (
@@ -42,6 +41,7 @@ __all__ = (
     "RepositoryConfig",
     "graph_home",
     "local_path",
+    "place_of",
     "read",
 )
 
@@ -51,12 +51,11 @@ FALLBACK_SUBCONFIG_FILE: Final = "config.json"
 MAX_NIREQ: Final = 100_000
 LOW_LATENCY_OF_STATELESS: Final = "low_latency_transformation needs stateful"
 
-_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A model to serve: a directory of version directories, or a model file.
+    """A model to serve: a directory of version directories, or a model file; with a
+    `url` it is in cloud storage, and has no path before there is a mirror of it.
 
     `nireq` is None where OpenVINO is to choose, `max_queue_length` for the default.
     That it `is_stateful` only allows to make it so; a state is seen in the model.
@@ -75,6 +74,7 @@ class ModelSpec:
     is_stateful: bool = False
     low_latency_transformation: bool = False
     dynamic_batching: DynamicBatching | None = None
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +150,23 @@ def graph_home(base_path: Path) -> Path | None:
 
 def local_path(text: str, base: Path) -> Path:
     """`text` as a path, relative to `base`. Raises ServingError if it is a URL."""
-    url = _URL.match(text)
-    if url is not None:
-        details = f"{url[1]}:// is not supported yet, only local paths are"
+    if scheme := storage.scheme_of(text):
+        only = "for models" if storage.is_url(text) else "not supported"
+        details = f"{scheme}:// is {only}, expected a local path"
         raise ServingError(Status.NOT_IMPLEMENTED, details)
     return base / text
+
+
+def place_of(text: str, base: Path) -> tuple[Path, str]:
+    """Where a model is: a path, relative to `base`, or no path and a URL. Raises
+    ServingError for a URL of another kind.
+    """
+    if storage.is_url(text):
+        if "@" in text:
+            details = "a URL that may have a secret: credentials are the environment's"
+            raise ServingError(Status.PATH_INVALID, details)
+        return Path(), text
+    return local_path(text, base), ""
 
 
 class _Reading:
@@ -171,7 +183,9 @@ class _Reading:
     def single(self, spec: ModelSpec) -> None:
         """A servable by itself; it has no settings of its own if it is a graph."""
         base_path = spec.base_path.absolute()
-        if graph_home(base_path) is None:
+        if spec.url:
+            self.models[spec.name] = spec
+        elif graph_home(base_path) is None:
             self.models[spec.name] = replace(spec, base_path=base_path)
         else:
             self._graph(GraphEntry(spec.name, str(base_path)), base_path)
@@ -227,9 +241,9 @@ class _Reading:
 
 def _is_graph(entry: GraphEntry, directory: Path) -> bool:
     # Only a graph can have a graph_path, whether or not its file is there.
-    return (
-        bool(entry.graph_path) or graph_home(_base_path(entry, directory)) is not None
-    )
+    if entry.graph_path or storage.is_url(entry.base_path):
+        return bool(entry.graph_path)
+    return graph_home(_base_path(entry, directory)) is not None
 
 
 def _model_spec(entry: ModelEntry, directory: Path) -> ModelSpec:
@@ -242,9 +256,13 @@ def _model_spec(entry: ModelEntry, directory: Path) -> ModelSpec:
     if entry.low_latency_transformation and not entry.is_stateful:
         status = Status.INVALID_NON_STATEFUL_MODEL_PARAMETER
         raise ServingError(status, LOW_LATENCY_OF_STATELESS)
+    if storage.is_url(entry.graph.base_path):
+        base_path, url = place_of(entry.graph.base_path, directory)
+    else:
+        base_path, url = _base_path(entry.graph, directory), ""
     return ModelSpec(
         entry.graph.name,
-        _base_path(entry.graph, directory),
+        base_path,
         entry.version_policy,
         entry.nireq or None,
         entry.target_device,
@@ -256,6 +274,7 @@ def _model_spec(entry: ModelEntry, directory: Path) -> ModelSpec:
         entry.is_stateful,
         entry.low_latency_transformation,
         entry.dynamic_batching,
+        url,
     )
 
 

@@ -43,13 +43,18 @@ def versions(base_path: Path) -> dict[int, Path]:
     if is_file(base_path):
         return {SYNTHETIC_VERSION: base_path}
     found = {
-        int(entry.name): entry
+        version: entry
         for entry in _entries(base_path)
-        if _VERSION.fullmatch(entry.name) and entry.is_dir()
+        if (version := version_of(entry.name)) is not None and entry.is_dir()
     }
     if not found:
         raise ServingError(Status.NO_MODEL_VERSION_AVAILABLE, str(base_path))
     return dict(sorted(found.items()))
+
+
+def version_of(name: str) -> int | None:
+    """The version that a directory of that name has; None if it is something else."""
+    return int(name) if _VERSION.fullmatch(name) else None
 
 
 def model_file(version_path: Path) -> Path:

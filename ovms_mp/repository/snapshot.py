@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ovms_mp.core.errors import ServingError
+from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.repository import config as configuration
 from ovms_mp.repository import models
 from ovms_mp.repository.config import GraphSpec, ModelSpec, RepositoryConfig
@@ -30,6 +30,8 @@ from ovms_mp.repository.versions import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from ovms_mp.repository.mirrors import Mirrors
 
 _STRING: Final = re.compile(rb"""(["'])((?:(?!\1)[^\\\n])*)\1""")
 # A name of a file has a suffix or a folder; names of streams and models rarely do.
@@ -67,11 +69,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class ModelParts:
-    """The versions of a model; `error` says why there are none."""
+    """The versions of a model; `error` says why there are none, or no newer ones. Nothing
+    is known before what `is_coming` is here.
+    """
 
     spec: ModelSpec
     versions: Mapping[int, Part] = field(default_factory=dict[int, Part])
     error: ServingError | None = None
+    is_coming: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +115,14 @@ class Scanner:
     """
 
     def __init__(
-        self, source: Path | ModelSpec, calculators_path: Path | None = None
+        self,
+        source: Path | ModelSpec,
+        calculators_path: Path | None = None,
+        mirrors: Mirrors | None = None,
     ) -> None:
+        """Models in cloud storage are looked for in `mirrors`."""
         self._source = source
+        self.mirrors: Final = mirrors
         self._calculators_path = calculators_path and calculators_path.absolute()
         self._config: RepositoryConfig | None = None
         self._named: dict[Path, tuple[Stamp, tuple[str, ...]]] = {}
@@ -134,6 +144,8 @@ class Scanner:
                 raise
             config, error = before, problem
         looked_at.update(stamps(config.documents))
+        if self.mirrors is not None:
+            self.mirrors.become(config.models)
         calculators = None
         if self._calculators_path is not None:
             calculators = self._calculators(self._calculators_path, looked_at)
@@ -149,11 +161,13 @@ class Scanner:
     def _model(
         self, spec: ModelSpec, looked_at: dict[Path, Stamp | None]
     ) -> ModelParts:
+        if spec.url:
+            return self._mirrored(spec, looked_at)
         base = spec.base_path
         looked_at.update(stamps((base.parent, base, base / "1")))
         # Where it lies and which versions are chosen says nothing of a version itself.
         settings = replace(
-            spec, name="", base_path=Path(), version_policy=DEFAULT_POLICY
+            spec, name="", base_path=Path(), url="", version_policy=DEFAULT_POLICY
         )
         versions: dict[int, Part] = {}
         try:
@@ -168,6 +182,18 @@ class Scanner:
         except ServingError as error:
             return ModelParts(spec, error=error)
         return ModelParts(spec, versions)
+
+    def _mirrored(
+        self, spec: ModelSpec, looked_at: dict[Path, Stamp | None]
+    ) -> ModelParts:
+        if self.mirrors is None:
+            details = f"{spec.url}: cloud storage is for servers"
+            error = ServingError(Status.NOT_IMPLEMENTED, details)
+            return ModelParts(spec, error=error)
+        mirror = self.mirrors.of(spec)
+        if mirror.is_coming or mirror.error is not None:
+            return ModelParts(spec, {}, mirror.error, is_coming=mirror.is_coming)
+        return self._model(replace(spec, url="", base_path=mirror.folder), looked_at)
 
     def _graph(self, spec: GraphSpec, looked_at: dict[Path, Stamp | None]) -> GraphPart:
         beside = spec.graph_path.parent

@@ -199,6 +199,8 @@ class Reconciler:
         spec = parts.spec
         whole = Key("model", spec.name)
         served = self._models.setdefault(spec.name, {})
+        if parts.is_coming:
+            return []
         if parts.error is not None:
             self._catalog.model_settled(spec.name, parts.error.text)
             return [self._fail(whole, None, parts.error.text)]

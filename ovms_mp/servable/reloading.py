@@ -62,14 +62,18 @@ class Reloader:
         self._reconciler.announce(self._seen)
 
     def load(self) -> Report:
-        """Load what was seen at first."""
+        """Load what was seen at first, and what is in cloud storage."""
         assert self._seen is not None
+        if (mirrors := self._scanner.mirrors) is not None and mirrors.sync():
+            self._seen = self._scanner.scan()
         return self._reconciler.apply(self._seen)
 
     def reload(self) -> Report:
         """Look and apply what is there, now; returns when it is done."""
         with self._lock:
             self._seen = self._scanner.scan()
+            if (mirrors := self._scanner.mirrors) is not None and mirrors.sync():
+                self._seen = self._scanner.scan()
             self._is_moving = False
             report = self._reconciler.apply(self._seen, is_asked=True)
         self._happened.set()  # there may be other folders to watch
@@ -90,6 +94,8 @@ class Reloader:
                 self._watch = Watch(self._happened.set)
             except OSError as error:  # no more of them for this user
                 log.warning("files are looked at, not watched: %s", error)
+        if self._scanner.mirrors is not None:
+            self._scanner.mirrors.start(self._happened.set)
         self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
         self._thread.start()
 
@@ -102,6 +108,8 @@ class Reloader:
         if self._thread is not None:
             self._thread.join(patience)
         self._reconciler.close()
+        if self._scanner.mirrors is not None:
+            self._scanner.mirrors.close()
         return self._thread is None or not self._thread.is_alive()
 
     def _wake(self) -> None:
@@ -134,7 +142,9 @@ class Reloader:
         with self._lock:
             before = self._seen
             assert before is not None
-            has_changed = self._is_moving or has_moved(before.looked_at)
+            mirrors = self._scanner.mirrors
+            has_news = mirrors is not None and mirrors.take_news()
+            has_changed = self._is_moving or has_news or has_moved(before.looked_at)
             if not has_changed and not self._reconciler.is_due:
                 return
             seen = self._seen = self._scanner.scan()

@@ -12,7 +12,7 @@ from ovms_mp.repository.config import (
     DynamicBatching,
     ModelSpec,
     graph_home,
-    local_path,
+    place_of,
 )
 from ovms_mp.repository.document import Node
 from ovms_mp.repository.schema import (
@@ -50,11 +50,11 @@ def model(flags: Flags) -> ModelSpec:
     name = Node(flags.text("model_name"), "--model_name").text()
     path = Node(flags.text("model_path"), "--model_path").text()
     try:
-        base_path = local_path(path, Path.cwd())
+        base_path, url = place_of(path, Path.cwd())
     except ServingError as error:
         raise UsageError(f"--model_path: {error.details}") from error
     used = [f for f in MODEL_FLAGS if flags.text(f) and f != "plugin_config"]
-    if used and graph_home(base_path) is not None:
+    if used and not url and graph_home(base_path) is not None:
         raise UsageError(
             f"Starting mediapipe graph with unsupported model settings: "
             f"{', '.join(used)}. The settings should be set in subconfig.json file."
@@ -83,6 +83,7 @@ def model(flags: Flags) -> ModelSpec:
         is_stateful=is_stateful,
         low_latency_transformation=low_latency,
         dynamic_batching=_dynamic_batching(flags),
+        url=url,
     )
 
 

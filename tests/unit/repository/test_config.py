@@ -98,13 +98,37 @@ def test_a_servable_without_a_name_is_refused_alone(config: Path) -> None:
     assert problems(found) == [("", Status.PATH_INVALID, "the name is empty")]
 
 
-@pytest.mark.parametrize("scheme", ["s3", "gs", "az", "azfs", "https"])
-def test_models_in_a_cloud_are_refused_alone(config: Path, scheme: str) -> None:
+@pytest.mark.parametrize("scheme", ["azfs", "https"])
+def test_models_at_other_urls_are_refused_alone(config: Path, scheme: str) -> None:
     entry = {"name": "cloud", "base_path": f"{scheme}://key:secret@bucket/m"}
     found = read(write(config, models(entry, {"name": "ok"})))
     assert [m.name for m in found.models] == ["ok"]
-    details = f"{scheme}:// is not supported yet, only local paths are"
+    details = f"{scheme}:// is not supported, expected a local path"
     assert problems(found) == [("cloud", Status.NOT_IMPLEMENTED, details)]
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az", "S3"])
+def test_a_model_may_be_in_cloud_storage(config: Path, scheme: str) -> None:
+    url = f"{scheme}://bucket/m"
+    found = read(write(config, models({"name": "cloud", "base_path": url})))
+    assert [(m.name, m.url) for m in found.models] == [("cloud", url)]
+    assert problems(found) == []
+
+
+def test_a_secret_in_a_url_is_refused_and_not_told(config: Path) -> None:
+    entry = {"name": "cloud", "base_path": "s3://key:secret@bucket/m"}
+    ((name, status, details),) = problems(read(write(config, models(entry))))
+    assert (name, status) == ("cloud", Status.PATH_INVALID)
+    assert "secret@" not in (details or "")
+
+
+def test_a_graph_is_local(config: Path) -> None:
+    entry = {"name": "g", "base_path": "s3://bucket/g"}
+    content = {"model_config_list": [], "mediapipe_config_list": [entry]}
+    details = "s3:// is for models, expected a local path"
+    assert problems(read(write(config, content))) == [
+        ("g", Status.NOT_IMPLEMENTED, details)
+    ]
 
 
 @pytest.mark.parametrize(
