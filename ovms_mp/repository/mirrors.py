@@ -192,6 +192,7 @@ class Mirrors:
         self._lock_file: TextIO | None = None
         self._mirrors: dict[tuple[str, VersionPolicy], Mirror] = {}
         self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
         self._pool: ThreadPoolExecutor | None = None
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
@@ -224,14 +225,20 @@ class Mirrors:
         """Look at all storages now; returns when what is there is here. False if there
         are none.
         """
-        with self._lock:
-            mirrors = [each for each in self._mirrors.values() if self._take(each)]
-            if not mirrors:
-                return bool(self._mirrors)
+        with self._idle:
+            mirrors = list(self._mirrors.values())
+            # One that is looked at for the first time is looked at now.
+            old = [
+                each
+                for each in mirrors
+                if not (each in self._looking and each.state.is_coming)
+            ]
+            self._idle.wait_for(lambda: self._looking.isdisjoint(mirrors))
+            old = [each for each in old if self._take(each)]
             pool = self._crew()
-        for _ in pool.map(self._look, mirrors):
+        for _ in pool.map(self._look, old):
             pass
-        return True
+        return bool(mirrors)
 
     def take_news(self) -> bool:
         """True once after something in a folder, or a reason, has changed."""
@@ -297,8 +304,9 @@ class Mirrors:
         except Exception:
             log.exception("%s cannot be looked at", mirror.url)
         finally:
-            with self._lock:
+            with self._idle:
                 self._looking.discard(mirror)
+                self._idle.notify_all()
                 self._due[mirror] = time.monotonic() + self._pause(mirror)
             self._wake.set()
         if is_news and not self._ending.is_set():

@@ -24,6 +24,10 @@ MAX_OBJECTS: Final = 20_000
 """Below one URL; more is somebody's data, by mistake."""
 MAX_REASON: Final = 300
 
+CONNECT_SECONDS: Final = 5.0
+"""For S3. botocore's minute, five times, is a long time to hear nothing in."""
+READ_SECONDS: Final = 30.0
+
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _ENDPOINT: Final = re.compile(r"([^/:]+:[0-9]+)/(.+)", re.DOTALL)
 _SECRETS: Final = (
@@ -156,7 +160,12 @@ def _s3(path: str) -> tuple[Any, str]:
         profile=profile or None,
         endpoint_url=endpoint or None,
         client_kwargs={"region_name": region} if region else {},
-        config_kwargs={"s3": {"addressing_style": "path"}} if endpoint else {},
+        config_kwargs={
+            "connect_timeout": CONNECT_SECONDS,
+            "read_timeout": READ_SECONDS,
+            "retries": {"max_attempts": 2},
+            **({"s3": {"addressing_style": "path"}} if endpoint else {}),
+        },
         use_listings_cache=False,
         skip_instance_cache=True,
     )
