@@ -115,7 +115,11 @@ class App:
         )
         self._pool = ThreadPoolExecutor(compute_threads(), "compute")
         self._retiring = ThreadPoolExecutor(1, "retiring")
-        self._engine = OpenVINOEngine(Probe() if settings.probe_models else None)
+        self._engine = OpenVINOEngine(
+            Probe(settings.cpu_extension) if settings.probe_models else None,
+            extension=settings.cpu_extension,
+            cache_dir=settings.cache_dir,
+        )
         self.catalog = Catalog(
             self.metrics,
             is_latching=settings.readiness == "latched",

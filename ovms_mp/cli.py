@@ -43,6 +43,8 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
         Flag("model_name", "NAME", "name of a single model or graph"),
         Flag("model_path", "PATH", "its directory, or a model file"),
         Flag("calculators_path", "DIR", "Python modules with calculators for graphs"),
+        Flag("cpu_extension", "FILE", "a library with further operations of models"),
+        Flag("cache_dir", "DIR", "compiled models are kept there for the next start"),
         Flag(
             "probe_models", "true|false", "read models in a child first, default true"
         ),
@@ -70,6 +72,13 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
         Flag("nireq", "N", "infer requests; default: what the device finds optimal"),
         Flag("max_queue_length", "N", "inferences that may wait for it, default 1000"),
         Flag("plugin_config", "JSON", "properties of the OpenVINO device"),
+        Flag("batch_size", "N", "a number, -1, a range as 1:8, or auto"),
+        Flag("shape", "SHAPE", "as (1,3,-1,200:500), auto, or JSON by inputs"),
+        Flag("layout", "LAYOUT", "as NHWC:NCHW (clients': model's), or JSON by names"),
+        Flag("mean", "VALUES", "subtracted from the input: a number, or [r,g,b]"),
+        Flag("scale", "VALUES", "what the input is then divided by"),
+        Flag("color_format", "FROM:TO", "as BGR:RGB, clients' and the model's"),
+        Flag("precision", "FROM:TO", "as uint8:fp32, clients' and the model's"),
         Flag("max_sequence_number", "N", "sequences of a stateful model, default 500"),
         Flag("idle_sequence_cleanup", "", "forget idle sequences, default true"),
         Flag("stateful", "", "allows low_latency_transformation"),
@@ -132,7 +141,6 @@ _IN_VAIN: Final[Mapping[Flag, str]] = {
     Flag("grpc_max_threads", "N"): "calls occupy no threads",
     Flag("grpc_memory_quota", "BYTES"): "memory of calls is not bounded yet",
     Flag("rest_workers", "N"): "requests occupy no threads",
-    Flag("cache_dir", "PATH"): "compiled models are not cached yet",
     Flag("trace_path", "FILE"): "there is no trace yet",
     Flag("custom_node_resources_cleaner_interval_seconds", "SECONDS"): (
         "there are no custom nodes yet"
@@ -142,16 +150,7 @@ _IN_VAIN: Final[Mapping[Flag, str]] = {
     Flag("allowed_local_media_path", "PATH"): _NO_GENERATION,
 }
 # Flags that would change answers, and the values that change none.
-_UNSUPPORTED: Final[Mapping[Flag, tuple[str, ...]]] = {
-    Flag("batch_size", "N"): ("", "0"),
-    Flag("shape", "SHAPE"): ("",),
-    Flag("layout", "LAYOUT"): ("",),
-    Flag("mean", "VALUES"): ("",),
-    Flag("scale", "VALUES"): ("",),
-    Flag("color_format", "FROM:TO"): ("",),
-    Flag("precision", "FROM:TO"): ("",),
-    Flag("cpu_extension", "FILE"): ("",),
-}
+_UNSUPPORTED: Final[Mapping[Flag, tuple[str, ...]]] = {}
 # Flags that ask for something else than a server.
 _OTHER_MODES: Final = (
     Flag("pull", ""),

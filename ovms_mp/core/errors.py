@@ -40,6 +40,12 @@ class Status(Enum):
         "ModelInferRequest::raw_input_contents is not allowed"
     )
     INVALID_INPUT_FORMAT = "Inputs inside buffer does not match expected format."
+    INVALID_STRING_INPUT = "Invalid string input"
+    INVALID_MISSING_OUTPUT = "Missing output with specific name"
+    UNSUPPORTED_LAYOUT = (
+        "Received binary image input but resource not configured to accept NHWC layout"
+    )
+    INVALID_NO_OF_CHANNELS = "Invalid number of channels in binary input"
     BYTES_CONTENTS_EMPTY = "Bytes contents is empty"
     BINARY_IMAGES_RESOLUTION_MISMATCH = (
         "Binary input images for this endpoint are required to have the same resolution"
@@ -74,6 +80,31 @@ class Status(Enum):
     DEADLINE_EXCEEDED = "Deadline exceeded"
     CANCELLED = "Cancelled"
     CANNOT_COMPILE_MODEL_INTO_TARGET_DEVICE = "Cannot compile model into target device"
+    RESHAPE_ERROR = "Model could not be reshaped with requested shape"
+    SHAPE_WRONG_FORMAT = "The provided shape is in wrong format"
+    LAYOUT_WRONG_FORMAT = "The provided layout is in wrong format"
+    FLOAT_WRONG_FORMAT = "The provided float is in wrong format"
+    COLOR_FORMAT_WRONG_FORMAT = "The provided color format is in wrong format"
+    PRECISION_WRONG_FORMAT = "The provided precision is in wrong format"
+    DIM_WRONG_FORMAT = "The provided dimension is in wrong format"
+    ANONYMOUS_FIXED_SHAPE_NOT_ALLOWED = (
+        "Anonymous fixed shape is invalid for models with multiple inputs"
+    )
+    ANONYMOUS_FIXED_LAYOUT_NOT_ALLOWED = (
+        "Anonymous fixed layout is invalid for models with multiple inputs"
+    )
+    CONFIG_SHAPE_IS_NOT_IN_MODEL = "Shape from config not found in model"
+    CONFIG_LAYOUT_IS_NOT_IN_MODEL = "Layout from config not found in model"
+    CONFIG_SHAPE_MAPPED_BUT_USED_REAL_NAME = (
+        "Shape from config has real name. Use mapped name instead"
+    )
+    CONFIG_LAYOUT_MAPPED_BUT_USED_REAL_NAME = (
+        "Layout from config has real name. Use mapped name instead"
+    )
+    LAYOUT_INCOMPATIBLE_WITH_SHAPE = "Layout incompatible with given shape"
+    MODEL_WITH_SCALAR_AUTO_UNSUPPORTED = (
+        "Batching set to AUTO but model contains scalar tensor"
+    )
     MODEL_NOT_LOADED = "Error while loading a model"
     FILE_INVALID = "File not found or cannot open"
     PATH_INVALID = "The provided base path is invalid or doesn't exists"

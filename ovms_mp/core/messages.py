@@ -43,6 +43,7 @@ class InferRequest(NamedTuple):
     `raw_count` is the number of raw buffers the message carried: OVMS refuses one that
     differs from the number of inputs, in an order of checks that clients can observe.
     `interface` is the frontend it came by, `gRPC` or `REST`: a label of metrics.
+    `outputs` are the names of those that the client wants, none for all.
     """
 
     model_name: str
@@ -52,6 +53,7 @@ class InferRequest(NamedTuple):
     inputs: tuple[InputTensor, ...] = ()
     raw_count: int = 0
     interface: str = "gRPC"
+    outputs: tuple[str, ...] = ()
 
 
 class OutputTensor(NamedTuple):

@@ -29,6 +29,9 @@ class Datatype(Enum):
     INT16 = np.dtype("<i2")
     INT32 = np.dtype("<i4")
     INT64 = np.dtype("<i8")
+    # numpy has no such number: two bytes, to be passed on. Models have it; to graphs and
+    # their handlers it is a datatype of somebody's own, as to OVMS.
+    BF16 = np.dtype("V2")
     FP16 = np.dtype("<f2")
     FP32 = np.dtype("<f4")
     FP64 = np.dtype("<f8")
@@ -40,22 +43,24 @@ class Datatype(Enum):
 
     @classmethod
     def from_dtype(cls, dtype: np.dtype[Any]) -> Datatype | None:
-        """The datatype of arrays of `dtype`, or None where KServe has no name for it."""
+        """The datatype of arrays of `dtype`, or None where graphs have no name for it."""
         return _BY_DTYPE.get(dtype)
 
     @classmethod
     def from_name(cls, name: str) -> Datatype | None:
-        """The member called `name`, or None."""
+        """The member called `name` that graphs know, or None."""
         return _BY_NAME.get(name)
 
 
-_BY_DTYPE: Final = {datatype.value: datatype for datatype in Datatype}
-_BY_NAME: Final = {datatype.name: datatype for datatype in Datatype}
+IN_GRAPHS: Final = tuple(each for each in Datatype if each is not Datatype.BF16)
+
+_BY_DTYPE: Final = {datatype.value: datatype for datatype in IN_GRAPHS}
+_BY_NAME: Final = {datatype.name: datatype for datatype in IN_GRAPHS}
 
 BYTES: Final = "BYTES"
 
 
-def describe_shape(shape: Sequence[int]) -> str:
+def describe_shape(shape: Sequence[object]) -> str:
     """A shape as OVMS's messages print it: `(1,3,224,224)`."""
     return f"({','.join(map(str, shape))})"
 

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
+from ovms_mp.core import layout as layouts
+from ovms_mp.core.adaptation import NO_ADAPTATION, Adaptation
 from ovms_mp.core.messages import Buffer, TensorInfo
 from ovms_mp.core.pending import Pending
+from ovms_mp.core.shape import Shape
 from ovms_mp.core.tensor import BYTES, Array, Datatype
 
 Property: TypeAlias = "str | int | float | bool | Mapping[str, Property]"
@@ -18,10 +21,11 @@ Property: TypeAlias = "str | int | float | bool | Mapping[str, Property]"
 TensorData: TypeAlias = Array | Buffer
 """An input: an array, or the bytes of one."""
 
-UNBOUNDED: Final = -1
 # Each one that waits holds its input tensors. At 5 ms an inference, a thousand take
 # five seconds: who comes after them is better off to hear no at once.
 MAX_QUEUE_LENGTH: Final = 1000
+TEXT: Final = "string"
+"""The element type of texts: their arrays have bytes objects."""
 _FIRST_TENSOR: Final = ":0"  # how TensorFlow names the first output of an operation
 _SAVED_MODEL: Final = "saved_model.pb"
 
@@ -33,12 +37,24 @@ def file_name(path: Path) -> str:
     return _SAVED_MODEL if path.is_dir() else path.name
 
 
+class NameMapping(NamedTuple):
+    """Public names of ports, by names that the file has (OVMS's mapping_config.json)."""
+
+    inputs: Mapping[str, str] = {}
+    outputs: Mapping[str, str] = {}
+
+
+NO_MAPPING: Final = NameMapping()
+
+
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """How a model is put on a device, with the defaults of OVMS. `nireq` 0: as many
     infer requests as the device finds optimal. `max_queue_length` is how many
     inferences may wait for one; None: MAX_QUEUE_LENGTH. With `low_latency`, what the
-    model's loops hand from one iteration to the next becomes a state.
+    model's loops hand from one iteration to the next becomes a state. `names` are
+    published instead of those in the file. A model that is compiled for what comes is
+    cached on disk only if `allow_cache`.
     """
 
     target_device: str = "CPU"
@@ -46,32 +62,9 @@ class ModelConfig:
     nireq: int = 0
     max_queue_length: int | None = None
     low_latency: bool = False
-
-
-class Dim(NamedTuple):
-    """The lengths a dimension may have; `maximum` is UNBOUNDED if there is no limit."""
-
-    minimum: int
-    maximum: int
-
-    @property
-    def is_static(self) -> bool:
-        """True if only one length is possible."""
-        return self.minimum == self.maximum
-
-    def admits(self, length: int) -> bool:
-        """True if the dimension may have this length."""
-        if self.maximum == UNBOUNDED:
-            return length >= self.minimum
-        return self.minimum <= length <= self.maximum
-
-    def __str__(self) -> str:
-        """As OVMS's messages print it. It has no text for a minimum alone; this has."""
-        if self.is_static:
-            return str(self.minimum)
-        if self.maximum == UNBOUNDED:
-            return f"[{self.minimum}~]" if self.minimum > 1 else "-1"
-        return f"[{self.minimum}~{self.maximum}]"
+    adaptation: Adaptation = NO_ADAPTATION
+    names: NameMapping = NO_MAPPING
+    allow_cache: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +73,22 @@ class Port:
 
     `name` is the published one, `names` all that OpenVINO knows. `datatype` is None
     where `element_type`, OpenVINO's word for it, has no fixed size or no KServe name.
-    `shape` is None if not even the number of dimensions is known.
+    `shape` is what it admits, None if not even the number of dimensions is known; where
+    the model is compiled for what comes, `told` is the shape in its file.
     """
 
     name: str
     names: frozenset[str]
     datatype: Datatype | None
     element_type: str
-    shape: tuple[Dim, ...] | None
+    shape: Shape | None
+    layout: str = layouts.DEFAULT
+    told: Shape | None = None
+
+    @property
+    def batch_axis(self) -> int | None:
+        """Which dimension is the batch, if any is."""
+        return layouts.batch_axis(self.layout) if self.shape else None
 
     @property
     def is_static(self) -> bool:
@@ -100,8 +101,8 @@ class Port:
         if self.datatype is not None:
             datatype = self.datatype.name
         else:
-            datatype = BYTES if self.element_type == "string" else "INVALID"
-        dims = self.shape or ()
+            datatype = BYTES if self.element_type == TEXT else "INVALID"
+        dims = self.told or self.shape or ()
         shape = tuple(dim.minimum if dim.is_static else -1 for dim in dims)
         bare = {each.removesuffix(_FIRST_TENSOR) for each in self.names}
         aliases = tuple(sorted({*self.names, *bare}))

@@ -12,6 +12,10 @@ from ovms_mp.inference.engine import ModelConfig, Property
 HINT: Final = "PERFORMANCE_HINT"
 STREAMS: Final = "NUM_STREAMS"
 THREADS: Final = "INFERENCE_NUM_THREADS"
+CACHE_DIR: Final = "CACHE_DIR"
+FROM_CACHE: Final = "LOADED_FROM_CACHE"
+AUTO_DEVICE: Final = "AUTO"
+MADE_OF_OTHERS: Final = frozenset({AUTO_DEVICE, "MULTI", "HETERO", "BATCH"})
 # A property of reading models rather than of any device, which no device lists.
 MMAP: Final = "ENABLE_MMAP"
 

@@ -21,11 +21,14 @@ _CHILD: Final = (sys.executable, "-m", "ovms_mp.inference.reader")
 
 class Probe:
     """One child, started when it is first needed and again after it died. Thread-safe;
-    models are probed one at a time. `command` starts a child.
+    models are probed one at a time. `extension` has operations of models; `command`
+    starts a child.
     """
 
-    def __init__(self, command: tuple[str, ...] = _CHILD) -> None:
-        self._command = command
+    def __init__(
+        self, extension: Path | None = None, *, command: tuple[str, ...] = _CHILD
+    ) -> None:
+        self._command = command if extension is None else (*command, str(extension))
         self._lock = threading.Lock()
         self._child: subprocess.Popen[str] | None = None
 

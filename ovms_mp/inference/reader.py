@@ -1,6 +1,6 @@
 """The child of probe.py: reads models for no other purpose than to survive it.
 
-A path per line, in JSON, comes in; a line goes out when the file was read or refused.
+Its argument is a library with operations of models, if there is one. A path per line, in JSON, comes in; a line goes out when the file was read or refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ def main() -> None:
     """Read files until there are no more."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a reader prints is no answer
-    engine = OpenVINOEngine()
+    extension = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    engine = OpenVINOEngine(extension=extension)
     for line in sys.stdin:
         with suppress(Exception):  # the server reads it, too, and says why it cannot
             engine.read(Path(json.loads(line)))

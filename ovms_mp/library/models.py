@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from ovms_mp.core.errors import ServingError, Status, public_text
 from ovms_mp.core.pending import Pending
-from ovms_mp.inference.engine import ModelConfig
+from ovms_mp.inference.engine import ModelConfig, NameMapping
 from ovms_mp.repository import config as repository
 from ovms_mp.repository import models as files
 from ovms_mp.repository.config import ModelSpec
@@ -117,13 +117,7 @@ class ModelSet:
             from ovms_mp.inference.openvino import OpenVINOEngine
 
             self._engine = OpenVINOEngine()
-        config = ModelConfig(
-            target_device=spec.target_device,
-            plugin_config=spec.plugin_config,
-            nireq=spec.nireq or 0,
-            max_queue_length=spec.max_queue_length,
-        )
-        return self._engine.load(files.model_file(directory), config)
+        return self._engine.load(*to_load(spec, directory))
 
     def close(self) -> None:
         """Let go of every model that was read, and end the engine's threads."""
@@ -134,6 +128,22 @@ class ModelSet:
             engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()
+
+
+def to_load(spec: ModelSpec, directory: Path) -> tuple[Path, ModelConfig]:
+    """What an engine is to be given for a version. Raises ServingError."""
+    path = files.model_file(directory)
+    config = ModelConfig(
+        target_device=spec.target_device,
+        plugin_config=spec.plugin_config,
+        nireq=spec.nireq or 0,
+        max_queue_length=spec.max_queue_length,
+        adaptation=spec.adaptation,
+        names=NameMapping(*files.name_mapping(directory)),
+        allow_cache=spec.allow_cache,
+        low_latency=spec.low_latency_transformation,
+    )
+    return path, config
 
 
 def model_set(source: ModelSource | None) -> Models:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from ovms_mp.core.adaptation import NO_ADAPTATION, Adaptation, parse
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.stream_policy import NO_LIMITS, StreamPolicy
 from ovms_mp.repository import document, storage
@@ -75,6 +76,8 @@ class ModelSpec:
     low_latency_transformation: bool = False
     dynamic_batching: DynamicBatching | None = None
     url: str = ""
+    adaptation: Adaptation = NO_ADAPTATION
+    allow_cache: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +278,8 @@ def _model_spec(entry: ModelEntry, directory: Path) -> ModelSpec:
         entry.low_latency_transformation,
         entry.dynamic_batching,
         url,
+        parse(entry.written),
+        entry.allow_cache,
     )
 
 

@@ -9,9 +9,12 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.repository import document
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ovms_mp.repository.document import Node
 
 # OVMS: a positive number without leading zeros; other names are somebody else's. The
 # number fits in the wire's int64.
@@ -63,8 +66,7 @@ def model_file(version_path: Path) -> Path:
 
     Raises ServingError: FILE_INVALID if no file of a known format is complete here
     (details then name the file that another is missing to, if there is one),
-    PATH_INVALID if the directory cannot be read, NOT_IMPLEMENTED if a
-    mapping_config.json beside the files renames inputs or outputs.
+    PATH_INVALID if the directory cannot be read.
     """
     if is_file(version_path):
         files = [version_path]
@@ -73,9 +75,6 @@ def model_file(version_path: Path) -> Path:
         # By name: the order of a directory is nobody's choice.
         files = sorted(_entries(version_path))
         directory = version_path
-    if is_file(directory / MAPPING_FILE):
-        details = f"{directory / MAPPING_FILE}: names are not mapped yet"
-        raise ServingError(Status.NOT_IMPLEMENTED, details)
     for suffix, companion in _FORMATS.items():
         for file in files:
             if file.suffix == suffix and _is_complete(file, companion):
@@ -88,6 +87,24 @@ def model_file(version_path: Path) -> Path:
     known = ", ".join(f"{s} with {c}" if c else s for s, c in _FORMATS.items())
     details = f"{version_path}: expected a model file ({known})"
     raise ServingError(Status.FILE_INVALID, details)
+
+
+def name_mapping(version_path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Public names of inputs, and of outputs, by those in the model file: what a
+    version's mapping_config.json says, or nothing.
+
+    Raises ServingError: JSON_INVALID if it says something else, or one name for two.
+    """
+    folder = version_path.parent if is_file(version_path) else version_path
+    file = folder / MAPPING_FILE
+    if not is_file(file):
+        return {}, {}
+    sections = document.read(file).members(("inputs", "outputs"))
+    inputs, outputs = (
+        _names(sections[name]) if name in sections else {}
+        for name in ("inputs", "outputs")
+    )
+    return inputs, outputs
 
 
 def companions(file: Path) -> tuple[Path, ...]:
@@ -110,6 +127,14 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
+
+
+def _names(section: Node) -> dict[str, str]:
+    names = {name: node.text() for name, node in section.mapping().items()}
+    for name in names.values():
+        if not name or list(names.values()).count(name) > 1:
+            section.refuse(f"{name!r} is no name of one tensor")
+    return names
 
 
 def _is_complete(file: Path, companion: str | None) -> bool:

@@ -5,9 +5,10 @@ means. A document that breaks it is refused whole (OVMS).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from ovms_mp.core.adaptation import Written
 from ovms_mp.core.stream_policy import MAX_SECONDS, NO_LIMITS, Overflow, StreamPolicy
 from ovms_mp.repository.document import Node, Scalar
 from ovms_mp.repository.versions import DEFAULT_POLICY, VersionPolicy, parse_policy
@@ -22,9 +23,6 @@ _NO_VALUE: Final = object()
 # Known to OVMS, not to this version, and able to change answers; with the value that
 # changes none.
 _UNSUPPORTED_KEYS: Final[Mapping[str, object]] = {
-    "batch_size": 0,
-    "shape": _NO_VALUE,
-    "layout": _NO_VALUE,
     "custom_loader_options": _NO_VALUE,
 }
 _UNSUPPORTED_SECTIONS: Final = (
@@ -41,6 +39,16 @@ _STREAM_KEYS: Final = (
     "overflow",
     "coalesce",
 )
+ADAPTATION_KEYS: Final = (
+    "batch_size",
+    "shape",
+    "layout",
+    "mean",
+    "scale",
+    "color_format",
+    "precision",
+)
+"""How the model is to look to clients."""
 _MODEL_KEYS: Final = (
     *_GRAPH_KEYS,
     "model_version_policy",
@@ -54,6 +62,7 @@ _MODEL_KEYS: Final = (
     "max_sequence_number",
     "max_queue_length",
     "dynamic_batching",
+    *ADAPTATION_KEYS,
     *_UNSUPPORTED_KEYS,
 )
 
@@ -84,7 +93,8 @@ class GraphEntry:
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
     """An entry of model_config_list: a graph if there is one at its base path, else a
-    model. `unsupported` are the places of keys that this version cannot honour.
+    model. `unsupported` are the places of keys that this version cannot honour, `written`
+    is what it says of ADAPTATION_KEYS.
     """
 
     graph: GraphEntry
@@ -99,6 +109,8 @@ class ModelEntry:
     is_stateful: bool = False
     low_latency_transformation: bool = False
     dynamic_batching: DynamicBatching | None = None
+    written: Mapping[str, Written] = field(default_factory=dict[str, Written])
+    allow_cache: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +170,23 @@ def parse_plugin_config(node: Node) -> PluginConfig:
     return {key: member.scalar() for key, member in node.mapping().items()}
 
 
+def adaptation_text(name: str, node: Node) -> Written:
+    """What one of ADAPTATION_KEYS says, as the text that flags have: a number, a list
+    of numbers or a text; shapes and layouts may be objects of them.
+    """
+    if isinstance(node.value, dict) and name in {"shape", "layout"}:
+        return {key: _text(each) for key, each in node.mapping().items()}
+    return _text(node)
+
+
+def _text(node: Node) -> str:
+    if isinstance(node.value, list):
+        return f"({','.join(str(each.scalar()) for each in node.elements())})"
+    if isinstance(node.value, bool):
+        node.refuse("expected a string or a number")
+    return str(node.scalar())
+
+
 def _models(section: Node) -> tuple[ModelEntry, ...]:
     return tuple(
         _model(entry.members(("config",), ("config",))["config"])
@@ -171,9 +200,6 @@ def _model(node: Node) -> ModelEntry:
     nireq = keys.get("nireq")
     device = keys.get("target_device")
     plugin_config = keys.get("plugin_config")
-    if "allow_cache" in keys:
-        # There is no model cache that it could allow; answers are the same.
-        keys["allow_cache"].boolean()
     stateful = keys.get("stateful")
     low_latency = keys.get("low_latency_transformation")
     batching = keys.get("dynamic_batching")
@@ -197,6 +223,12 @@ def _model(node: Node) -> ModelEntry:
         stateful.boolean() if stateful else False,
         low_latency.boolean() if low_latency else False,
         _batching(batching) if batching else None,
+        {
+            name: adaptation_text(name, keys[name])
+            for name in ADAPTATION_KEYS
+            if name in keys
+        },
+        "allow_cache" in keys and keys["allow_cache"].boolean(),
     )
 
 

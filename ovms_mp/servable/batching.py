@@ -316,7 +316,7 @@ def _check(model: CompiledModel, most: int) -> None:
 def _takes_batches(port: Port, most: int) -> bool:
     if port.shape is None:
         return True  # seen when there is a batch
-    if not port.shape:
+    if not port.shape or port.batch_axis:  # a layout has it elsewhere
         return False
     return all(port.shape[0].admits(rows) for rows in (1, most))
 

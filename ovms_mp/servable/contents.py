@@ -15,7 +15,7 @@ from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.tensor import Array, Datatype, byte_size, describe_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ovms_mp.core.messages import Buffer, InputTensor
 
@@ -36,8 +36,12 @@ _FIELDS: Final[Mapping[Datatype, str]] = {
     Datatype.UINT64: "uint64_contents",
     Datatype.FP32: "fp32_contents",
     Datatype.FP64: "fp64_contents",
+    Datatype.FP16: "fp32_contents",
+    Datatype.BF16: "fp32_contents",
 }
-"""Where the wire has typed values of a datatype; FP16 has no such place."""
+"""Where the wire has typed values of a datatype. FP16 and BF16 have no place of their
+own: KServe and OVMS know them raw only.
+"""
 
 
 def numeric(tensor: InputTensor) -> Datatype:
@@ -115,21 +119,18 @@ def length_prefixed(tensor: InputTensor) -> bytes:
             f"input name: {tensor.name}"
         )
         raise ServingError(Status.INVALID_VALUE_COUNT, details)
+    return prefixed(values or ())
+
+
+def prefixed(texts: Iterable[bytes]) -> bytes:
+    """BYTES as raw contents have them: each behind its length."""
     return b"".join(
-        part
-        for each in values or ()
-        for part in (len(each).to_bytes(4, "little"), each)
+        part for each in texts for part in (len(each).to_bytes(4, "little"), each)
     )
 
 
 def _typed(tensor: InputTensor, datatype: Datatype, count: int) -> Array:
-    field = _FIELDS.get(datatype)
-    if field is None:
-        details = (
-            f"{datatype.name} is supported in raw_input_contents only; "
-            f"input name: {tensor.name}"
-        )
-        raise ServingError(Status.NOT_IMPLEMENTED, details)
+    field = _FIELDS[datatype]
     values = tensor.contents
     # Values in another field are no values, as OVMS counts.
     if not isinstance(values, np.ndarray) or tensor.contents_field not in {field, ""}:
@@ -140,8 +141,18 @@ def _typed(tensor: InputTensor, datatype: Datatype, count: int) -> Array:
             f"input name: {tensor.name}"
         )
         raise ServingError(Status.INVALID_VALUE_COUNT, details)
+    if datatype is Datatype.BF16:
+        return _frozen(_bfloat16(values))
     # The wire has no narrow integers; one that does not fit wraps, as a cast in C does.
     return _frozen(values.astype(datatype.dtype, copy=False).view())
+
+
+def _bfloat16(values: Array) -> Array:
+    """To the nearest one, to the even one of two; what is no number stays none."""
+    bits = values.astype(np.float32, copy=False).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    kept = np.where(np.isnan(values), bits >> 16 | 0x40, rounded)
+    return kept.astype("<u2").view(Datatype.BF16.dtype)
 
 
 def _frozen(values: Array) -> Array:

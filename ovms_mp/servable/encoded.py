@@ -1,4 +1,4 @@
-"""Images as JPEG and PNG, and texts, as the inputs of a graph: BYTES become arrays.
+"""Images as JPEG and PNG, and texts: BYTES become arrays.
 
 A picture says how large it is before anybody decodes it, and one that is too large is
 not decoded: a few kilobytes can hold gigabytes of pixels. Whoever calls is to be off the
@@ -8,6 +8,7 @@ threads that read requests, for a picture takes milliseconds.
 from __future__ import annotations
 
 import struct
+from math import prod
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
@@ -46,33 +47,44 @@ _FORMATS: Final[Mapping[tuple[int, str], ImageFormat]] = {
 }
 
 
-def elements(tensor: InputTensor) -> list[Buffer]:
-    """The BYTES of an input, raw or typed. Raises ServingError if they are not as many
-    as its shape says.
+def values(tensor: InputTensor) -> list[Buffer]:
+    """The BYTES of an input, raw or typed, however many. Raises ServingError if they
+    are none.
     """
     if tensor.raw is not None:
-        found = _raw_elements(tensor, memoryview(tensor.raw))
-    elif isinstance(tensor.contents, np.ndarray):
+        return _raw_elements(tensor, memoryview(tensor.raw))
+    if isinstance(tensor.contents, np.ndarray):
         details = (
             f"Expected: values in bytes_contents; Actual: {tensor.contents_field}; "
             f"input name: {tensor.name}"
         )
         raise ServingError(Status.INVALID_VALUE_COUNT, details)
-    else:
-        found = list[Any](cast("Sequence[bytes]", tensor.contents or ()))
+    if tensor.contents is not None and len(tensor.contents) > MAX_ELEMENTS:
+        raise _too_many(tensor)
+    return list[Any](cast("Sequence[bytes]", tensor.contents or ()))
+
+
+def elements(tensor: InputTensor) -> list[Buffer]:
+    """The BYTES of an input of a graph. Raises ServingError if they are not as many as
+    its shape says, or there is none.
+    """
+    found = values(tensor)
     if not found:
         raise _fault(Status.BYTES_CONTENTS_EMPTY, "no element", tensor)
     # One axis, or one axis beside those of length 1: a batch.
-    expected = 1
-    for length in tensor.shape:
-        expected *= length
-    if expected != len(found):
+    check_count(len(found), tensor)
+    return found
+
+
+def check_count(count: int, tensor: InputTensor) -> None:
+    """Raises ServingError if the shape says another number of elements."""
+    expected = prod(tensor.shape)
+    if expected != count:
         details = (
-            f"Expected: {expected} values; Actual: {len(found)} values; "
+            f"Expected: {expected} values; Actual: {count} values; "
             f"input name: {tensor.name}"
         )
         raise ServingError(Status.INVALID_VALUE_COUNT, details)
-    return found
 
 
 def frame(tensor: InputTensor) -> ImageFrame:
@@ -85,7 +97,7 @@ def frame(tensor: InputTensor) -> ImageFrame:
     if len(found) != 1:
         details = f"Expected: 1 image; Actual: {len(found)}; input name: {tensor.name}"
         raise ServingError(Status.INVALID_VALUE_COUNT, details)
-    pixels = _decoded(found, tensor)[0]
+    pixels = _in_rgb(decoded(found, tensor)[0])
     image_format = _FORMATS.get((pixels.shape[2], pixels.dtype.name))
     if image_format is None:
         details = f"{pixels.shape[2]} channels of {pixels.dtype}"
@@ -107,27 +119,38 @@ def array(tensor: InputTensor) -> Array:
         raise _fault(Status.INVALID_INPUT_FORMAT, details, tensor)
     if said == IMAGE or (said is None and all(map(_looks_like_an_image, found))):
         return _images(found, tensor)
-    return _texts(found, tensor)
+    return padded(found, tensor)
 
 
 def _images(found: Sequence[Buffer], tensor: InputTensor) -> Array:
-    pictures = _decoded(found, tensor)
+    pictures = [_in_rgb(each) for each in decoded(found, tensor)]
+    check_resolution(pictures, tensor)
+    return _frozen(np.stack(pictures))
+
+
+def check_resolution(pictures: Sequence[Array], tensor: InputTensor) -> None:
+    """Raises ServingError if they are not of one size, channels and type."""
     shapes = {each.shape for each in pictures}
     if len(shapes) > 1 or len({each.dtype for each in pictures}) > 1:
         sizes = ", ".join(sorted("x".join(map(str, shape)) for shape in shapes))
         raise _fault(Status.BINARY_IMAGES_RESOLUTION_MISMATCH, sizes, tensor)
-    return _frozen(np.stack(pictures))
 
 
-def _texts(found: Sequence[Buffer], tensor: InputTensor) -> Array:
+def padded(found: Sequence[Buffer], tensor: InputTensor) -> Array:
+    """Texts as uint8 [n, longest + 1] with zeros behind each. Raises ServingError."""
     width = max(map(len, found)) + 1
-    if width * len(found) > MAX_TEXT_BYTES:
-        details = f"{len(found)} of up to {width - 1} bytes"
-        raise _fault(Status.INVALID_STRING_MAX_SIZE_EXCEEDED, details, tensor)
-    padded = np.zeros((len(found), width), np.uint8)
-    for row, text in zip(padded, found, strict=True):
+    check_width(len(found), width, tensor)
+    rows = np.zeros((len(found), width), np.uint8)
+    for row, text in zip(rows, found, strict=True):
         row[: len(text)] = np.frombuffer(text, np.uint8)
-    return _frozen(padded)
+    return _frozen(rows)
+
+
+def check_width(count: int, width: int, tensor: InputTensor) -> None:
+    """Raises ServingError if so many texts, all as long as the longest, are too much."""
+    if width * count > MAX_TEXT_BYTES:
+        details = f"{count} of up to {width} bytes"
+        raise _fault(Status.INVALID_STRING_MAX_SIZE_EXCEEDED, details, tensor)
 
 
 def _raw_elements(tensor: InputTensor, raw: memoryview) -> list[Buffer]:
@@ -144,14 +167,15 @@ def _raw_elements(tensor: InputTensor, raw: memoryview) -> list[Buffer]:
             )
             raise ServingError(Status.INVALID_CONTENT_SIZE, details)
         if len(found) == MAX_ELEMENTS:
-            details = f"more than {MAX_ELEMENTS} elements of BYTES"
-            raise _fault(Status.INVALID_VALUE_COUNT, details, tensor)
+            raise _too_many(tensor)
         found.append(raw[start:at])
     return found
 
 
-def _decoded(found: Sequence[Buffer], tensor: InputTensor) -> list[Array]:
-    """Raises ServingError before the first is decoded if all together are too large."""
+def decoded(found: Sequence[Buffer], tensor: InputTensor) -> list[Array]:
+    """Each picture as [height, width, channels], its colours in OpenCV's order (BGR).
+    Raises ServingError, before the first is decoded if all together are too large.
+    """
     pixels = 0
     for each in found:
         if not len(each):
@@ -173,16 +197,20 @@ def _decode(data: Buffer, tensor: InputTensor) -> Array:
 
     octets = np.frombuffer(data, np.uint8)
     try:
-        decoded: Any = cv2.imdecode(octets, cv2.IMREAD_UNCHANGED)
+        found: Any = cv2.imdecode(octets, cv2.IMREAD_UNCHANGED)
     except cv2.error:
-        decoded = None
-    if decoded is None:
+        found = None
+    if found is None:
         details = "the image is broken"
         raise _fault(Status.IMAGE_PARSING_FAILED, details, tensor)
-    picture = cast("Array", decoded)
-    if picture.ndim == 2:
-        picture = picture[:, :, np.newaxis]
-    elif picture.shape[2] == 3:
+    picture = cast("Array", found)
+    return picture[:, :, np.newaxis] if picture.ndim == 2 else picture
+
+
+def _in_rgb(picture: Array) -> Array:
+    import cv2
+
+    if picture.shape[2] == 3:
         picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
     elif picture.shape[2] == 4:
         picture = cv2.cvtColor(picture, cv2.COLOR_BGRA2RGBA)
@@ -226,6 +254,11 @@ def _looks_like_an_image(data: Buffer) -> bool:
 def _frozen(values: Array) -> Array:
     values.flags.writeable = False
     return values
+
+
+def _too_many(tensor: InputTensor) -> ServingError:
+    details = f"more than {MAX_ELEMENTS} elements of BYTES"
+    return _fault(Status.INVALID_VALUE_COUNT, details, tensor)
 
 
 def _fault(status: Status, details: str, tensor: InputTensor) -> ServingError:

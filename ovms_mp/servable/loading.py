@@ -14,9 +14,8 @@ import numpy as np
 from ovms_mp.calculator.services import InferenceSession, ServedGraph
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.meters import Recorders
-from ovms_mp.inference.engine import ModelConfig
 from ovms_mp.library.graph import Graph
-from ovms_mp.repository import models
+from ovms_mp.library.models import to_load
 from ovms_mp.servable.graph import GraphServable
 from ovms_mp.servable.interface import check_boundary
 from ovms_mp.servable.model import ModelServable, ModelSession
@@ -60,15 +59,7 @@ class Loader:
 
     def version(self, spec: ModelSpec, number: int, directory: Path) -> ModelServable:
         """A version of a model, compiled and warm. Raises ServingError."""
-        path = models.model_file(directory)
-        config = ModelConfig(
-            target_device=spec.target_device,
-            plugin_config=spec.plugin_config,
-            nireq=spec.nireq or 0,
-            max_queue_length=spec.max_queue_length,
-            low_latency=spec.low_latency_transformation,
-        )
-        compiled = self._engine.load(path, config)
+        compiled = self._engine.load(*to_load(spec, directory))
         try:
             servable = ModelServable(
                 spec.name,
@@ -77,6 +68,7 @@ class Loader:
                 self._metrics,
                 spec,
                 idle_seconds=self._idle_seconds,
+                submit=self._submit,
             )
         except BaseException:
             compiled.close()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from ovms_mp.core.messages import InferResponse, OutputTensor, ServableMetadata
+from ovms_mp.core.messages import InferResponse, ServableMetadata
 from ovms_mp.core.pending import Cancelled, Pending
 from ovms_mp.inference.state import State, infer_from
+from ovms_mp.library.hosting import inline
 from ovms_mp.servable.batching import join_requests
+from ovms_mp.servable.decoding import Decoding
 from ovms_mp.servable.description import Description
 from ovms_mp.servable.model_use import ModelUse
+from ovms_mp.servable.outputs import OutputWriter, written
 from ovms_mp.servable.sequences import IDLE_SECONDS
 from ovms_mp.servable.statistics import Recorder
 from ovms_mp.servable.validation import InputReader, check_outputs, order_inputs
@@ -21,21 +23,21 @@ from ovms_mp.servable.validation import InputReader, check_outputs, order_inputs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ovms_mp.core.messages import Buffer, InferRequest, TensorInfo
+    from ovms_mp.core.messages import InferRequest, TensorInfo
     from ovms_mp.core.tensor import Array
     from ovms_mp.inference.engine import CompiledModel, Inferred, Ports
+    from ovms_mp.library.hosting import Submit
     from ovms_mp.repository.config import ModelSpec
     from ovms_mp.servable.base import StreamSession, StreamSink
+    from ovms_mp.servable.outputs import Output
     from ovms_mp.servable.statistics import ModelStatistics
     from ovms_mp.telemetry.metrics import Metrics
 
-# To look at memory costs as much as to copy this much of it.
-_FEW: Final = 16_384
-
 
 class ModelServable:
-    """See base.Servable. Owns `compiled`. Thread-safe; nothing blocks. Raises
-    ServingError if `spec` asks to join requests, and the model cannot.
+    """See base.Servable. Owns `compiled`. Thread-safe; nothing blocks: pictures are
+    decoded in the threads of `submit`. Raises ServingError if `spec` asks to join
+    requests, and the model cannot.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class ModelServable:
         spec: ModelSpec | None = None,
         *,
         idle_seconds: float | None = IDLE_SECONDS,
+        submit: Submit = inline,
     ) -> None:
         self._spec = spec
         self._name = name
@@ -57,11 +60,8 @@ class ModelServable:
         self._use = ModelUse(
             name, self._label, compiled, self._infer, spec, idle_seconds=idle_seconds
         )
-        ports = compiled.outputs
-        self._outputs = [
-            (index, ports[index].name, ports[index].info.datatype)
-            for index in ports.by_name
-        ]
+        self._decoding = Decoding(submit)
+        self._outputs = OutputWriter(compiled.outputs)
         self.recorder: Final = Recorder()
         self._joint = join_requests(
             compiled, spec, self._use.alarms, metrics.batch_sizes, self._label
@@ -127,8 +127,8 @@ class ModelServable:
         return statistics if self._joint is None else self._joint.told_of(statistics)
 
     def infer(self, request: InferRequest) -> Pending[InferResponse]:
-        """All outputs, whichever the request asks for (as OVMS over gRPC), in the order
-        of names. Raises ServingError, or fails with it. To cancel stops the inference.
+        """The outputs that the request asks for, or all, in the order of names. Raises
+        ServingError, or fails with it. To cancel stops the inference.
         """
         sequences = self._use.sequences
         return self._infer(request) if sequences is None else sequences.infer(request)
@@ -140,20 +140,29 @@ class ModelServable:
         self.recorder.arrived()
         try:
             tensors = self._inputs.read(request)
+            outputs = self._outputs.select(request.outputs)
             asked = perf_counter_ns()
-            inferred = infer_from(state, tensors, self._run)
+            if tensors is None and state is None:
+                decode = partial(self._inputs.decode, request)
+                inferred = self._decoding.then(decode, self._run)
+            else:  # what has a state has it in the order of requests
+                tensors = self._inputs.decode(request) if tensors is None else tensors
+                inferred = infer_from(state, tensors, self._run)
         except BaseException as error:
             self._failed(request, arrived, error)
             raise
         if inferred.is_settled and inferred.error is None:
-            response = self._answer(request, arrived, asked, inferred.value())
+            response = self._answer(request, outputs, arrived, asked, inferred.value())
             return Pending.completed(response)
         answer: Pending[InferResponse] = Pending(inferred.cancel)
 
         def pass_on(inferred: Pending[Inferred]) -> None:
             error = inferred.error
             if error is None:
-                answer.complete(self._answer(request, arrived, asked, inferred.value()))
+                response = self._answer(
+                    request, outputs, arrived, asked, inferred.value()
+                )
+                answer.complete(response)
             else:
                 self._failed(request, arrived, error)
                 answer.fail(error)
@@ -198,24 +207,21 @@ class ModelServable:
             self._joint.batcher.close()
 
     def _answer(
-        self, request: InferRequest, arrived: int, asked: int, inferred: Inferred
+        self,
+        request: InferRequest,
+        outputs: Sequence[Output],
+        arrived: int,
+        asked: int,
+        inferred: Inferred,
     ) -> InferResponse:
         taken = self._count_success(arrived, asked, inferred)
         if self._meter is not None:
             self._meter.answered(request.interface, taken)
-        arrays = inferred.outputs
         return InferResponse(
             self._name,
             self._label,
             request.id,
-            outputs=tuple(
-                [
-                    OutputTensor(
-                        name, datatype, arrays[index].shape, _buffer(arrays[index])
-                    )
-                    for index, name, datatype in self._outputs
-                ]
-            ),
+            outputs=written(outputs, inferred.outputs),
         )
 
     def _failed(
@@ -311,10 +317,3 @@ class _Outputs(Mapping[str, "Array"]):
 
     def __len__(self) -> int:
         return len(self._arrays)
-
-
-def _buffer(array: Array) -> Buffer:
-    """The array's bytes: a copy if there are few, else its memory itself."""
-    if array.nbytes <= _FEW:
-        return array.tobytes()
-    return array.reshape(-1).view(np.uint8).data

@@ -12,8 +12,10 @@ import numpy as np
 from ovms_mp.core.errors import ServingError, Status, public_text
 from ovms_mp.core.messages import InferRequest, InputTensor
 from ovms_mp.core.tensor import BYTES, Array, Datatype, byte_size, describe_shape
-from ovms_mp.inference.engine import Port, Ports
-from ovms_mp.servable import contents
+from ovms_mp.inference.engine import TEXT, Port, Ports
+from ovms_mp.servable import contents, model_bytes
+from ovms_mp.servable.model_bytes import Meaning, meaning_of
+from ovms_mp.servable.shape_rules import check_shape
 
 if TYPE_CHECKING:
     from ovms_mp.inference.engine import CompiledModel, TensorData
@@ -45,9 +47,13 @@ class InputReader:
         self._inputs = model.inputs
         self._outputs = model.outputs
         self._plans: dict[_Form, tuple[_Step, ...]] = {}
+        self._takes_pictures = any(
+            meaning_of(port) is Meaning.PICTURES for port in model.inputs
+        )
 
-    def read(self, request: InferRequest) -> list[TensorData]:
-        """One tensor per port, in the model's order, without a copy where possible.
+    def read(self, request: InferRequest) -> list[TensorData] | None:
+        """One tensor per port, in the model's order, without a copy where possible;
+        None if there are pictures among them, which take their time: see `decode`.
 
         Raises ServingError for the first thing that does not fit.
         """
@@ -58,7 +64,9 @@ class InputReader:
             tensors = _follow(plan, inputs)
             if tensors is not None:
                 return tensors
-        check_outputs(self._outputs)
+        if self._takes_pictures and any(each.datatype == BYTES for each in inputs):
+            return None
+        _check_types(self._outputs)
         arrays = read_inputs(request, self._inputs)
         # An empty buffer is no array to numpy, and not all BYTES mean what they say.
         is_plain = all(array.nbytes for array in arrays) and all(
@@ -69,6 +77,11 @@ class InputReader:
                 self._plans.clear()
             self._plans[form] = tuple([self._step(each, arrays) for each in inputs])
         return list(arrays)
+
+    def decode(self, request: InferRequest) -> list[TensorData]:
+        """The same, with pictures: blocks for as long as they take."""
+        _check_types(self._outputs)
+        return list(read_inputs(request, self._inputs))
 
     def _step(self, tensor: InputTensor, arrays: Sequence[Array]) -> _Step:
         index = self._inputs.find(tensor.name)
@@ -132,15 +145,24 @@ def order_inputs(tensors: Mapping[str, Array], ports: Ports) -> list[Array]:
             raise ServingError(Status.INVALID_MISSING_INPUT, details)
         datatype = Datatype.from_dtype(array.dtype)
         _check_datatype(datatype.name if datatype else str(array.dtype), port)
-        _check_shape(array.shape, port)
+        check_shape(array.shape, port)
         checked[index] = array
     return checked
 
 
 def check_outputs(ports: Ports) -> None:
-    """Raises ServingError if there is an output that cannot be put on the wire yet."""
+    """Raises ServingError if there is an output that no packet of a graph can carry."""
     for port in ports:
-        if port.datatype is None:
+        if port.element_type == TEXT:
+            details = f"Texts are not supported in graphs; output name: {port.name}"
+            raise ServingError(Status.NOT_IMPLEMENTED, details)
+    _check_types(ports)
+
+
+def _check_types(ports: Ports) -> None:
+    """Raises ServingError if there is an output that KServe has no datatype for."""
+    for port in ports:
+        if port.datatype is None and port.element_type != TEXT:
             raise ServingError(
                 Status.NOT_IMPLEMENTED,
                 f"Outputs of type {port.element_type} are not supported; "
@@ -182,8 +204,10 @@ def _read(tensor: InputTensor, port: Port) -> Array:
             "Negative or zero dimension size is not acceptable: "
             f"{describe_shape(shape)}; input name: {port.name}",
         )
+    if tensor.datatype == BYTES:
+        return model_bytes.read(tensor, port)
     datatype = _check_datatype(tensor.datatype, port)
-    _check_shape(shape, port)
+    check_shape(shape, port)
     if byte_size(shape, datatype) > _MAX_BYTES:
         details = f"Shape dimensions overflow; input name: {port.name}"
         raise ServingError(Status.INVALID_CONTENT_SIZE, details)
@@ -191,10 +215,13 @@ def _read(tensor: InputTensor, port: Port) -> Array:
 
 
 def _check_datatype(actual: str, port: Port) -> Datatype:
-    if actual == BYTES:
-        details = f"Datatype BYTES is not supported; input name: {port.name}"
-        raise ServingError(Status.NOT_IMPLEMENTED, details)
     expected = port.datatype
+    if expected is None and port.element_type == TEXT:
+        raise ServingError(
+            Status.INVALID_PRECISION,
+            f"Expected: {BYTES}; Actual: {public_text(actual)}; "
+            f"input name: {port.name}",
+        )
     if expected is None:
         raise ServingError(
             Status.NOT_IMPLEMENTED,
@@ -208,29 +235,3 @@ def _check_datatype(actual: str, port: Port) -> Datatype:
             f"input name: {port.name}",
         )
     return expected
-
-
-def _check_shape(shape: Sequence[int], port: Port) -> None:
-    dims = port.shape
-    if dims is None:
-        return
-    if len(shape) != len(dims):
-        raise _misfit(Status.INVALID_NO_OF_SHAPE_DIMENSIONS, port, shape)
-    # The batch comes first, as in every layout that OVMS assumes by itself.
-    if dims and dims[0].is_static and not dims[0].admits(shape[0]):
-        raise ServingError(
-            Status.INVALID_BATCH_SIZE,
-            f"Expected: {dims[0]}; Actual: {shape[0]}; input name: {port.name}",
-        )
-    for dim, length in zip(dims, shape, strict=True):
-        if not dim.admits(length):
-            raise _misfit(Status.INVALID_SHAPE, port, shape)
-
-
-def _misfit(status: Status, port: Port, shape: Sequence[int]) -> ServingError:
-    expected = ",".join(map(str, port.shape or ()))
-    return ServingError(
-        status,
-        f"Expected: ({expected}); Actual: {describe_shape(shape)}; "
-        f"input name: {port.name}",
-    )

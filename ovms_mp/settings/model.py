@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from ovms_mp.core.adaptation import Written, parse
 from ovms_mp.core.errors import ServingError
 from ovms_mp.repository.config import (
     LOW_LATENCY_OF_STATELESS,
@@ -16,21 +17,17 @@ from ovms_mp.repository.config import (
 )
 from ovms_mp.repository.document import Node
 from ovms_mp.repository.schema import (
+    ADAPTATION_KEYS,
     DEFAULT_DEVICE,
     DEFAULT_MAX_SEQUENCES,
+    adaptation_text,
     parse_plugin_config,
 )
 from ovms_mp.repository.versions import DEFAULT_POLICY, parse_policy
 from ovms_mp.settings.flags import Flags, UsageError
 
 MODEL_FLAGS: Final = (
-    "batch_size",
-    "shape",
-    "layout",
-    "mean",
-    "scale",
-    "color_format",
-    "precision",
+    *ADAPTATION_KEYS,
     "model_version_policy",
     "nireq",
     "max_queue_length",
@@ -43,6 +40,9 @@ MODEL_FLAGS: Final = (
     "max_batch_size",
     "max_queue_delay_microseconds",
 )
+
+# Flags that say nothing without a layout (OVMS).
+_OF_LAYOUT: Final = ("mean", "scale", "color_format", "precision")
 
 
 def model(flags: Flags) -> ModelSpec:
@@ -62,6 +62,11 @@ def model(flags: Flags) -> ModelSpec:
     nireq = flags.number("nireq", 0)
     if nireq > MAX_NIREQ:
         raise UsageError(f"Nireq parameter too high: {nireq}, at most {MAX_NIREQ}")
+    for flag in _OF_LAYOUT:
+        if flags.text(flag) and not flags.text("layout"):
+            raise UsageError(
+                f"error parsing options - --{flag} parameter requires --layout to be set"
+            )
     is_stateful = flags.switch("stateful")
     low_latency = flags.switch("low_latency_transformation")
     if low_latency and not is_stateful:
@@ -84,7 +89,16 @@ def model(flags: Flags) -> ModelSpec:
         low_latency_transformation=low_latency,
         dynamic_batching=_dynamic_batching(flags),
         url=url,
+        adaptation=parse({name: _written(flags, name) for name in ADAPTATION_KEYS}),
     )
+
+
+def _written(flags: Flags, name: str) -> Written:
+    """A text, or an object in JSON."""
+    text = flags.text(name)
+    is_object = text.lstrip().startswith("{")
+    node = (flags.json(name) if is_object else None) or Node(text, f"--{name}")
+    return adaptation_text(name, node)
 
 
 def _dynamic_batching(flags: Flags) -> DynamicBatching | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from ovms_mp.core.addresses import UNIX
-from ovms_mp.core.errors import ServingError
+from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.repository.config import ModelSpec, MonitoringSpec
 from ovms_mp.settings.flags import Flags, UsageError
 from ovms_mp.settings.model import MODEL_FLAGS, model
@@ -27,6 +27,7 @@ from ovms_mp.settings.security import TRUSTING, SecuritySettings, security
 from ovms_mp.telemetry.logging import LEVELS
 
 DEFAULT_PORT: Final = 9178
+DEFAULT_CACHE: Final = Path("/opt/cache")
 MAX_PORT: Final = 65535
 ANY_PORT: Final = 0
 EVERYWHERE: Final = "0.0.0.0"  # noqa: S104  # OVMS's default
@@ -72,6 +73,8 @@ class Settings:
     sequence_cleaner_poll_wait_minutes: int = DEFAULT_CLEANER_MINUTES
     probe_models: bool = True
     calculators_path: Path | None = None
+    cpu_extension: Path | None = None
+    cache_dir: Path | None = None
 
     @property
     def sequence_idle_seconds(self) -> float | None:
@@ -115,7 +118,7 @@ def settings_from(given: Mapping[str, str]) -> Settings:
     addresses = _grpc_addresses(flags, grpc_workers)
     if port == rest_port != ANY_PORT:
         raise UsageError("port and rest_port cannot have the same values")
-    _check_cpu_extension(flags)
+    extension = _cpu_extension(flags)
     return Settings(
         source=_source(flags),
         port=port,
@@ -138,6 +141,8 @@ def settings_from(given: Mapping[str, str]) -> Settings:
         ),
         probe_models=flags.switch("probe_models", default="true"),
         calculators_path=_calculators_path(flags),
+        cpu_extension=extension,
+        cache_dir=_cache_dir(flags),
     )
 
 
@@ -238,13 +243,25 @@ def _is_host(text: str) -> bool:
     return True
 
 
-def _check_cpu_extension(flags: Flags) -> None:
+def _cpu_extension(flags: Flags) -> Path | None:
     extension = flags.path("cpu_extension")
     if extension is not None and not extension.exists():
         raise UsageError(
             "File path provided as an --cpu_extension parameter does not exist in the "
             f"filesystem: {extension}"
         )
+    return extension and extension.absolute()
+
+
+def _cache_dir(flags: Flags) -> Path | None:
+    """The flag, or OVMS's own directory if that is there to be written to."""
+    given = flags.path("cache_dir")
+    if given is None:
+        is_there = DEFAULT_CACHE.is_dir() and os.access(DEFAULT_CACHE, os.W_OK)
+        return DEFAULT_CACHE if is_there else None
+    if given.exists() and not given.is_dir():
+        raise UsageError(f"cache_dir should be a directory, not {str(given)!r}")
+    return given.absolute()
 
 
 def _calculators_path(flags: Flags) -> Path | None:
@@ -284,4 +301,6 @@ def _source(flags: Flags) -> Path | ModelSpec:
     try:
         return model(flags)
     except ServingError as error:
-        raise UsageError(error.details) from error
+        raise UsageError(
+            error.details if error.status is Status.JSON_INVALID else error.text
+        ) from error

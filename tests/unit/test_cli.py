@@ -23,20 +23,18 @@ WORKING = (
     *("--model_version_policy={}", "--calculators_path=."),
     *("--max_sequence_number=4", "--idle_sequence_cleanup=false", "--stateful"),
     *("--max_batch_size=4", "--max_queue_delay_microseconds=100"),
-    "--sequence_cleaner_poll_wait_minutes=1",
+    *("--batch_size=4", "--shape=auto", "--layout=NHWC", "--mean=1", "--scale=2"),
+    *("--color_format=BGR:RGB", "--precision=uint8:fp32", "--cpu_extension=."),
+    *("--sequence_cleaner_poll_wait_minutes=1", "--cache_dir=c"),
 )
 IN_VAIN = (
     "--grpc_memory_quota=1000",
     *("--grpc_max_threads=4", "--rest_workers=4"),
-    *("--custom_node_resources_cleaner_interval_seconds=1", "--cache_dir=c"),
+    "--custom_node_resources_cleaner_interval_seconds=1",
     *("--trace_path=t", "--verbose_response"),
     *("--allowed_media_domains=d", "--allowed_local_media_path=p"),
 )
-UNSUPPORTED = (
-    *("--batch_size=4", "--shape=auto", "--layout=NHWC", "--mean=1", "--scale=2"),
-    *("--color_format=BGR:RGB", "--precision=uint8:fp32"),
-    "--cpu_extension=.",
-)
+UNSUPPORTED: tuple[str, ...] = ()
 OTHER_MODES = (
     *("--pull", "--configure", "--source_model=m"),
     *("--source_loras=l", "--gguf_filename=g", "--overwrite_models"),

@@ -171,12 +171,6 @@ OTHER_CODES: Final[dict[str, tuple[Request, str, str]]] = {
         "Functionality not implemented - Datatype BYTES is not supported; "
         "input name: x",
     ),
-    "FP16 in typed contents": (
-        shaped("halves", "x", "FP16", 1, 2, fp32_contents=[1, 2]),
-        "UNIMPLEMENTED",
-        "Functionality not implemented - FP16 is supported in raw_input_contents only; "
-        "input name: x",
-    ),
 }
 
 

@@ -201,10 +201,10 @@ def bad_entries() -> dict[str, tuple[Sequence[Any], Sequence[Any], str]]:
             [],
             "remote: Functionality not implemented - s3:// is not supported yet",
         ),
-        "a model with what cannot be honoured yet": (
-            [zoo.entry("shaped", base_path="good", shape="auto")],
+        "a model with a shape that is none": (
+            [zoo.entry("shaped", base_path="good", shape="1,10")],
             [],
-            "shaped: Functionality not implemented - ",
+            "shaped: The provided shape is in wrong format - ",
         ),
         "a second model of a name": (
             [zoo.entry("good", base_path="elsewhere")],

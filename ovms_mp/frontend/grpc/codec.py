@@ -98,7 +98,7 @@ def decode_request(message: bytes) -> InferRequest:
         request = _decode(message)
         _remember(head, request)
         return request
-    model, version, inputs = known
+    model, version, inputs, outputs = known
     if len(raw) != len(inputs):
         return _decode(message)
     filled = tuple(
@@ -110,10 +110,14 @@ def decode_request(message: bytes) -> InferRequest:
         ]
     )
     if not beside:
-        return InferRequest(model, version, "", NO_PARAMETERS, filled, len(raw))
+        return InferRequest(
+            model, version, "", NO_PARAMETERS, filled, len(raw), outputs=outputs
+        )
     said = parse(kserve.ModelInferRequest, beside)
     parameters = _decode_parameters(said.parameters)
-    return InferRequest(model, version, said.id, parameters, filled, len(raw))
+    return InferRequest(
+        model, version, said.id, parameters, filled, len(raw), outputs=outputs
+    )
 
 
 def _decode(message: bytes) -> InferRequest:
@@ -125,7 +129,9 @@ def _remember(head: bytes, request: InferRequest) -> None:
     if any(each.raw is None or each.contents is not None for each in request.inputs):
         return
     inputs = [(t.name, t.datatype, t.shape, t.parameters) for t in request.inputs]
-    known = RequestHead(request.model_name, request.model_version, tuple(inputs))
+    known = RequestHead(
+        request.model_name, request.model_version, tuple(inputs), request.outputs
+    )
     _request_heads.keep(head, known)
 
 
@@ -148,6 +154,7 @@ def request_of(found: Scan) -> InferRequest:
             ]
         ),
         raw_count=len(raw),
+        outputs=tuple([each.name for each in parsed.outputs]),
     )
 
 

@@ -58,7 +58,9 @@ class Split(NamedTuple):
 
 
 class RequestHead(NamedTuple):
-    """What a head says; of each input its name, datatype, shape and parameters."""
+    """What a head says; of each input its name, datatype, shape and parameters, of
+    each output its name.
+    """
 
     model_name: str
     model_version: str
@@ -66,6 +68,7 @@ class RequestHead(NamedTuple):
         tuple[str, str, tuple[int, ...], Mapping[str, Parameter]],
         ...,
     ]
+    outputs: tuple[str, ...] = ()
 
 
 def split(message: bytes) -> Split | None:

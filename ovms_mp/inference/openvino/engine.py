@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,13 +17,25 @@ import openvino as ov
 from openvino import _offline_transformations  # pyright: ignore[reportPrivateUsage]  # the only door to them
 
 from ovms_mp.core.errors import ServingError, Status, public_text
-from ovms_mp.inference.engine import ModelConfig, Ports, Property, file_name
+from ovms_mp.core.shape import Dim
+from ovms_mp.inference.engine import (
+    CompiledModel,
+    ModelConfig,
+    Ports,
+    Property,
+    file_name,
+)
 from ovms_mp.inference.model import PooledModel, Slot
+from ovms_mp.inference.openvino.adapting import adapt, open_up, partial_shape, reshape
 from ovms_mp.inference.openvino.conversions import Conversions
 from ovms_mp.inference.openvino.ports import ports_of
 from ovms_mp.inference.openvino.slot import InferSlot
 from ovms_mp.inference.openvino.text import reason, text_of
 from ovms_mp.inference.plugin_config import (
+    AUTO_DEVICE,
+    CACHE_DIR,
+    FROM_CACHE,
+    MADE_OF_OTHERS,
     MMAP,
     STREAMS,
     THREADS,
@@ -32,6 +45,7 @@ from ovms_mp.inference.plugin_config import (
     leaves_threads_open,
 )
 from ovms_mp.inference.probe import Probe
+from ovms_mp.inference.reshaping import ReshapingModel, Shapes
 from ovms_mp.inference.state import StatefulSlot
 from ovms_mp.inference.threads import Threads
 
@@ -44,24 +58,42 @@ _TOLERANCE: Final = 1.1
 
 _NO_PROPERTIES: Final[Mapping[str, Property]] = {}
 
+# Operations on texts, which OVMS always has; to load them takes some milliseconds.
+_TOKENIZERS: Final = "openvino_tokenizers"
+_TOKENIZERS_LIBRARY: Final = "lib/libopenvino_tokenizers.so"
+
 _log = logging.getLogger(__name__)
 
 
 class OpenVINOEngine:
     """Loads models into one ov.Core, if a `probe` finds that they can be read without
     harm. Thread-safe.
+
+    `extension` is a library with operations that models may have beside OpenVINO's and
+    those of openvino_tokenizers; compiled models are kept in `cache_dir`, to be found
+    there at the next start. Raises ServingError if one of the two cannot be used.
     """
 
-    def __init__(self, probe: Probe | None = None) -> None:
+    def __init__(
+        self,
+        probe: Probe | None = None,
+        *,
+        extension: Path | None = None,
+        cache_dir: Path | None = None,
+    ) -> None:
         self._core = ov.Core()
+        tokenizers = _tokenizers()
+        if tokenizers is not None:
+            self._extend(tokenizers)
+        if extension is not None:
+            self._extend(extension)
+        self._cache_dir = cache_dir
         self._conversions = Conversions(self._core)
         self._threads = Threads("inference")
         self._probe = probe
 
-    def load(self, path: Path, config: ModelConfig) -> PooledModel:
-        """See engine.Engine. The model is tried out. If it is short, and the config
-        does not say how many threads it is to have, it gets one, unless that is slower.
-        """
+    def load(self, path: Path, config: ModelConfig) -> CompiledModel:
+        """See engine.Engine. The model is tried out."""
         _check_file(path)
         properties = self._properties(path, config)
         if self._probe is not None:
@@ -72,18 +104,69 @@ class OpenVINOEngine:
             # Weights that are mapped instead of read change under a model that serves,
             # when somebody writes to the file.
             reading = {MMAP: properties.pop(MMAP, False)}
-            model = self.read(path, reading)
+            model = adapt(self.read(path, reading), config)
             if config.low_latency:
                 _unroll_into_states(model)
             status = Status.CANNOT_COMPILE_MODEL_INTO_TARGET_DEVICE
-            loaded = self._compile(model, config, properties)
-            if loaded.is_short and leaves_threads_open(config):
-                config = replace(config, nireq=max(loaded.slots, _SLOTS_OF_SHORT))
-                single = self._compile(model, config, {**properties, **_ONE_THREAD})
-                if single.pace < loaded.pace * _TOLERANCE:
-                    return single
+            loaded = self._compile_well(model, config, properties)
+            if not config.adaptation.is_auto:
+                return loaded
+            return self._reshaping(loaded, model, config, properties)
+        except ServingError as error:
+            details = f"{file_name(path)}: {error.details}".removesuffix(": ")
+            raise ServingError(error.status, details) from error
         except Exception as error:  # whatever a foreign file made a reader do
             raise _load_error(status, path, error) from error
+
+    def _reshaping(
+        self,
+        base: PooledModel,
+        model: ov.Model,
+        config: ModelConfig,
+        properties: Mapping[str, Property],
+    ) -> ReshapingModel:
+        try:
+            if base.is_stateful:
+                details = "a model with a state cannot have shape or batch_size auto"
+                raise ServingError(Status.MODEL_NOT_LOADED, details)
+            inputs = open_up(base.inputs, config.adaptation)
+        except ServingError:
+            base.close()
+            raise
+
+        def compile_for(shapes: Shapes) -> PooledModel:
+            other = model.clone()
+            ports = zip(other.inputs, shapes, strict=True)
+            wanted = {port: shape for port, shape in ports if shape is not None}
+            reshape(
+                other,
+                {
+                    port: partial_shape(Dim(length, length) for length in shape)
+                    for port, shape in wanted.items()
+                },
+            )
+            return self._compile_well(other, config, properties)
+
+        return ReshapingModel(
+            base,
+            inputs,
+            compile_for,
+            self._threads,
+            max_queue_length=config.max_queue_length,
+        )
+
+    def _compile_well(
+        self, model: ov.Model, config: ModelConfig, properties: Mapping[str, Property]
+    ) -> PooledModel:
+        """If the model is short, and the config does not say how many threads it is to
+        have, it gets one, unless that is slower.
+        """
+        loaded = self._compile(model, config, properties)
+        if loaded.is_short and leaves_threads_open(config):
+            config = replace(config, nireq=max(loaded.slots, _SLOTS_OF_SHORT))
+            single = self._compile(model, config, {**properties, **_ONE_THREAD})
+            if single.pace < loaded.pace * _TOLERANCE:
+                return single
         return loaded
 
     def _compile(
@@ -92,8 +175,12 @@ class OpenVINOEngine:
         compiled = self._core.compile_model(
             model, config.target_device, dict(properties)
         )
-        inputs = ports_of(model.inputs, compiled.inputs, "in")
-        outputs = ports_of(model.outputs, compiled.outputs, "out")
+        names = config.names
+        inputs = ports_of(model.inputs, compiled.inputs, "in", names.inputs)
+        outputs = ports_of(model.outputs, compiled.outputs, "out", names.outputs)
+        remembers = bool(model.get_variables())
+        if self._cache_dir is not None and compiled.get_property(FROM_CACHE):
+            _log.info("model %s was found in the cache", model.get_friendly_name())
         count = config.nireq or compiled.get_property(
             "OPTIMAL_NUMBER_OF_INFER_REQUESTS"
         )
@@ -101,7 +188,7 @@ class OpenVINOEngine:
             inputs,
             outputs,
             [
-                _slot(compiled.create_infer_request(), inputs, outputs)
+                _slot(compiled.create_infer_request(), inputs, outputs, remembers)
                 for _ in range(count)
             ],
             self._threads,
@@ -119,17 +206,43 @@ class OpenVINOEngine:
 
     def _properties(self, path: Path, config: ModelConfig) -> dict[str, Property]:
         supported: set[str] = set()
+        self._check_devices(path, config.target_device)
         try:
             for device in device_names(config.target_device):
                 supported |= set(
                     self._core.get_property(device, "SUPPORTED_PROPERTIES")
                 )
-            return effective(config.plugin_config, supported)
+            properties = effective(config.plugin_config, supported)
         except RuntimeError as error:
             status = Status.CANNOT_COMPILE_MODEL_INTO_TARGET_DEVICE
             raise _load_error(status, path, error) from error
         except UnsupportedProperty as error:
             raise _load_error(Status.MODEL_NOT_LOADED, path, error) from error
+        is_cached = config.allow_cache or not config.adaptation.is_auto
+        if self._cache_dir is not None and is_cached:
+            properties[CACHE_DIR] = str(self._cache_dir)
+        return properties
+
+    def _check_devices(self, path: Path, target_device: str) -> None:
+        """AUTO takes what there is, of others all must be there."""
+        available: list[str] = self._core.available_devices
+        names = device_names(target_device)
+        absent = (
+            set(names) - MADE_OF_OTHERS - {each.partition(".")[0] for each in available}
+        )
+        if absent and names[0] != AUTO_DEVICE:
+            raise ServingError(
+                Status.CANNOT_COMPILE_MODEL_INTO_TARGET_DEVICE,
+                f"{file_name(path)}: no device {', '.join(sorted(absent))}; "
+                f"available: {', '.join(available)}",
+            )
+
+    def _extend(self, library: Path) -> None:
+        try:
+            self._core.add_extension(str(library))  # pyright: ignore[reportUnknownMemberType]  # no types in its stub
+        except RuntimeError as error:
+            details = f"{library.name} is no extension of OpenVINO: {reason(error)}"
+            raise ServingError(Status.FILE_INVALID, public_text(details)) from error
 
     def read(
         self, path: Path, properties: Mapping[str, Property] = _NO_PROPERTIES
@@ -154,9 +267,21 @@ def _unroll_into_states(model: ov.Model) -> None:
     made.apply_low_latency_transformation(model, use_const_initializer=True)
 
 
-def _slot(request: ov.InferRequest, inputs: Ports, outputs: Ports) -> Slot:
-    slot, variables = InferSlot(request, inputs, outputs), request.query_state()
-    return StatefulSlot(slot, request.reset_state, variables) if variables else slot
+def _tokenizers() -> Path | None:
+    """The library of openvino_tokenizers, found without Python's part of it."""
+    spec = find_spec(_TOKENIZERS)
+    folders = (spec and spec.submodule_search_locations) or ()
+    libraries = (Path(folder, _TOKENIZERS_LIBRARY) for folder in folders)
+    return next((each for each in libraries if each.is_file()), None)
+
+
+def _slot(
+    request: ov.InferRequest, inputs: Ports, outputs: Ports, remembers: bool
+) -> Slot:
+    slot = InferSlot(request, inputs, outputs)
+    if not remembers:  # some devices made of others cannot be asked
+        return slot
+    return StatefulSlot(slot, request.reset_state, request.query_state())
 
 
 def _streams(compiled: ov.CompiledModel) -> int:

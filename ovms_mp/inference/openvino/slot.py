@@ -13,15 +13,18 @@ import openvino as ov
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.pace import SHORT
-from ovms_mp.core.tensor import Array
-from ovms_mp.inference.engine import Inferred, Port, Ports, TensorData
+from ovms_mp.core.tensor import Array, Datatype
+from ovms_mp.inference.engine import TEXT, Inferred, Port, Ports, TensorData
 from ovms_mp.inference.openvino.text import reason
+from ovms_mp.inference.openvino.texts import TextInput, TextOutput
 
 # Measured through a whole server: below, a copy between OpenVINO's memory and ours costs
 # less than to bind ours to it; above, it costs more.
 SHARED_FROM: Final = 1_000_000
 
 _Infer: TypeAlias = "Callable[[dict[int, ov.Tensor], bool, bool], Mapping[Any, Array]]"
+
+_BF16: Final = Datatype.BF16.dtype
 
 _NO_INPUTS: Final[dict[int, ov.Tensor]] = {}
 
@@ -50,6 +53,8 @@ class InferSlot:
         self._bound = [
             each for each in (*self._inputs, *self._outputs) if isinstance(each, _Bound)
         ]
+        # Texts cannot be shared, and are not decoded: they need not be UTF-8.
+        self._shares = not any(isinstance(each, TextOutput) for each in self._outputs)
         small = [
             each.memory for each in self._outputs if isinstance(each, _SmallOutput)
         ]
@@ -69,7 +74,7 @@ class InferSlot:
             for output in self._large:
                 output.prepare()
             bound = perf_counter_ns()
-            results = self._infer(_NO_INPUTS, True, True)
+            results = self._infer(_NO_INPUTS, self._shares, False)
             done = perf_counter_ns()
             if self._small is not None:
                 outputs = tuple([memory.copy() for memory in self._small])
@@ -94,10 +99,9 @@ class InferSlot:
 class _SmallInput:
     """Memory that stays, and is copied to."""
 
-    def __init__(self, request: ov.InferRequest, index: int) -> None:
-        tensor = request.get_input_tensor(index)
+    def __init__(self, request: ov.InferRequest, index: int, port: Port) -> None:
         self._index = index
-        self._array: Array = tensor.data
+        self._array = _as_said(request.get_input_tensor(index).data, port)
         self._octets = self._array.reshape(-1).view(np.uint8).data
 
     def take(self, tensor: TensorData) -> None:
@@ -131,8 +135,7 @@ class _BoundInput:
         if self._shape is not None and tensor.shape != self._shape:
             raise _misfit(self._index, self._shape, tensor)
         self._held = memory = sharable(tensor)
-        bound = ov.Tensor(memory, shared_memory=True)
-        self._request.set_input_tensor(self._index, bound)
+        self._request.set_input_tensor(self._index, _tensor_on(memory))
 
     def let_go(self) -> None:
         """The request must not refer to memory that is about to go."""
@@ -143,10 +146,11 @@ class _BoundInput:
 class _SmallOutput:
     """Memory that stays, and is copied from."""
 
-    def __init__(self, request: ov.InferRequest, index: int) -> None:
-        tensor = request.get_output_tensor(index)
-        self.memory = np.empty(tuple(tensor.shape), tensor.element_type.to_dtype())
-        request.set_output_tensor(index, ov.Tensor(self.memory, shared_memory=True))
+    def __init__(self, request: ov.InferRequest, index: int, port: Port) -> None:
+        assert port.datatype is not None
+        shape = tuple(request.get_output_tensor(index).shape)
+        self.memory = np.empty(shape, port.datatype.dtype)
+        request.set_output_tensor(index, _tensor_on(self.memory))
 
     def give(self, result: Array) -> Array:
         return self.memory.copy()
@@ -155,18 +159,18 @@ class _SmallOutput:
 class _LargeOutput:
     """Memory that is new for each inference, written by OpenVINO and given away."""
 
-    def __init__(self, request: ov.InferRequest, index: int) -> None:
+    def __init__(self, request: ov.InferRequest, index: int, port: Port) -> None:
+        assert port.datatype is not None
         self._request = request
         self._index = index
         self._own = request.get_output_tensor(index)
         self._shape = tuple(self._own.shape)
-        self._dtype = np.dtype(self._own.element_type.to_dtype())
+        self._dtype = port.datatype.dtype
         self._memory: Array | None = None
 
     def prepare(self) -> None:
         self._memory = memory = np.empty(self._shape, self._dtype)
-        bound = ov.Tensor(memory, shared_memory=True)
-        self._request.set_output_tensor(self._index, bound)
+        self._request.set_output_tensor(self._index, _tensor_on(memory))
 
     def give(self, result: Array) -> Array:
         assert self._memory is not None
@@ -180,12 +184,15 @@ class _LargeOutput:
 class _AnyOutput:
     """Memory of OpenVINO's, whose size is known afterwards; copied from."""
 
+    def __init__(self, port: Port) -> None:
+        self._port = port
+
     def give(self, result: Array) -> Array:
-        return result.copy()
+        return _as_said(result, self._port).copy()
 
 
 _Bound: Final = (_BoundInput, _LargeOutput)
-_Output: TypeAlias = _SmallOutput | _LargeOutput | _AnyOutput
+_Output: TypeAlias = _SmallOutput | _LargeOutput | _AnyOutput | TextOutput
 
 
 def _give(output: _Output, result: Array) -> Array:
@@ -217,18 +224,35 @@ def sharable(array: Array) -> Array:
 
 def _input(
     request: ov.InferRequest, index: int, port: Port
-) -> _SmallInput | _BoundInput:
+) -> _SmallInput | _BoundInput | TextInput:
+    if port.element_type == TEXT:
+        return TextInput(request, index, port)
     if _is_static(port) and not _is_large(request.get_input_tensor(index)):
-        return _SmallInput(request, index)
+        return _SmallInput(request, index, port)
     return _BoundInput(request, index, port)
 
 
 def _output(request: ov.InferRequest, index: int, port: Port) -> _Output:
+    if port.element_type == TEXT:
+        return TextOutput()
     if not _is_static(port):
-        return _AnyOutput()
+        return _AnyOutput(port)
     if _is_large(request.get_output_tensor(index)):
-        return _LargeOutput(request, index)
-    return _SmallOutput(request, index)
+        return _LargeOutput(request, index, port)
+    return _SmallOutput(request, index, port)
+
+
+def _as_said(array: Array, port: Port) -> Array:
+    """bfloat16 looks like float16 to OpenVINO's binding."""
+    return array.view(_BF16) if port.datatype is Datatype.BF16 else array
+
+
+def _tensor_on(memory: Array) -> ov.Tensor:
+    """A tensor of OpenVINO's that has its content there; it does not keep it alive."""
+    if memory.dtype != _BF16:
+        return ov.Tensor(memory, shared_memory=True)
+    shape = ov.Shape(list(memory.shape))
+    return ov.Tensor(memory.view(np.uint16), shape, ov.Type.bf16)
 
 
 def _check_type(index: int, expected: object, array: Array) -> None:

@@ -10,13 +10,13 @@ from ovms_mp_calculators.tensor_converter import PyTensorOvTensorConverterCalcul
 
 from ovms_mp.calculator.pyovms import Tensor
 from ovms_mp.core.errors import ServingError, Status
-from ovms_mp.core.tensor import Datatype
+from ovms_mp.core.tensor import IN_GRAPHS, Datatype
 from ovms_mp.graph.runner import CalculatorRunner
 
 TO_PY = 'input_stream: "OVTENSOR:in" output_stream: "OVMS_PY_TENSOR:out"'
 TO_OV = 'input_stream: "OVMS_PY_TENSOR:in" output_stream: "OVTENSOR:out"'
 NAMED = 'tag_to_output_tensor_names { key: "OVMS_PY_TENSOR" value: "named" }'
-EVERY = [datatype.name for datatype in Datatype]
+EVERY = [datatype.name for datatype in IN_GRAPHS]
 
 
 def node(streams: str, options: str = NAMED) -> CalculatorRunner:

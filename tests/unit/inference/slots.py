@@ -12,8 +12,9 @@ import pytest
 
 from ovms_mp.core.errors import ServingError
 from ovms_mp.core.pending import Pending
+from ovms_mp.core.shape import Dim
 from ovms_mp.core.tensor import Array, Datatype
-from ovms_mp.inference.engine import Dim, Inferred, Port, Ports, TensorData
+from ovms_mp.inference.engine import Inferred, Port, Ports, TensorData
 from ovms_mp.inference.model import PooledModel
 
 X = np.zeros((1, 10), np.float32)

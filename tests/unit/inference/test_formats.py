@@ -12,7 +12,7 @@ import pytest
 from graphs import assets
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.tensor import Array, Datatype
-from ovms_mp.inference.model import PooledModel
+from ovms_mp.inference.engine import CompiledModel
 from ovms_mp.inference.openvino import OpenVINOEngine
 from tests.unit.inference import tiny
 from tests.unit.inference.tiny import EXACT
@@ -33,7 +33,7 @@ def astronaut() -> Array:
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
-def outputs(model: PooledModel, array: Array) -> dict[str, Array]:
+def outputs(model: CompiledModel, array: Array) -> dict[str, Array]:
     answers = model.infer([array]).result(60).outputs
     return {
         port.name: answer for port, answer in zip(model.outputs, answers, strict=True)

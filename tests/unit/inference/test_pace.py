@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from ovms_mp.core.pace import SHORT
-from ovms_mp.inference.engine import Dim, Port, Ports
+from ovms_mp.core.shape import Dim
+from ovms_mp.inference.engine import Port, Ports
 from ovms_mp.inference.model import PooledModel
 from ovms_mp.inference.threads import Threads
 from tests.unit.inference.slots import (

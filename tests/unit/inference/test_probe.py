@@ -28,7 +28,7 @@ for line in sys.stdin:
 
 @pytest.fixture
 def probe():
-    made = Probe((sys.executable, "-c", CHILD))
+    made = Probe(command=(sys.executable, "-c", CHILD))
     yield made
     made.close()
 
@@ -54,7 +54,7 @@ def test_a_child_that_dies_of_an_earlier_file_is_not_this_ones_fault(probe, tmp_
 
 
 def test_without_a_child_to_be_had_a_model_is_refused(tmp_path):
-    probe = Probe((str(tmp_path / "no_such_python"),))
+    probe = Probe(command=(str(tmp_path / "no_such_python"),))
     with pytest.raises(ServingError) as caught:
         probe.check(tmp_path / "good.xml")
     assert caught.value.details == (
@@ -76,7 +76,7 @@ def test_the_real_child_reads_what_can_be_read_and_survives_what_cannot(tmp_path
 def test_an_engine_loads_nothing_that_its_probe_refuses(tmp_path):
     crashes = tmp_path / "segv.xml"
     crashes.write_text("<net/>")
-    engine = OpenVINOEngine(Probe((sys.executable, "-c", CHILD)))
+    engine = OpenVINOEngine(Probe(command=(sys.executable, "-c", CHILD)))
     try:
         with pytest.raises(ServingError, match="SIGSEGV"):
             engine.load(crashes, ModelConfig())
@@ -85,7 +85,7 @@ def test_an_engine_loads_nothing_that_its_probe_refuses(tmp_path):
 
 
 def test_closing_ends_the_child(tmp_path):
-    probe = Probe((sys.executable, "-c", CHILD))
+    probe = Probe(command=(sys.executable, "-c", CHILD))
     probe.check(tmp_path / "good.xml")
     child = probe._child
     assert child is not None

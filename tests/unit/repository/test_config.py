@@ -51,6 +51,7 @@ def test_a_model_is_as_its_entry_says(config: Path) -> None:
         4,
         "AUTO:GPU,CPU",
         {"NUM_STREAMS": 2, "PERFORMANCE_HINT": "LATENCY", "X": True},
+        allow_cache=True,
     )
 
 
@@ -134,11 +135,6 @@ def test_a_graph_is_local(config: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("batch_size", 4),
-        ("batch_size", "auto"),
-        ("batch_size", False),
-        ("shape", "(1,3,224,224)"),
-        ("layout", {"in": "NHWC:NCHW"}),
         ("custom_loader_options", {"loader_name": "l"}),
     ],
 )

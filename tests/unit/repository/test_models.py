@@ -114,12 +114,3 @@ def test_a_version_that_is_gone_is_path_invalid(tmp_path: Path) -> None:
     with pytest.raises(ServingError) as caught:
         model_file(tmp_path / "1")
     assert caught.value.status is Status.PATH_INVALID
-
-
-def test_renamed_inputs_are_refused_rather_than_ignored(tmp_path: Path) -> None:
-    touch(tmp_path, "m.onnx", "mapping_config.json")
-    for path in (tmp_path, tmp_path / "m.onnx"):
-        with pytest.raises(ServingError) as caught:
-            model_file(path)
-        assert caught.value.status is Status.NOT_IMPLEMENTED
-        assert "mapping_config.json" in caught.value.details

@@ -37,8 +37,8 @@ from tests.unit.repository.support import graphs, models
             "model_config_list[1].config.nirq: unknown key",
         ),
         (
-            models({"name": "m", "mean": "1"}),
-            "model_config_list[0].config.mean: unknown key",
+            models({"name": "m", "means": "1"}),
+            "model_config_list[0].config.means: unknown key",
         ),
         (
             models({"name": 1}),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ovms_mp.core.shape import Dim
 from ovms_mp.core.tensor import Datatype
-from ovms_mp.inference.engine import Dim, Port
+from ovms_mp.inference.engine import Port
 
 
 def port(

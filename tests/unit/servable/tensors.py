@@ -9,10 +9,10 @@ import pytest
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import Buffer, InputTensor
-from ovms_mp.core.tensor import Datatype
+from ovms_mp.core.tensor import IN_GRAPHS
 from ovms_mp.servable.boundary import Kind, to_payload
 
-EVERY = [datatype.name for datatype in Datatype]
+EVERY = [datatype.name for datatype in IN_GRAPHS]
 CONTENTS = {
     "BOOL": ("bool_contents", np.bool_),
     "INT8": ("int_contents", np.int32),
@@ -25,6 +25,7 @@ CONTENTS = {
     "UINT64": ("uint64_contents", np.uint64),
     "FP32": ("fp32_contents", np.float32),
     "FP64": ("fp64_contents", np.float64),
+    "FP16": ("fp32_contents", np.float32),
 }
 
 

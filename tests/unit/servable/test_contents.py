@@ -166,14 +166,6 @@ def test_an_empty_shape_that_no_array_has_is_refused(kind: Kind):
     )
 
 
-@pytest.mark.parametrize("kind", NUMERIC)
-def test_half_floats_come_raw_only(kind: Kind):
-    assert refusal(kind, typed("FP16", (1,), [1])) == (
-        Status.NOT_IMPLEMENTED,
-        "FP16 is supported in raw_input_contents only; input name: in",
-    )
-
-
 def test_a_datatype_that_does_not_exist_is_refused():
     assert refusal(Kind.OVTENSOR, raw("BF16", (1,), b"ab")) == (
         Status.INVALID_PRECISION,

@@ -118,7 +118,7 @@ def test_metadata_tells_of_ports_in_the_order_of_names(serve: Serve) -> None:
 def test_types_without_a_name_on_the_wire_are_invalid_in_metadata(
     serve: Serve,
 ) -> None:
-    x = tiny.parameter("x", (1, 4), ov.Type.bf16)
+    x = tiny.parameter("x", (1, 4), ov.Type.u4)
     y = tiny.named(op.convert(x, np.float32), "y")
     metadata = serve(tiny.model([y], [x])).metadata()
     assert metadata.inputs == (TensorInfo("x", "INVALID", (1, 4)),)
@@ -188,7 +188,7 @@ def test_an_output_that_cannot_be_sent_is_refused_before_inferring(
     serve: Serve,
 ) -> None:
     x = tiny.parameter("x", (1, 4))
-    y = tiny.named(op.convert(x, ov.Type.bf16), "y")
+    y = tiny.named(op.convert(x, ov.Type.f8e4m3), "y")
     servable = serve(tiny.model([y], [x]))
     with pytest.raises(ServingError, match="output name: y") as caught:
         servable.infer(of(np.zeros((1, 4), np.float32)))

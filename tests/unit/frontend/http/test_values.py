@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ovms_mp.core.tensor import BYTES, Datatype
+from ovms_mp.core.tensor import BYTES, IN_GRAPHS, Datatype
 from ovms_mp.frontend.http import values
 from ovms_mp.frontend.http.errors import Refusal
 
-NUMBERS = [each.name for each in Datatype if each is not Datatype.BOOL]
+NUMBERS = [each.name for each in IN_GRAPHS if each is not Datatype.BOOL]
 INTEGERS = [each.name for each in Datatype if each.dtype.kind in "iu"]
 FLOATS = ["FP16", "FP32", "FP64", "BF16"]
 
@@ -31,7 +31,7 @@ def there_and_back(array: np.ndarray, datatype: str) -> np.ndarray:
 def test_every_array_of_every_datatype_comes_back_as_it_was(
     data: st.DataObject,
 ) -> None:
-    datatype = data.draw(st.sampled_from(list(Datatype)))
+    datatype = data.draw(st.sampled_from(IN_GRAPHS))
     array = data.draw(arrays.arrays(datatype.dtype, st.integers(0, 20)))
     back = there_and_back(array, datatype.name)
     assert back.dtype == array.dtype

@@ -1,0 +1,80 @@
+"""What is compiled once is read at the next start; libraries bring operations."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ovms_mp.core.adaptation import parse
+from ovms_mp.core.errors import ServingError
+from ovms_mp.core.tensor import Array
+from ovms_mp.inference.engine import ModelConfig
+from ovms_mp.inference.openvino import OpenVINOEngine
+from tests.unit.inference import tiny
+
+# Without a number, short models are compiled twice.
+ONCE = ModelConfig(plugin_config=tiny.EXACT.plugin_config, nireq=1)
+
+
+def test_a_cache_is_filled_by_one_engine_and_read_by_the_next(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    path, cache = tiny.save(tmp_path, tiny.slow(4, 64)), tmp_path / "cache"
+    sent = np.ones((64, 64), np.float32)
+    answers: list[Array] = []
+    blobs: list[dict[str, int]] = []
+    for _ in range(2):
+        engine = OpenVINOEngine(cache_dir=cache)
+        model = engine.load(path, ONCE)
+        answers.append(model.infer([sent]).result(60).outputs[0])
+        blobs.append({each.name: each.stat().st_mtime_ns for each in cache.iterdir()})
+        assert ("was found in the cache" in caplog.text) is (len(blobs) == 2)
+        model.close()
+        engine.close()
+    assert blobs[0]
+    assert blobs[0] == blobs[1]
+    assert np.array_equal(answers[0], answers[1])
+
+
+def test_a_model_for_what_comes_is_cached_only_if_that_is_allowed(
+    tmp_path: Path,
+) -> None:
+    path, cache = tiny.save(tmp_path, tiny.add_one()), tmp_path / "cache"
+    for allowed in (False, True):
+        engine = OpenVINOEngine(cache_dir=cache)
+        config = ModelConfig(adaptation=parse({"shape": "auto"}), allow_cache=allowed)
+        engine.load(path, config).close()
+        assert (cache.is_dir() and any(cache.iterdir())) is allowed
+        engine.close()
+
+
+def test_a_cache_that_is_broken_is_made_anew(tmp_path: Path) -> None:
+    path, cache = tiny.save(tmp_path, tiny.add_one()), tmp_path / "cache"
+    x = np.ones((1, 10), np.float32)
+    for _ in range(2):
+        engine = OpenVINOEngine(cache_dir=cache)
+        model = engine.load(path, ONCE)
+        assert np.array_equal(model.infer([x]).result(60).outputs[0], x + 1)
+        model.close()
+        engine.close()
+        for blob in cache.iterdir():
+            blob.write_bytes(b"rubbish" * 100)
+
+
+def tokenizers() -> Path:
+    folder = Path(sys.modules["openvino"].__file__ or "").parent.parent
+    return folder / "openvino_tokenizers/lib/libopenvino_tokenizers.so"
+
+
+def test_an_extension_is_a_library_of_operations(tmp_path: Path) -> None:
+    OpenVINOEngine(extension=tokenizers()).close()
+    for bad in (tmp_path / "text.so", tmp_path / "absent.so"):
+        (tmp_path / "text.so").write_text("no library")
+        with pytest.raises(ServingError, match=f"{bad.name} is no extension") as caught:
+            OpenVINOEngine(extension=bad)
+        assert str(tmp_path) not in caught.value.text
