@@ -213,6 +213,40 @@ def test_the_config_that_triton_asks_for_tells_of_batches_and_sequences(
     assert (alone.max_batch_size, list(alone.input[0].dims)) == (0, [-1, ROW])
 
 
+@pytest.mark.parametrize("batch_size", ["-1", f"1:{SIZE}"])
+def test_a_model_for_one_row_is_opened_up_by_its_batch_size(
+    tmp_path: Path, batch_size: str
+) -> None:
+    zoo.add_model(tmp_path, "one", tiny.add_one((1, 4)))
+    entry = zoo.entry("one", batch_size=batch_size, dynamic_batching=BATCHING)
+    with serving(zoo.write_config(tmp_path, [entry])) as server:
+        parts = [np.full((1, 4), number, np.float32) for number in range(SIZE)]
+        answers = at_once(server, [ask("one", {"x": each}) for each in parts])
+        for found, part in zip(answers, parts, strict=True):
+            assert isinstance(found, Answer)
+            np.testing.assert_array_equal(arrays(found)["y"], part + 1)
+        assert executions(server, "one") == {SIZE: 1}
+
+
+def words() -> ov.Model:
+    """Texts as they come."""
+    x = tiny.parameter("x", (-1,), ov.Type.string)
+    return tiny.model([op.result(x)], [x])
+
+
+def test_texts_are_joined_as_numbers_are(tmp_path: Path) -> None:
+    zoo.add_model(tmp_path, "texts", words())
+    entry = zoo.entry("texts", dynamic_batching=BATCHING)
+    said = [f"word {'x' * number}" for number in range(SIZE)]
+    with serving(zoo.write_config(tmp_path, [entry])) as server:
+        asked = [ask("texts", {"x": [word.encode()]}) for word in said]
+        answers = at_once(server, asked)
+        for found, word in zip(answers, said, strict=True):
+            assert isinstance(found, Answer), found
+            (told,) = arrays(found).values()
+            assert told == [word.encode()], told
+
+
 @pytest.mark.parametrize("name", ["static", "stateful"])
 def test_a_model_that_cannot_join_requests_is_left_out_and_says_why(
     tmp_path: Path, name: str
