@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ovms_mp.commands import explaining
+from ovms_mp.commands import benchmarking, explaining
 from ovms_mp.commands.managing import CONFIG_FILE
 from ovms_mp.commands.parsing import Parser
 from ovms_mp.core.errors import ServingError
@@ -108,4 +108,5 @@ PROGRAMS: Final[Mapping[str, Callable[[Sequence[str]], int]]] = {
     "validate": validate,
     "explain": explaining.explain,
     "status": status,
+    "bench": benchmarking.bench,
 }

@@ -1,4 +1,4 @@
-"""`ovms-mp validate`, `explain` and `status` say what a server would do, and does."""
+"""`ovms-mp validate`, `explain`, `status` and `bench` say what a server would do, and does."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import socket
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 
 from ovms_mp.cli import main
+from tests.unit.inference import tiny
 from tests.wire.servers import serving
 
 GOOD = """\
@@ -117,7 +119,15 @@ def test_a_server_that_does_not_answer_is_told(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["validate"], ["explain"], ["status"], ["status", "a", "b"]]
+    "arguments",
+    [
+        ["validate"],
+        ["explain"],
+        ["bench"],
+        ["bench", "a"],
+        ["status"],
+        ["status", "a", "b"],
+    ],
 )
 def test_wrong_usage_of_a_command_is_64(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
@@ -161,3 +171,83 @@ def test_explain_asks_for_a_graph_that_the_config_has(
 ) -> None:
     assert main(["explain", str(config), "other"]) == 64
     assert "it has: good, bad" in capsys.readouterr().err
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A config with a model and a graph around nothing."""
+    folder = tmp_path / "adder" / "1"
+    folder.mkdir(parents=True)
+    tiny.save(folder, tiny.add_one((-1, 10)))
+    (tmp_path / "echo").mkdir()
+    (tmp_path / "echo" / "graph.pbtxt").write_text(GOOD)
+    file = tmp_path / "config.json"
+    models = [{"config": {"name": "adder", "base_path": "adder"}}]
+    graphs = [{"name": "echo"}]
+    file.write_text(
+        json.dumps({"model_config_list": models, "mediapipe_config_list": graphs})
+    )
+    return file
+
+
+@pytest.mark.parametrize("kind", ["unary", "streams"])
+def test_bench_counts_answers_beside_those_of_the_model_itself(
+    models: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--concurrency", "1,3", "--seconds", "0.3", "--shape", "x=2,10"]
+    arguments += ["--in_process", str(models)]
+    with serving(models) as server:
+        more = ["--stream"] if kind == "streams" else []
+        assert main(["bench", server.address, "adder", *arguments, *more]) == 0
+        title, _, *rows = capsys.readouterr().out.splitlines()
+        assert title == f"adder of {server.address}, {kind}, 0.3 s each"
+        assert [row.split()[0] for row in rows] == ["1", "3"]
+        for row in rows:
+            _, rate, p50, p99, errors, alone, ratio = map(float, row.split())
+            assert rate > 0 and alone > 0 and 0 < p50 <= p99
+            assert errors == 0
+            assert ratio == pytest.approx(rate / alone, abs=0.02)
+
+
+def test_bench_sends_what_it_is_given_where_metadata_do_not_tell(
+    models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--concurrency", "1", "--seconds", "0.2"]
+    given = {"in": np.arange(3, dtype=np.int64)}
+    np.savez(models.parent / "data.npz", allow_pickle=False, **given)
+    with serving(models) as server:
+        assert main(["bench", server.address, "echo", *arguments]) == 64
+        assert "in is INVALID in the metadata" in capsys.readouterr().err
+        data = ["--data", str(models.parent / "data.npz")]
+        assert main(["bench", server.address, "echo", *arguments, *data]) == 0
+
+
+def test_bench_counts_refusals_and_says_what_they_are(
+    models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--concurrency", "2", "--seconds", "0.2", "--shape", "x=1,11"]
+    with serving(models) as server:
+        assert main(["bench", server.address, "adder", *arguments]) == 1
+        *_, row, refusal = capsys.readouterr().out.splitlines()
+        assert row.split() == ["2", "0.0", "0.00", "0.00", "2"]
+        assert refusal.split()[:2] == ["2", "times"]
+        assert "INVALID_ARGUMENT" in refusal
+        assert main(["bench", server.address, "nobody", *arguments]) == 1
+        assert "NOT_FOUND" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--concurrency", "0"],
+        ["--concurrency", "1,x"],
+        ["--seconds", "0"],
+        ["--shape", "x"],
+        ["--shape", "x=1,-1"],
+    ],
+)
+def test_bench_refuses_what_makes_no_sense(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "localhost:1", "adder", *arguments]) == 64
+    assert capsys.readouterr().err.startswith(f"{arguments[0]}: expected")

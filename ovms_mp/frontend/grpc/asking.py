@@ -28,10 +28,10 @@ def ask(address: str, timeout: float) -> Answer:
     """
     with grpc.insecure_channel(address) as channel:
         ready = kserve.ServerReadyResponse.FromString(
-            _call(channel, kserve.SERVER_READY, b"", timeout)
+            call(channel, kserve.SERVER_READY, b"", timeout)
         )
         index = kserve.RepositoryIndexResponse.FromString(
-            _call(channel, kserve.REPOSITORY_INDEX, b"", timeout)
+            call(channel, kserve.REPOSITORY_INDEX, b"", timeout)
         )
     return Answer(
         ready.ready,
@@ -42,12 +42,13 @@ def ask(address: str, timeout: float) -> Answer:
     )
 
 
-def _call(channel: grpc.Channel, method: str, request: bytes, timeout: float) -> bytes:
-    call = channel.unary_unary(
+def call(channel: grpc.Channel, method: str, request: bytes, timeout: float) -> bytes:
+    """What the server answers within so many seconds. Raises NoAnswer."""
+    asking = channel.unary_unary(
         method, request_serializer=bytes, response_deserializer=bytes
     )
     try:
-        answer = call(request, timeout=timeout)
+        answer = asking(request, timeout=timeout)
     except grpc.RpcError as error:
         code, details = error.code(), error.details()
         raise NoAnswer(f"{code.name}: {details}") from error
