@@ -94,10 +94,10 @@ def ask(port: int, file: Path, seconds: float, pause: float, workers: int) -> No
     end = time.perf_counter() + seconds
 
     def work() -> None:
-        with socket.create_connection((HOST, port)) as connection:
+        with _connected(port, message) as turn:
             begun = time.perf_counter()
             while begun < end:
-                assert exchange(connection, message) == 200
+                turn()
                 taken.append(time.perf_counter() - begun)
                 begun += pause or taken[-1]
                 time.sleep(max(begun - time.perf_counter(), 0))
@@ -111,6 +111,22 @@ def ask(port: int, file: Path, seconds: float, pause: float, workers: int) -> No
     p50, p99 = np.percentile(taken, [50, 99])
     told = {"rate": len(taken) / seconds, "p50": p50 * 1e3, "p99": p99 * 1e3}
     print(json.dumps(told))
+
+
+@contextmanager
+def _connected(port: int, message: bytes) -> Iterator[Callable[[], object]]:
+    """What asks once: over HTTP if it is a request of that, else by gRPC."""
+    if not message.startswith(b"POST"):
+        with connect(f"{HOST}:{port}") as channel:
+            call = channel.unary_unary(kserve.MODEL_INFER)
+            yield lambda: call(message)
+        return
+    with socket.create_connection((HOST, port)) as connection:
+
+        def turn() -> None:
+            assert exchange(connection, message) == 200
+
+        yield turn
 
 
 @contextmanager
@@ -144,6 +160,7 @@ def _beside(folder: Path, rounds: int) -> list[Row]:
     large = post(TINY.name, {"inputs": [{**tensor, "data": numbers.tolist()}]})
     loads: dict[str, tuple[bytes, float]] = {
         "nothing": (b"", 0.0),
+        "200 requests a second by gRPC": (TINY.message(to_graph=False), 0.005),
         "200 requests a second in JSON": (request(TINY, binary=False), 0.005),
         "200 requests a second, binary": (request(TINY, binary=True), 0.005),
     }
@@ -158,7 +175,9 @@ def _beside(folder: Path, rounds: int) -> list[Row]:
                     continue
                 file = folder / "load"
                 file.write_bytes(message)
-                with asking(port, file, 3 * SECONDS, pause) as said:
+                is_rest = message.startswith(b"POST")
+                at = port if is_rest else int(address.rpartition(":")[2])
+                with asking(at, file, 3 * SECONDS, pause) as said:
                     time.sleep(SECONDS)  # until it has started
                     found[name].append(_grpc(channel, SECONDS))
                     said()

@@ -23,8 +23,9 @@ from ovms_mp.core.messages import (
 )
 from ovms_mp.core.tensor import BYTES
 from ovms_mp.frontend.grpc.wire import MAX_FIELDS, MAX_RANK
-from ovms_mp.frontend.http import values
+from ovms_mp.frontend.http import pieces, values
 from ovms_mp.frontend.http.errors import Problem, Refusal
+from ovms_mp.frontend.http.pieces import PIECE, LongArrays
 from ovms_mp.servable.parameters import Uint64
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def decode(name: str, version: str, body: Buffer, length: int) -> Asked:
     Raises Refusal, and ServingError for a shape with more axes than there can be.
     """
     view = memoryview(body)
-    said = _object(view[:length])
+    long = LongArrays(bytes(view[:length])) if length > PIECE else None
+    said = _object(view[:length] if long is None else long.rest)
     inputs, outputs = _list(said, "inputs"), _list(said, "outputs")
     if not inputs:
         raise Refusal(Problem.NO_INPUTS_FOUND)
@@ -91,7 +93,7 @@ def decode(name: str, version: str, body: Buffer, length: int) -> Asked:
     if type(is_binary) is not bool:
         details = f"{_BINARY_OUTPUTS} is true or false"
         raise Refusal(Problem.COULD_NOT_PARSE_PARAMETERS, details)
-    reader = _Inputs(view[length:], is_single=len(inputs) == 1)
+    reader = _Inputs(view[length:], long, is_single=len(inputs) == 1)
     tensors = tuple([reader.read(each) for each in inputs])
     reader.end()
     has_raw = all(each.raw is not None for each in tensors)
@@ -108,7 +110,7 @@ def decode(name: str, version: str, body: Buffer, length: int) -> Asked:
     return Asked(request, Wanted(named or None, is_binary))
 
 
-def _object(data: memoryview) -> Mapping[str, Any]:
+def _object(data: Buffer) -> Mapping[str, Any]:
     try:
         said = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -165,8 +167,11 @@ def _output(said: Any, is_binary: bool) -> tuple[str, bool]:
 class _Inputs:
     """The inputs of a request, one after the other, and what is left of `binary`."""
 
-    def __init__(self, binary: memoryview, *, is_single: bool) -> None:
+    def __init__(
+        self, binary: memoryview, long: LongArrays | None, *, is_single: bool
+    ) -> None:
         self._binary = binary
+        self._long = long
         self._is_single = is_single
 
     def read(self, said: Any) -> InputTensor:
@@ -195,7 +200,11 @@ class _Inputs:
         if type(data) is not list:
             details = f"data is an array; input name: {name}"
             raise Refusal(Problem.COULD_NOT_PARSE_INPUT, details)
-        return _with_data(tensor, cast("list[Any]", data))
+        given_data = cast("list[Any]", data)
+        text = None if self._long is None else self._long.of(given_data)
+        if text is None:
+            return _with_data(tensor, given_data)
+        return _with_numbers(tensor, pieces.read(text, datatype, name))
 
     def end(self) -> None:
         """Raises Refusal if there is more than all inputs have taken."""
@@ -258,7 +267,10 @@ def _with_data(tensor: InputTensor, data: list[Any]) -> InputTensor:
     if tensor.datatype == BYTES:
         found = values.texts(data, tensor.name)
         return tensor._replace(contents=found, contents_field="bytes_contents")
-    array = values.numbers(data, tensor.datatype, tensor.name)
+    return _with_numbers(tensor, values.numbers(data, tensor.datatype, tensor.name))
+
+
+def _with_numbers(tensor: InputTensor, array: Array) -> InputTensor:
     if len(array) == prod(tensor.shape):
         return tensor._replace(raw=_bytes(array))
     return tensor._replace(contents=array)

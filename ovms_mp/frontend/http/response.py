@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from ovms_mp.core.errors import ServingError, Status
-from ovms_mp.frontend.http import values
+from ovms_mp.frontend.http import pieces, values
 from ovms_mp.frontend.http.errors import Problem, Refusal
 
 if TYPE_CHECKING:
@@ -40,9 +40,15 @@ def encode(response: InferResponse, wanted: Wanted) -> Encoded:
     """
     chosen = _chosen(response, wanted)
     parts: list[Buffer] = []
-    outputs: list[dict[str, Any]] = []
+    document: dict[str, Any] = {"model_name": response.model_name}
+    if response.id:
+        document["id"] = response.id
+    document["model_version"] = response.model_version
+    if response.parameters:
+        document["parameters"] = dict(response.parameters)
+    text = [_open(document), b',"outputs":[']
     is_binary = False
-    for output, wants_binary in chosen:
+    for number, (output, wants_binary) in enumerate(chosen):
         told: dict[str, Any] = {
             "name": output.name,
             "shape": list(output.shape),
@@ -52,22 +58,23 @@ def encode(response: InferResponse, wanted: Wanted) -> Encoded:
             is_binary = True
             told["parameters"] = {"binary_data_size": size_of(output.data)}
             parts.append(output.data)
-        else:
-            told["data"] = values.in_json(output.data, output.datatype, output.name)
-        outputs.append(told)
-    document: dict[str, Any] = {"model_name": response.model_name}
-    if response.id:
-        document["id"] = response.id
-    document["model_version"] = response.model_version
-    if response.parameters:
-        document["parameters"] = dict(response.parameters)
-    document["outputs"] = outputs
+        text += (b"," if number else b"", _open(told))
+        if not wants_binary:
+            data = values.in_json(output.data, output.datatype, output.name)
+            text += (b',"data":', *pieces.write(data))
+        text.append(b"}")
+    text.append(b"]}")
+    head = b"".join(text)
+    return Encoded([head, *parts], len(head), is_binary)
+
+
+def _open(told: dict[str, Any]) -> bytes:
+    """In JSON, without the brace that closes it."""
     try:
-        head = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+        return orjson.dumps(told)[:-1]
     except orjson.JSONEncodeError as error:
         # A name, shape or datatype that a Python node made up.
         raise ServingError(Status.OV_INTERNAL_SERIALIZATION_ERROR, str(error)) from None
-    return Encoded([head, *parts], len(head), is_binary)
 
 
 def size_of(data: Buffer) -> int:
