@@ -1,5 +1,5 @@
-"""The transport on grpcio's C core: polling threads of our own, each with a completion
-queue, and no hand-over between threads for what is answered at once.
+"""The transport on grpcio's C core: a polling thread of our own with a completion queue,
+and no hand-over between threads for what is answered at once.
 
 It stands on the private module `grpc._cython.cygrpc`: see `core_call` for the rules that
 are kept, and `core_check` for how it is found out that they still hold.
@@ -33,7 +33,9 @@ from ovms_mp.frontend.transport.seam import Handler, Tls, Unary
 
 log = logging.getLogger(__name__)
 
-POLLERS: Final = 2
+# A second one fights the first for the interpreter: with 16 requests in flight to a model
+# that is short, each cost 1.25 times the processor that it costs with one.
+POLLERS: Final = 1
 """Polling threads, unless told otherwise."""
 
 SLOTS: Final = 16
