@@ -231,6 +231,12 @@ class CompiledModel(Protocol):
         """
         ...
 
+    def infer_at_once(self, tensors: Sequence[TensorData]) -> Inferred | None:
+        """`infer`, if that is known to be short and a slot is free; else None. Raises
+        ServingError when the inference fails.
+        """
+        ...
+
     def close(self) -> None:
         """Take no more inferences, fail those that wait, and let go of the model when
         the running ones are over. Does not block; may be called again.

@@ -118,6 +118,21 @@ class PooledModel:
             inference.go(slot)
         return inference.result
 
+    def infer_at_once(self, tensors: Sequence[TensorData]) -> Inferred | None:
+        """See engine.CompiledModel. Of models with static shapes only."""
+        pace = self._paces.usual
+        slot = self.pool.spare() if pace.is_short else None
+        if slot is None:
+            return None
+        try:
+            inferred = slot.infer(tensors)
+        except BaseException as error:
+            raise _failure(error) from error
+        finally:
+            self.pool.give(slot)
+        pace.measured(inferred.engine_ns)
+        return inferred
+
     def try_out(self) -> None:
         """Learn from zeros how long an inference takes, before the first user asks.
         Blocks for a quarter of a second at most. What fails then is left to fail for
@@ -187,12 +202,18 @@ def _zeros(inputs: Ports) -> list[TensorData]:
 
 def _fail(result: Pending[Inferred], reason: BaseException) -> None:
     """Tell, and log unless the result was cancelled."""
-    error = reason
-    if not isinstance(error, ServingError):
-        error = ServingError(Status.OV_INTERNAL_INFERENCE_ERROR)
-        error.__cause__ = reason
+    error = _failure(reason)
     if result.fail(error):
         _log.warning("an inference failed: %s", error, exc_info=error)
+
+
+def _failure(reason: BaseException) -> ServingError:
+    """What whoever asked is told."""
+    if isinstance(reason, ServingError):
+        return reason
+    error = ServingError(Status.OV_INTERNAL_INFERENCE_ERROR)
+    error.__cause__ = reason
+    return error
 
 
 class _Inference:

@@ -49,6 +49,11 @@ class SlotPool(Generic[S]):
             self._check_open()
             return self._take()
 
+    def spare(self) -> S | None:
+        """A slot if one is free and the pool is open."""
+        with self._lock:
+            return None if self._is_closed else self._take()
+
     def acquire(self) -> Pending[S]:
         """A slot, as soon as there is one. To cancel leaves the queue.
 

@@ -6,11 +6,14 @@ one request and for many.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ovms_mp.core.errors import ServingError
 from ovms_mp.core.messages import InferRequest, InferResponse, ServableMetadata
 from ovms_mp.core.pending import Pending
+
+if TYPE_CHECKING:
+    from ovms_mp.servable.repeats import Repeat
 
 
 class StreamSink(Protocol):
@@ -78,6 +81,12 @@ class Servable(Protocol):
     def infer(self, request: InferRequest) -> Pending[InferResponse]:
         """A unary request. Raises ServingError when the request does not fit; later
         failures fail the result.
+        """
+        ...
+
+    def repeat(self, request: InferRequest) -> Repeat | None:
+        """For requests like this one, which was answered, but with other contents; None
+        if there is no short way for them.
         """
         ...
 

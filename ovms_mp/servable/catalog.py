@@ -23,6 +23,7 @@ from ovms_mp.servable.entries import (
 )
 from ovms_mp.servable.leases import Leased
 from ovms_mp.servable.patience import Waiting
+from ovms_mp.servable.repeats import Found
 from ovms_mp.servable.siblings import Siblings
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ovms_mp.servable.graph import GraphServable
     from ovms_mp.servable.leases import Dispose, Lease, Served
     from ovms_mp.servable.model import ModelServable
+    from ovms_mp.servable.repeats import Repeat, Term
     from ovms_mp.servable.status import ServableStatus
     from ovms_mp.telemetry.metrics import Metrics
 
@@ -44,8 +46,6 @@ MODEL_PATIENCE: Final = 10.0
 
 GRAPH_PATIENCE: Final = 0.5
 """Seconds that a request waits for a graph that is being loaded (OVMS's)."""
-
-_MAX_FOUND: Final = 1024
 
 
 class Catalog:
@@ -74,8 +74,7 @@ class Catalog:
         self._dispose = dispose
         self._lock = threading.Lock()
         self._entries = Entries()
-        # What was found since the last change, by name and version as they are asked for.
-        self._found: dict[tuple[str, str], Leased[Served]] = {}
+        self._found = Found()
         self._waiting = Waiting(self._find)
         self._watchers: list[Callable[[], None]] = []
         self._is_loaded = False
@@ -354,6 +353,13 @@ class Catalog:
         assert lease is not None
         return leases.open_stream(lease, request, sink)
 
+    def repeat(self, request: InferRequest) -> tuple[Term, Repeat] | None:
+        """See Servable; for as long as the term lasts."""
+        with self._lock:
+            found = self._found.get((request.model_name, request.model_version))
+            repeat = found and found.servable.repeat(request)
+            return repeat and (self._found.term, repeat)
+
     def model(self, name: str, version: str) -> ModelServable:
         """A model version, to look at. Raises ServingError."""
         with self._lock:
@@ -381,9 +387,7 @@ class Catalog:
             leased = self._entries.find(*asked, waits=waits)
             if leased is None:
                 return None
-            # A client may write a number in many ways.
-            if len(self._found) < _MAX_FOUND:
-                self._found[asked] = leased
+            self._found.keep(asked, leased)
             return leased.lease()
 
     def _changed(self) -> None:

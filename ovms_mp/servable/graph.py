@@ -81,6 +81,9 @@ class GraphServable:
         run = self._graph.open(unary, self._submit, pace=self._pace)
         return unary.start(run, side_packets)
 
+    def repeat(self, request: InferRequest) -> None:
+        """See Servable: every request is a run of its own."""
+
     def open_stream(self, request: InferRequest, sink: StreamSink) -> StreamSession:
         """See Servable. Side packets and policy are those of the first request."""
         side_packets = side_packets_of(request)

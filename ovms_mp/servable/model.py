@@ -16,6 +16,7 @@ from ovms_mp.servable.decoding import Decoding
 from ovms_mp.servable.description import Description
 from ovms_mp.servable.model_use import ModelUse
 from ovms_mp.servable.outputs import OutputWriter, written
+from ovms_mp.servable.repeats import Repeat
 from ovms_mp.servable.sequences import IDLE_SECONDS
 from ovms_mp.servable.statistics import Recorder
 from ovms_mp.servable.validation import InputReader, check_outputs, order_inputs
@@ -62,12 +63,12 @@ class ModelServable:
         )
         self._decoding = Decoding(submit)
         self._outputs = OutputWriter(compiled.outputs)
-        self.recorder: Final = Recorder()
         self._joint = join_requests(
             compiled, spec, self._use.alarms, metrics.batch_sizes, self._label
         )
         self._run = compiled.infer if self._joint is None else self._joint.batcher.infer
         self._meter = metrics.model(name, self._label)
+        self.recorder: Final = Recorder(self._meter)
         metrics.model_has(
             name,
             self._label,
@@ -75,6 +76,7 @@ class ModelServable:
             slots=compiled.slots,
             busy=lambda: compiled.busy,
             requests=lambda: self.recorder.in_process,
+            settle=self.recorder.settle,
         )
 
     @property
@@ -170,6 +172,26 @@ class ModelServable:
         inferred.on_settled(pass_on)
         return answer
 
+    def repeat(self, request: InferRequest) -> Repeat | None:
+        """See Servable."""
+        ports = self._compiled.outputs
+        selected = self._outputs.select(request.outputs)
+        is_plain = all(ports[each.at].is_static and not each.write for each in selected)
+        is_alone = self._use.sequences is None and self._joint is None
+        if not (is_plain and is_alone and self._inputs.is_known(request)):
+            return None
+        recorder, meter, interface = self.recorder, self._meter, request.interface
+
+        def fail(arrived: int) -> None:
+            recorder.arrived()
+            recorder.failed(arrived)
+            if meter is not None:
+                meter.failed(interface)
+
+        count = partial(recorder.answered, interface)
+        order = tuple([each.at for each in selected])
+        return Repeat(self._compiled, order, count, fail)
+
     def infer_for_graph(
         self, tensors: Mapping[str, Array], state: State | None
     ) -> Pending[Inferred]:
@@ -205,6 +227,7 @@ class ModelServable:
         self._compiled.close()
         if self._joint is not None:
             self._joint.batcher.close()
+        self.recorder.settle()
 
     def _answer(
         self,

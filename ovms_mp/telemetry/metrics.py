@@ -40,6 +40,7 @@ class Metrics:
         self._enabled = _enabled(names)
         self.custom = CustomMetrics()
         """What user code declares."""
+        self._settle: dict[tuple[str, str], Callable[[], object]] = {}
         self._success = self._counters(families.REQUESTS_SUCCESS)
         self._fail = self._counters(families.REQUESTS_FAIL)
         self._request_time = self._histograms(families.REQUEST_TIME)
@@ -98,6 +99,8 @@ class Metrics:
 
     def page(self) -> Page:
         """What has happened so far."""
+        for settle in tuple(self._settle.values()):
+            settle()
         sections = (family.section() for family in self._families)
         shown = (section for section in sections if section is not None)
         return (*shown, *self.custom.sections())
@@ -152,11 +155,15 @@ class Metrics:
         slots: int,
         busy: Callable[[], int],
         requests: Callable[[], int],
+        settle: Callable[[], object] | None = None,
     ) -> None:
         """OpenVINO runs the version with so many execution streams and infer requests;
         how many of the latter are `busy`, and how many `requests` are in process, is
-        asked whenever the page is made.
+        asked whenever the page is made. Before that comes `settle`, for who has put off
+        to count.
         """
+        if settle is not None:
+            self._settle[name, version] = settle
         self._streams[name, version].set(streams)
         self._queue_size[name, version].set(slots)
         self._active[name, version].follow(busy)

@@ -141,6 +141,9 @@ class FakeCatalog:
     def infer(self, request: InferRequest) -> Pending[InferResponse]:
         return self._find(request.model_name).answer(request)
 
+    def repeat(self, request: InferRequest) -> None:
+        """Each request is asked for by itself."""
+
     def open_stream(self, request: InferRequest, sink: StreamSink) -> StreamSession:
         session = self._find(request.model_name).session(sink)
         self.sessions.append(session)

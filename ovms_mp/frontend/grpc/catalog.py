@@ -9,6 +9,7 @@ from ovms_mp.core.messages import InferRequest, InferResponse, ServableMetadata
 from ovms_mp.core.pending import Pending
 from ovms_mp.servable.base import StreamSession, StreamSink
 from ovms_mp.servable.description import Description, Listed
+from ovms_mp.servable.repeats import Repeat, Term
 from ovms_mp.servable.statistics import ModelStatistics
 
 
@@ -56,6 +57,12 @@ class Catalog(Protocol):
 
     def infer(self, request: InferRequest) -> Pending[InferResponse]:
         """Ask the servable that `request` names. See Servable.infer."""
+        ...
+
+    def repeat(self, request: InferRequest) -> tuple[Term, Repeat] | None:
+        """What infers for requests that are like this one, which was answered, but for
+        their contents, in a term; None if each is to be asked for by itself.
+        """
         ...
 
     def open_stream(self, request: InferRequest, sink: StreamSink) -> StreamSession:

@@ -25,6 +25,7 @@ from ovms_mp.core.messages import (
     ServableMetadata,
     TypedValues,
 )
+from ovms_mp.core.tensor import Array
 from ovms_mp.frontend.grpc.heads import Memory, RequestHead, split
 from ovms_mp.frontend.grpc.wire import (
     HARMLESS_SIZE,
@@ -263,8 +264,39 @@ def _decode_parameter(value: kserve.InferParameter) -> Parameter:
             return nan
 
 
+def heads_of(response: InferResponse) -> tuple[bytes, ...]:
+    """What comes before the contents of each output in `response`, which has no id and
+    no parameters, and in every other that has the same outputs, equally large.
+    """
+    before, after, first, *others = _pieces(response)
+    return (before + after + first, *others)
+
+
+def encode_contents(heads: Sequence[bytes], outputs: Sequence[Array]) -> bytes:
+    """The ModelInferResponse that has these heads: see `heads_of`."""
+    return b"".join(
+        [
+            part
+            for head, array in zip(heads, outputs, strict=True)
+            for part in (head, array.tobytes())
+        ]
+    )
+
+
 def _response_parts(response: InferResponse) -> list[Buffer]:
     """The wire's pieces of a ModelInferResponse, in order."""
+    pieces = _pieces(response)
+    parts: list[Buffer] = [pieces[0]]
+    if response.id or response.parameters:
+        parts.append(_encode_beside(response))
+    parts.append(pieces[1])
+    for tag, output in zip(pieces[2:], response.outputs, strict=True):
+        parts += (tag, output.data)
+    return parts
+
+
+def _pieces(response: InferResponse) -> tuple[bytes, ...]:
+    """See `_encode_head`."""
     outputs = tuple(
         [
             (name, datatype, tuple(shape), _size(data))
@@ -276,13 +308,7 @@ def _response_parts(response: InferResponse) -> list[Buffer]:
     if pieces is None:
         pieces = _encode_head(*form)
         _response_heads.keep(form, pieces)
-    parts: list[Buffer] = [pieces[0]]
-    if response.id or response.parameters:
-        parts.append(_encode_beside(response))
-    parts.append(pieces[1])
-    for tag, output in zip(pieces[2:], response.outputs, strict=True):
-        parts += (tag, output.data)
-    return parts
+    return pieces
 
 
 def _encode_head(

@@ -22,8 +22,8 @@ _MAX_RAW: Final = 64
 _MORE: Final = 0x80
 # Sizes of messages take no more.
 _MAX_SHIFT: Final = 28
-# Up to here a copy is cheaper than a view.
-_FEW: Final = 4096
+FEW: Final = 4096
+"""Bytes: up to here a copy is cheaper than a view."""
 
 _MODEL_NAME: Final = delimited(1)
 _MODEL_VERSION: Final = delimited(2)
@@ -134,7 +134,7 @@ def _raw(message: bytes, at: int) -> tuple[Buffer, ...] | None:
             at += 1
         following = at + size
         raw.append(
-            message[at:following] if size <= _FEW else memoryview(message)[at:following]
+            message[at:following] if size <= FEW else memoryview(message)[at:following]
         )
         at = following
     return tuple(raw) if at == end else None

@@ -10,6 +10,7 @@ from ovms_mp_protos import kserve
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import InferResponse
 from ovms_mp.core.pending import Pending
+from ovms_mp.frontend.grpc.again import Again
 from ovms_mp.frontend.grpc.catalog import Catalog
 from ovms_mp.frontend.grpc.codec import (
     decode_request,
@@ -29,6 +30,7 @@ class InferenceService:
     def __init__(self, catalog: Catalog, version: str) -> None:
         self._catalog = catalog
         self._version = version
+        self._again = Again(catalog)
 
     def handlers(self) -> Mapping[str, UnaryHandler]:
         """Each method by its path."""
@@ -77,9 +79,15 @@ class InferenceService:
         """
         if call.time_remaining is not None and call.time_remaining <= 0:
             raise ServingError(Status.DEADLINE_EXCEEDED)
-        response = self._catalog.infer(decode_request(message))
+        known = self._again.answer(message)
+        if known is not None:
+            return known
+        request = decode_request(message)
+        response = self._catalog.infer(request)
         if response.is_settled:
-            return encode_response(response.value())
+            answered = response.value()
+            self._again.learn(message, request, answered)
+            return encode_response(answered)
         answer = Pending[bytes](on_cancel=response.cancel)
         response.on_settled(lambda settled: _settle(answer, settled))
         return answer

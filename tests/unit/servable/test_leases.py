@@ -27,6 +27,8 @@ class Served:
             raise self.answer
         return self.answer
 
+    def repeat(self, request: InferRequest) -> None: ...
+
     def open_stream(self, request: InferRequest, sink: Any) -> Any:
         self.infer(request)
         self.sink = sink

@@ -48,7 +48,6 @@ def ask(target: str, name: str) -> bytes:
     [
         ("aio", "grpc-aio"),
         ("core", "grpc-poll-0"),
-        ("core", "grpc-poll-1"),
         *([("core", "grpc-poll-reserved")] if HAS_RESERVED else []),
     ],
 )
