@@ -19,7 +19,13 @@ from ovms_mp.servable.outputs import OutputWriter, written
 from ovms_mp.servable.repeats import Repeat
 from ovms_mp.servable.sequences import IDLE_SECONDS
 from ovms_mp.servable.statistics import Recorder
-from ovms_mp.servable.validation import InputReader, check_outputs, order_inputs
+from ovms_mp.servable.validation import (
+    InputReader,
+    check_outputs,
+    forms,
+    order_inputs,
+    put_in_order,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,6 +75,7 @@ class ModelServable:
         self._run = compiled.infer if self._joint is None else self._joint.batcher.infer
         self._meter = metrics.model(name, self._label)
         self.recorder: Final = Recorder(self._meter)
+        self._forms = forms(compiled)
         metrics.model_has(
             name,
             self._label,
@@ -218,6 +225,27 @@ class ModelServable:
         pending.on_settled(count)
         return pending
 
+    def infer_at_once(self, tensors: Mapping[str, Array]) -> Inferred | None:
+        """`infer_for_graph` without a state, if that needs no look at the tensors but
+        one, and is to be had within the call; else None. Raises ServingError when the
+        inference fails.
+        """
+        ordered = self._forms and put_in_order(
+            tensors, self._compiled.inputs, self._forms
+        )
+        if not ordered:
+            return None
+        arrived = perf_counter_ns()
+        try:
+            inferred = self._compiled.infer_at_once(ordered)
+        except BaseException as error:
+            self.recorder.arrived()
+            self._count_failure(arrived, error)
+            raise
+        if inferred is not None:
+            self.recorder.answered("", arrived, inferred)
+        return inferred
+
     def open_stream(self, request: InferRequest, sink: StreamSink) -> StreamSession:
         """See Servable. A model with a state remembers for the stream."""
         return self._use.open_stream(request, sink)
@@ -273,6 +301,7 @@ class ModelSession:
     def __init__(self, servable: ModelServable, state: State | None = None) -> None:
         self._servable = servable
         self._state = state
+        self._ports = servable.compiled.outputs
 
     def for_run(self) -> ModelSession:
         """See RunSessions."""
@@ -304,8 +333,12 @@ class ModelSession:
         """Names are any that OpenVINO knows a port by, with or without `:0`, both of
         inputs and in the result, which lists the published ones.
         """
+        ports = self._ports
+        if self._state is None:
+            at_once = self._servable.infer_at_once(tensors)
+            if at_once is not None:
+                return Pending.completed(_Outputs(ports, at_once.outputs))
         inferred = self._servable.infer_for_graph(tensors, self._state)
-        ports = self._servable.compiled.outputs
         if inferred.is_settled and inferred.error is None:
             return Pending.completed(_Outputs(ports, inferred.value().outputs))
         answer: Pending[Mapping[str, Array]] = Pending(inferred.cancel)

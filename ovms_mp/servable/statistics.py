@@ -174,8 +174,10 @@ class Recorder:
         return taken
 
     def answered(self, interface: str, arrived: int, inferred: Inferred) -> None:
-        """A request came then, asked for an infer request at once, and is answered. It
-        is counted with others: one by one that would take a sixth of their time.
+        """A request came then, asked for an infer request at once, and is answered. Of
+        a graph's inference the interface is "".
+
+        It is counted with others: one by one that would take a sixth of their time.
         """
         rows = self._rows
         rows.append((interface, arrived, time.perf_counter_ns(), inferred))
@@ -199,7 +201,8 @@ class Recorder:
                 self._last = now
                 if self._meter is not None:
                     self._meter.inferred(begun - arrived, engine)
-                    self._meter.answered(row[0], now - arrived)
+                    if row[0]:
+                        self._meter.answered(row[0], now - arrived)
 
     def failed(self, arrived: int) -> None:
         """It is refused, or its inference failed."""

@@ -164,6 +164,45 @@ def order_inputs(tensors: Mapping[str, Array], ports: Ports) -> list[Array]:
     return checked
 
 
+Form: TypeAlias = "tuple[np.dtype[Any], tuple[int, ...]]"
+"""The dtype and the shape of an array."""
+
+
+def forms(model: CompiledModel) -> tuple[Form, ...] | None:
+    """That of each input, if each has but one and nothing else is to be judged."""
+    found: list[Form] = []
+    for port in model.inputs:
+        if port.datatype is None or not port.is_static:
+            return None
+        shape = tuple(dim.minimum for dim in port.shape or ())
+        found.append((port.datatype.dtype, shape))
+    if model.is_stateful or any(port.datatype is None for port in model.outputs):
+        return None
+    return tuple(found)
+
+
+def put_in_order(
+    tensors: Mapping[str, Array], ports: Ports, expected: Sequence[Form]
+) -> list[Array] | None:
+    """`order_inputs`, if that raises nothing; None also where it might not."""
+    if len(tensors) != len(expected):
+        return None
+    arrays: list[Array] = [_NOTHING] * len(expected)
+    for name, array in tensors.items():
+        index = ports.find(name)
+        if index is None:
+            return None
+        dtype, shape = expected[index]
+        if (
+            array.shape != shape
+            or array.dtype != dtype
+            or arrays[index] is not _NOTHING
+        ):
+            return None
+        arrays[index] = array
+    return arrays
+
+
 def check_outputs(ports: Ports) -> None:
     """Raises ServingError if there is an output that no packet of a graph can carry."""
     for port in ports:
