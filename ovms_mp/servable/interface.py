@@ -9,6 +9,7 @@ from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import (
     InferRequest,
     InferResponse,
+    OutputTensor,
     ServableMetadata,
     TensorInfo,
 )
@@ -44,6 +45,16 @@ class GraphInterface:
             (boundary.kind_of(stream.tag), stream.name)
             for stream, _ in definition.outputs
         ]
+        self._readers = {
+            name: (boundary.reader(kind), number)
+            for name, (kind, number) in self._inputs.items()
+        }
+        self._writers = [(boundary.writer(kind), name) for kind, name in self._outputs]
+        self._whole = next(
+            (number for kind, number in self._inputs.values() if kind is Kind.REQUEST),
+            None,
+        )
+        """The input that takes requests as they are."""
         known = known_tensors(definition)
         self._metadata = ServableMetadata(
             name=name,
@@ -80,18 +91,17 @@ class GraphInterface:
         Raises ServingError at the first input that does not fit; those before it have
         been given out (OVMS keeps them in the graph, too).
         """
-        for kind, stream in self._inputs.values():
-            if kind is Kind.REQUEST:
-                yield stream, Packet(timestamp, request)
-                return
+        if self._whole is not None:
+            yield self._whole, Packet(timestamp, request)
+            return
         boundary.check_coherence(request)
         for tensor in request.inputs:
-            known = self._inputs.get(tensor.name)
+            known = self._readers.get(tensor.name)
             if known is None:
                 details = f"{tensor.name} is unexpected"
                 raise ServingError(Status.INVALID_UNEXPECTED_INPUT, details)
-            kind, stream = known
-            yield stream, Packet(timestamp, boundary.to_payload(kind, tensor))
+            read, stream = known
+            yield stream, Packet(timestamp, read(tensor))
 
     def response(
         self, packets: Sequence[tuple[int, Packet]], request_id: str
@@ -116,11 +126,12 @@ class GraphInterface:
             model_version=VERSION,
             id=request_id,
             parameters=parameters,
-            outputs=tuple(
-                boundary.to_output(*self._outputs[output], packet.payload)
-                for output, packet in packets
-            ),
+            outputs=tuple([self._output(*each) for each in packets]),
         )
+
+    def _output(self, output: int, packet: Packet) -> OutputTensor:
+        write, name = self._writers[output]
+        return write(name, packet.payload)
 
 
 def _info(name: str, kind: Kind, known: Mapping[str, TensorInfo]) -> TensorInfo:

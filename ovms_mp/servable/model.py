@@ -230,10 +230,10 @@ class ModelServable:
         one, and is to be had within the call; else None. Raises ServingError when the
         inference fails.
         """
-        ordered = self._forms and put_in_order(
-            tensors, self._compiled.inputs, self._forms
-        )
-        if not ordered:
+        if self._forms is None:
+            return None
+        ordered = put_in_order(tensors, self._compiled.inputs, self._forms)
+        if ordered is None:
             return None
         arrived = perf_counter_ns()
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import nan
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
@@ -45,7 +45,7 @@ _STREAM_INFER_RESPONSE: Final = bytes([delimited(2)])
 _BYTES_CONTENTS: Final = "bytes_contents"
 
 _request_heads: Final = Memory[bytes, RequestHead]()
-_response_heads: Final = Memory[object, tuple[bytes, ...]]()
+_response_heads: Final = Memory[object, "_Head"]()
 
 # InferTensorContents: field by field, the type of its elements on the wire.
 _ELEMENTS: Final = {
@@ -161,13 +161,12 @@ def request_of(found: Scan) -> InferRequest:
 
 def encode_response(response: InferResponse) -> bytes:
     """A ModelInferResponse: each output's data as its raw contents."""
-    return b"".join(_response_parts(response))
+    return b"".join(_response_parts(response)[0])
 
 
 def encode_stream_response(response: InferResponse) -> bytes:
     """A ModelStreamInferResponse with `response` in it."""
-    parts = _response_parts(response)
-    size = sum(map(_size, parts))
+    parts, size = _response_parts(response)
     return b"".join((_STREAM_INFER_RESPONSE, varint(size), *parts))
 
 
@@ -268,7 +267,7 @@ def heads_of(response: InferResponse) -> tuple[bytes, ...]:
     """What comes before the contents of each output in `response`, which has no id and
     no parameters, and in every other that has the same outputs, equally large.
     """
-    before, after, first, *others = _pieces(response)
+    before, after, first, *others = _head(response).pieces
     return (before + after + first, *others)
 
 
@@ -283,20 +282,30 @@ def encode_contents(heads: Sequence[bytes], outputs: Sequence[Array]) -> bytes:
     )
 
 
-def _response_parts(response: InferResponse) -> list[Buffer]:
-    """The wire's pieces of a ModelInferResponse, in order."""
-    pieces = _pieces(response)
+def _response_parts(response: InferResponse) -> tuple[list[Buffer], int]:
+    """The wire's pieces of a ModelInferResponse, in order, and the size of them all."""
+    pieces, size = _head(response)
     parts: list[Buffer] = [pieces[0]]
     if response.id or response.parameters:
-        parts.append(_encode_beside(response))
+        beside = _encode_beside(response)
+        parts.append(beside)
+        size += len(beside)
     parts.append(pieces[1])
     for tag, output in zip(pieces[2:], response.outputs, strict=True):
         parts += (tag, output.data)
-    return parts
+    return parts, size
 
 
-def _pieces(response: InferResponse) -> tuple[bytes, ...]:
-    """See `_encode_head`."""
+class _Head(NamedTuple):
+    """Of a response: what comes before id and parameters, what comes after them, and
+    what comes before the data of each output; and the size of it all with the data.
+    """
+
+    pieces: tuple[bytes, ...]
+    size: int
+
+
+def _head(response: InferResponse) -> _Head:
     outputs = tuple(
         [
             (name, datatype, tuple(shape), _size(data))
@@ -304,32 +313,44 @@ def _pieces(response: InferResponse) -> tuple[bytes, ...]:
         ]
     )
     form = response.model_name, response.model_version, outputs
-    pieces = _response_heads.get(form)
-    if pieces is None:
-        pieces = _encode_head(*form)
-        _response_heads.keep(form, pieces)
-    return pieces
+    head = _response_heads.get(form)
+    if head is None:
+        head = _encode_head(*form)
+        _response_heads.keep(form, head)
+    return head
 
 
 def _encode_head(
     model: str, version: str, outputs: Sequence[tuple[str, str, tuple[int, ...], int]]
-) -> tuple[bytes, ...]:
-    """What comes before id and parameters, what comes after them, and what comes before
-    the data of each output.
-    """
+) -> _Head:
     before = kserve.ModelInferResponse(model_name=model, model_version=version)
     after = kserve.ModelInferResponse()
     for name, datatype, shape, _ in outputs:
         after.outputs.add(name=name, datatype=datatype, shape=shape)
     tags = (_RAW_OUTPUT_CONTENTS + varint(size) for *_, size in outputs)
-    return (before.SerializeToString(), after.SerializeToString(), *tags)
+    pieces = (before.SerializeToString(), after.SerializeToString(), *tags)
+    return _Head(pieces, sum(map(len, pieces)) + sum(size for *_, size in outputs))
 
 
 def _encode_beside(response: InferResponse) -> bytes:
+    if not response.id and len(response.parameters) == 1:
+        ((name, value),) = response.parameters.items()
+        if type(value) is int and value >= 0:
+            return _encode_number(name, value)
     message = kserve.ModelInferResponse(id=response.id)
     for name, value in response.parameters.items():
         _encode_parameter(message.parameters[name], value)
     return message.SerializeToString()
+
+
+def _encode_number(name: str, value: int) -> bytes:
+    """One parameter: every answer of a stream has its timestamp."""
+    number = varint(value)
+    key = name.encode()
+    # ModelInferResponse.parameters, a map: its key, its value, of which int64_param.
+    said = b"".join((b"\x12", varint(len(number) + 1), b"\x10", number))
+    entry = b"".join((b"\x0a", varint(len(key)), key, said))
+    return b"".join((b"\x22", varint(len(entry)), entry))
 
 
 def _encode_parameter(parameter: kserve.InferParameter, value: Parameter) -> None:

@@ -40,7 +40,8 @@ class Outlet:
     thread and do not block; after the end of the stream they do nothing.
 
     `_next` decides and `_turn` acts, one act at a time, so that writes, and holding and
-    releasing the session, keep their order whichever threads ask for them.
+    releasing the session, keep their order whichever threads ask for them. What changes
+    something takes the lock once, and has the first act from there.
     """
 
     def __init__(self, call: StreamCall) -> None:
@@ -71,7 +72,9 @@ class Outlet:
             is_doomed = self._is_doomed
         if is_doomed:
             session.cancel()
-        self._turn()
+        with self._lock:
+            act = self._begin()
+        self._turn(act)
 
     def put(self, message: bytes) -> None:
         """Send `message` after all that were put before."""
@@ -83,15 +86,17 @@ class Outlet:
             overflows = self._bytes > LIMIT_BYTES and len(self._waiting) > 1
             if overflows:
                 self._waiting.clear()
+            act = self._begin()
         if overflows:
             self.fail(OVERFLOW)
-        self._turn()
+        self._turn(act)
 
     def allow_next(self) -> None:
         """There is room for one more message of the client."""
         with self._lock:
             self._credits += 1
-        self._turn()
+            act = self._begin()
+        self._turn(act)
 
     def finish(self, outcome: Outcome = SUCCESS) -> None:
         """The session is over: end the call once all that was put is sent."""
@@ -99,7 +104,8 @@ class Outlet:
             if self.is_finished:
                 return
             self._outcome = outcome
-        self._turn()
+            act = self._begin()
+        self._turn(act)
 
     def fail(self, outcome: Outcome) -> None:
         """End the call as `finish` does, and the session, which is not over."""
@@ -108,7 +114,9 @@ class Outlet:
                 return
             self._outcome = outcome
         self._doom()
-        self._turn()
+        with self._lock:
+            act = self._begin()
+        self._turn(act)
 
     def close(self) -> None:
         """The call has ended: nothing can be sent any more. Ends the session, too."""
@@ -116,21 +124,25 @@ class Outlet:
             self._doom()
         self._lose()
 
-    def _turn(self) -> None:
-        with self._lock:
-            if self._is_turning:
-                return  # who is at it sees what has changed
-            self._is_turning = True
-        while True:
-            with self._lock:
-                act = self._next()
-                if act is None:
-                    self._is_turning = False
-                    return
+    def _begin(self) -> Callable[[], object] | None:
+        """The first act of a turn; None if there is none, or a turn under way, which
+        sees what has changed. Under the lock.
+        """
+        if self._is_turning:
+            return None
+        act = self._next()
+        self._is_turning = act is not None
+        return act
+
+    def _turn(self, act: Callable[[], object] | None) -> None:
+        while act is not None:
             try:
                 act()
             except Exception as error:
                 self.fail(outcome_of(error))
+            with self._lock:
+                act = self._next()
+                self._is_turning = act is not None
 
     def _next(self) -> Callable[[], object] | None:
         """What is to be done now, noted as done. Under the lock."""
@@ -144,7 +156,10 @@ class Outlet:
                 return None
             self._is_over = True
             return partial(self._call.finish, *self._outcome)
-        is_congested = self._is_congested()
+        # Half of what holds a session releases it: no change of mind at every answer.
+        share = 2 if self._is_held else 1
+        count = len(self._waiting) + self._in_transport
+        is_congested = count > HOLD_COUNT // share or self._bytes > HOLD_BYTES // share
         if self._session is not None and is_congested != self._is_held:
             self._is_held = is_congested
             return self._session.hold if is_congested else self._session.release
@@ -152,12 +167,6 @@ class Outlet:
             self._credits -= 1
             return self._call.request_next
         return None
-
-    def _is_congested(self) -> bool:
-        # Half of what holds a session releases it: no change of mind at every answer.
-        share = 2 if self._is_held else 1
-        count = len(self._waiting) + self._in_transport
-        return count > HOLD_COUNT // share or self._bytes > HOLD_BYTES // share
 
     def _write(self, message: bytes) -> None:
         size = len(message) + _OVERHEAD
@@ -168,9 +177,11 @@ class Outlet:
         with self._lock:
             self._in_transport -= 1
             self._bytes -= size
-        if not is_sent:
+            act = self._begin() if is_sent else None
+        if is_sent:
+            self._turn(act)
+        else:
             self._lose()
-        self._turn()
 
     def _lose(self) -> None:
         """The transport takes nothing more, and has said or will say so to `close`."""

@@ -251,7 +251,10 @@ def test_an_array_leaves_under_its_streams_name(kind: Kind, datatype: str):
     output = to_output(kind, "out", array)
     assert (output.name, output.datatype, output.shape) == ("out", datatype, (2, 3))
     assert bytes(output.data) == array.tobytes()
-    assert np.shares_memory(np.frombuffer(output.data, np.uint8), array)
+    large = np.resize(array, (2, 30_000))
+    output = to_output(kind, "out", large)
+    assert bytes(output.data) == large.tobytes()
+    assert np.shares_memory(np.frombuffer(output.data, np.uint8), large)
 
 
 @pytest.mark.parametrize(
