@@ -5,7 +5,7 @@ decides. Nothing here waits or knows what a request is.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.stream_policy import Overflow
@@ -19,13 +19,15 @@ T = TypeVar("T")
 class Admission(Generic[T]):
     """The queue before one stream's graph or model."""
 
-    __slots__ = ("_limit", "_overflow", "_window", "waiting")
+    __slots__ = ("_limit", "_overflow", "_window", "is_patient", "waiting")
 
     def __init__(self, policy: StreamPolicy) -> None:
         self._overflow = policy.overflow
         self._window = policy.window_size
         self._limit = policy.queue_length
         self.waiting: deque[T] = deque()
+        self.is_patient: Final = policy.overflow is Overflow.WAIT
+        """True if who does not find room is kept waiting, by not being read."""
 
     def may_enter(self, in_flight: int) -> bool:
         """True if the window has room for one more."""
@@ -40,11 +42,6 @@ class Admission(Generic[T]):
         if self._overflow is Overflow.REJECT:
             return self.waiting.pop()
         return self.waiting.popleft()
-
-    @property
-    def is_patient(self) -> bool:
-        """True if who does not find room is kept waiting, by not being read."""
-        return self._overflow is Overflow.WAIT
 
     def has_room(self, *, may_enter: bool) -> bool:
         """True if the client may send one more."""

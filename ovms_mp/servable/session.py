@@ -14,6 +14,7 @@ from ovms_mp.servable.admission import Admission
 from ovms_mp.servable.flights import Collected, Flights
 from ovms_mp.servable.interface import VERSION
 from ovms_mp.servable.stream_rules import FIRST, SUBSEQUENT, Clock, check_subsequent
+from ovms_mp.telemetry.values import MICROSECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,6 +85,7 @@ class GraphSession:
         """Start the run and feed it the first request."""
         self._run = run
         self._label = request.interface
+        self._meter = self._metrics.graph(self._name, self._label, METHOD)
         self._metrics.graph_opened(self._name)
         run.post(lambda: run.start(side_packets))
         first = _Arrival(request, FIRST, self._started)
@@ -133,6 +135,14 @@ class GraphSession:
 
     def _arrive(self, arrival: _Arrival) -> None:
         self._lifetime.touch()
+        if self._admission.is_patient:
+            self._admission.waiting.append(arrival)
+        else:
+            self._arrive_among(arrival)
+        self._make_room(is_light=boundary.is_light(arrival.request))
+
+    def _arrive_among(self, arrival: _Arrival) -> None:
+        """Somebody may have to give way."""
         admission = self._admission
         given_up: list[_Arrival] = []
         with self._lock:
@@ -141,7 +151,6 @@ class GraphSession:
                 given_up.append(one)
         for each in given_up:
             self._refuse(each.request, admission.refusal)
-        self._make_room(is_light=boundary.is_light(arrival.request))
 
     def _make_room(self, *, is_light: bool) -> None:
         """Where clients do not wait they are read on, whatever the graph is busy with;
@@ -190,7 +199,7 @@ class GraphSession:
             return
         self._clock.used(timestamp)
         self._flights.depart(timestamp, request.id, arrival)
-        self._metrics.graph_requests_accepted(self._name, self._label, METHOD)
+        self._meter.accepted.inc()
 
     def _refuse(self, request: InferRequest, error: ServingError) -> None:
         self._answers.refused()
@@ -231,12 +240,12 @@ class GraphSession:
         except ServingError as error:
             self._run.fail(error)
             return
-        self._metrics.graph_responses(self._name, self._label, METHOD)
+        self._meter.responses.inc()
         arrival = self._flights.arrival_at(timestamp)
         self._answers.answered(arrival)
-        if arrival is not None and self._metrics.measures_latency:
-            seconds = time.perf_counter() - arrival
-            self._metrics.graph_request_latency(self._name, METHOD, seconds)
+        latency = self._meter.latency
+        if arrival is not None and latency is not None:
+            latency.observe((time.perf_counter() - arrival) * MICROSECONDS)
         self._sink.response(response)
 
     def settled(self, *, has_room: bool) -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
 from ovms_mp.core.errors import ServingError, Status
@@ -13,7 +13,7 @@ from ovms_mp.telemetry import families
 from ovms_mp.telemetry.custom import PREFIX, CustomMetrics
 from ovms_mp.telemetry.families import FAMILIES, OF_WORKERS, Family, Kind
 from ovms_mp.telemetry.page import Page, render
-from ovms_mp.telemetry.values import Counter, Gauge, Histogram, Values
+from ovms_mp.telemetry.values import MICROSECONDS, Counter, Gauge, Histogram, Values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _API: Final = "KServe"
 _INTERFACES: Final = ("gRPC", "REST")
 _INFER: Final = "ModelInfer"
-_MICROSECONDS: Final = 1e6
 _NANOSECONDS: Final = 1e3
 """In a microsecond."""
 
@@ -191,6 +190,17 @@ class Metrics:
         """A message's packets went into the graph."""
         self._accepted[_API, interface, method, name].inc()
 
+    def graph(self, name: str, interface: str, method: str) -> GraphMeter:
+        """What counts for the messages of one stream."""
+        labels = _API, interface, method, name
+        return GraphMeter(
+            partial(self._accepted.__getitem__, labels),
+            partial(self._responses.__getitem__, labels),
+            partial(self._graph_latency.__getitem__, (method, name))
+            if self.measures_latency
+            else None,
+        )
+
     def graph_requests_rejected(self, name: str, interface: str, method: str) -> None:
         """A message did not become packets."""
         self._rejected[_API, interface, method, name].inc()
@@ -205,11 +215,11 @@ class Metrics:
 
     def graph_processing_time(self, name: str, method: str, seconds: float) -> None:
         """A session that ended well lasted this long."""
-        self._graph_time[method, name].observe(seconds * _MICROSECONDS)
+        self._graph_time[method, name].observe(seconds * MICROSECONDS)
 
     def graph_request_latency(self, name: str, method: str, seconds: float) -> None:
         """A packet came out this long after its request had arrived."""
-        self._graph_latency[method, name].observe(seconds * _MICROSECONDS)
+        self._graph_latency[method, name].observe(seconds * MICROSECONDS)
 
     # Reload
 
@@ -271,6 +281,39 @@ class ModelMeter:
     def failed(self, interface: str) -> None:
         """A request did not succeed; its time is not counted (as OVMS)."""
         self._fail[interface].inc()
+
+
+class GraphMeter:
+    """What counts for one stream of a graph; each found once, when something is to be
+    counted: what is found is shown.
+    """
+
+    def __init__(
+        self,
+        accepted: Callable[[], Counter],
+        responses: Callable[[], Counter],
+        latency: Callable[[], Histogram] | None,
+    ) -> None:
+        self._accepted = accepted
+        self._responses = responses
+        self._latency = latency
+
+    @cached_property
+    def accepted(self) -> Counter:
+        """Messages whose packets went into the graph."""
+        return self._accepted()
+
+    @cached_property
+    def responses(self) -> Counter:
+        """Answers that left the graph."""
+        return self._responses()
+
+    @cached_property
+    def latency(self) -> Histogram | None:
+        """How long after its request a packet came out, in microseconds; None if nobody
+        wants to know.
+        """
+        return None if self._latency is None else self._latency()
 
 
 def _enabled(names: Iterable[str] | None) -> frozenset[str]:

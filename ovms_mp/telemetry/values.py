@@ -7,13 +7,16 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from itertools import accumulate
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
 from ovms_mp.telemetry.families import BUCKETS, Family
 from ovms_mp.telemetry.page import Sample, Section
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+MICROSECONDS: Final = 1e6
+"""In a second; all times on the page are in them."""
 
 Labels: TypeAlias = tuple[str, ...]
 
