@@ -125,7 +125,9 @@ class OpenVINOInferenceCalculator(Calculator):
         """Settle once which tensor each stream carries."""
         options = self.options
         session = ctx.side(self.session)
-        self._model = session.for_run() if isinstance(session, RunSessions) else session
+        if isinstance(session, RunSessions):
+            session = session.for_run(is_patient=ctx.is_patient)
+        self._model = session
         self._sources = _streams(
             self.inputs, options.tag_to_input_tensor_names, options.input_order_list
         )

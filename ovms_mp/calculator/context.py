@@ -37,6 +37,8 @@ class Host(Protocol):
     """The node of a run, as its contexts see it."""
 
     side_inputs: Sequence[Any]
+    is_patient: bool
+    """Of the run: what cannot be had at once is waited for."""
 
     def input_bound(self, slot: int) -> Timestamp:
         """The timestamp of an input's next packet, or its bound."""
@@ -163,6 +165,13 @@ class Context:
         was sent before this call.
         """
         return self.node.next_bound(port.slot)
+
+    @property
+    def is_patient(self) -> bool:
+        """True in a run that waits for what cannot be had at once, as a stream's does:
+        its client is not read meanwhile. Others are to hear that there is no room.
+        """
+        return self.node.is_patient
 
     def side(self, port: SidePort[T]) -> T:
         """The value of an input side packet. Raises LookupError if it has none."""

@@ -55,12 +55,13 @@ class InferenceSession(Protocol):
 @runtime_checkable
 class RunSessions(Protocol):
     """A session that is to be asked for another one by each node of each run, because
-    its model may have a state.
+    its model may have a state, and the run may be patient.
     """
 
-    def for_run(self) -> InferenceSession:
-        """The same model for one node of one run, which it remembers from one inference
-        to the next; these happen one after the other.
+    def for_run(self, *, is_patient: bool) -> InferenceSession:
+        """The same model for one node of one run. One with a state it remembers from one
+        inference to the next; these happen one after the other. With `is_patient` an
+        inference waits however many wait already: see `Context.is_patient`.
         """
         ...
 

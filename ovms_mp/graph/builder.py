@@ -16,6 +16,7 @@ from ovms_mp.graph.definition import (
     NodeDefinition,
     StreamDefinition,
 )
+from ovms_mp.graph.lane import is_straight
 from ovms_mp.graph.policies import POLICIES, MakePolicy, make_policy
 
 if TYPE_CHECKING:
@@ -106,15 +107,18 @@ class _Builder:
                 self._claim("side packet", node.config, side_packet, who)
         ordered = [nodes[number] for number in self._order()]
         self._trace(ordered)
+        made = tuple(self._node(*each) for each in enumerate(ordered))
+        inputs = tuple((each, self._numbers[each.name]) for each in config.inputs)
         return GraphDefinition(
-            nodes=tuple(self._node(*each) for each in enumerate(ordered)),
-            inputs=tuple((each, self._numbers[each.name]) for each in config.inputs),
+            nodes=made,
+            inputs=inputs,
             outputs=tuple(self._output(each) for each in config.outputs),
             side_inputs=self._required(ordered),
             side_outputs=tuple(each.name for each in config.side_outputs),
             streams=tuple(self._streams),
             max_queue_size=config.max_queue_size,
             report_deadlock=config.report_deadlock,
+            is_straight=is_straight(made, [number for _, number in inputs]),
         )
 
     def _error(self, line: int, message: str) -> ServingError:

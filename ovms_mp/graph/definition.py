@@ -93,6 +93,8 @@ class GraphDefinition:
     streams: tuple[StreamDefinition, ...]
     max_queue_size: int
     report_deadlock: bool
+    is_straight: bool = False
+    """See `lane`."""
 
     @property
     def is_short(self) -> bool:

@@ -129,7 +129,26 @@ class Flow:
                 if size == queue.max_size:
                     self._throttle.fill(queue)
             if stream.taps:
-                self._deliver(stream, timestamp, payload, bound)
+                self.deliver(stream, timestamp, payload, bound)
+
+    def pass_on(
+        self, stream: Stream, timestamp: Timestamp, payload: Any, bound: Timestamp
+    ) -> None:
+        """A packet goes on to consumers that take it at once: see `lane`."""
+        stream.bound = bound
+        for queue in stream.consumers:
+            queue.bound = bound
+            queue.was_fed = True
+        if stream.taps:
+            self.deliver(stream, timestamp, payload, bound)
+
+    def pass_by(self, stream: Stream, bound: Timestamp) -> None:
+        """No packet goes on; consumers know it at once."""
+        stream.bound = bound
+        for queue in stream.consumers:
+            queue.bound = bound
+        if stream.taps:
+            self._raise_taps(stream, bound)
 
     def flush(self, context: Context) -> None:
         """What a call has sent so far leaves; the call goes on."""
@@ -170,7 +189,7 @@ class Flow:
             if bound > queue.bound:
                 self._raise(queue, bound)
         for timestamp, payload in packets:
-            self._deliver(stream, timestamp, payload, next_allowed(timestamp))
+            self.deliver(stream, timestamp, payload, next_allowed(timestamp))
         self._raise_taps(stream, bound)
 
     def _add(
@@ -187,9 +206,10 @@ class Flow:
         if queue.is_full():
             self._throttle.fill(queue)
 
-    def _deliver(
+    def deliver(
         self, stream: Stream, timestamp: Timestamp, payload: Any, bound: Timestamp
     ) -> None:
+        """A packet leaves the run, if anybody listens."""
         for tap in stream.taps:
             if timestamp < tap.bound:
                 raise TimestampMismatch(stream.name, tap.bound, timestamp)

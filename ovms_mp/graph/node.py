@@ -7,7 +7,8 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
 from ovms_mp.calculator.context import EMPTY, Context
-from ovms_mp.core.timestamp import DONE, UNSTARTED
+from ovms_mp.core.timestamp import DONE, MAX, MIN, UNSTARTED
+from ovms_mp.graph.flow import bound_after_special
 from ovms_mp.graph.payload import fits, mismatch
 from ovms_mp.graph.policy import BatchedPolicy, OneInputPolicy
 
@@ -64,6 +65,7 @@ class NodeRun:
         "is_active",
         "is_busy",
         "is_dirty",
+        "is_patient",
         "is_serial",
         "offset",
         "outputs",
@@ -115,6 +117,8 @@ class NodeRun:
         self.is_busy = False
         """A serial node has a call in flight, or a source must wait for its turn."""
         self.is_dirty = False
+        self.is_patient = False
+        """See Host."""
         self.is_active = False
         """Opened and not ending: calls of process may be made."""
         self.state = NodeState.CREATED
@@ -142,6 +146,13 @@ class NodeRun:
     def out_of_turn(self, timestamp: Timestamp) -> Context:
         """A context for open, or for a close while other calls may be in flight."""
         return Context(self, timestamp, [EMPTY] * len(self.inputs))
+
+    def carry(self, offset: int, timestamp: Timestamp) -> Timestamp:
+        """The inputs are processed up to `timestamp`: the bound of the outputs."""
+        if MIN <= timestamp < MAX:
+            self.carried = bound = timestamp + 1
+            return min(max(bound + offset, MIN), MAX) if offset else bound
+        return bound_after_special(timestamp, offset)
 
     def is_idle(self) -> bool:
         """True if no call is in flight."""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ovms_mp.graph.definition import StreamDefinition
 
 
 def fits(expected: Any, payload: object) -> bool:
@@ -22,3 +27,25 @@ def mismatch(expected: Any, payload: object) -> str:
         f'The Packet stores "{type(payload).__name__}", but "{expected.__name__}" was '
         "requested."
     )
+
+
+def problem_on(stream: StreamDefinition, payload: object) -> str | None:
+    """Why not all consumers of a stream take the payload; MediaPipe's words."""
+    for expected in stream.expected:
+        if not fits(expected, payload):
+            return (
+                "Packet type mismatch on a calculator receiving from stream "
+                f'"{stream.name}": {mismatch(expected, payload)}'
+            )
+    return None
+
+
+def problem_with(expected: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:
+    """What is wrong with the side packets that a run is given; MediaPipe's words."""
+    for name, kind in expected.items():
+        if name not in given:
+            return f'Side packet "{name}" is required but was not provided.'
+        if not fits(kind, given[name]):
+            why = mismatch(kind, given[name])
+            return f'Side packet "{name}" failed validation: {why}'
+    return None

@@ -15,8 +15,11 @@ from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.packet import Packet
 from ovms_mp.core.timestamp import DONE
 from ovms_mp.graph import failures
+from ovms_mp.graph.ending import close_nodes
+from ovms_mp.graph.growth import Growth
+from ovms_mp.graph.lane import Lane
 from ovms_mp.graph.listener import status_of
-from ovms_mp.graph.payload import fits, mismatch
+from ovms_mp.graph.payload import problem_on, problem_with
 from ovms_mp.graph.scheduler import Scheduler
 from ovms_mp.graph.strand import Strand
 from ovms_mp.graph.stream import StreamError
@@ -34,10 +37,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Times the queue may grow when a graph waits for one input while another is full.
-# MediaPipe lets it grow for ever; here a client could fill the memory that way.
-MAX_QUEUE_GROWTH: Final = 10
-
 # Calls after which a run lets others have its thread, and hears whether it is wanted
 # still: a source can go on for ever.
 _MAX_CALLS: Final = 1000
@@ -52,17 +51,18 @@ class GraphRun:
 
     __slots__ = (
         "_definition",
-        "_errors",
-        "_growth_left",
-        "_is_held",
         "_is_measured",
         "_is_over",
+        "_lane",
         "_listener",
         "_outputs",
         "_parked",
+        "_room",
         "_scheduler",
         "_strand",
         "_waiting",
+        "errors",
+        "is_held",
     )
 
     def __init__(
@@ -74,19 +74,23 @@ class GraphRun:
         is_measured: bool = False,
         pace: Pace | None = None,
         tells_bounds: bool = False,
+        is_patient: bool = False,
     ) -> None:
         self._definition = definition
         self._listener = listener
         self._scheduler = Scheduler(definition, bounds=tells_bounds)
+        for node in self._scheduler.nodes if is_patient else ():
+            node.is_patient = True
         self._strand = Strand(submit, self._turn, pace)
         self._outputs = len(definition.outputs)
-        self._growth_left = definition.max_queue_size * (MAX_QUEUE_GROWTH - 1)
+        self._room = Growth(definition)
         self._waiting: set[Context] = set()
         self._parked: list[Context] = []
-        self._errors: list[ServingError] = []
-        self._is_held = False
+        self.errors: list[ServingError] = []
+        self.is_held = False
         self._is_measured = is_measured
         self._is_over = False
+        self._lane: Lane | None = None
 
     def observe(self, stream: str, *, bounds: bool = False) -> int:
         """Have the packets of any stream of the graph, and with `bounds` how far it is
@@ -104,15 +108,9 @@ class GraphRun:
         `side_packets` holds a value for every side packet that no node makes; others
         are ignored. A node that cannot be opened fails the run.
         """
-        for name, expected in self._definition.side_inputs.items():
-            if name not in side_packets:
-                problem = "is required but was not provided."
-            elif not fits(expected, side_packets[name]):
-                problem = f"failed validation: {mismatch(expected, side_packets[name])}"
-            else:
-                continue
-            details = f'Side packet "{name}" {problem}'
-            self.fail(ServingError(Status.MEDIAPIPE_GRAPH_START_ERROR, details))
+        problem = problem_with(self._definition.side_inputs, side_packets)
+        if problem is not None:
+            self.fail(ServingError(Status.MEDIAPIPE_GRAPH_START_ERROR, problem))
             return
         self._scheduler.side_packets.update(side_packets)
         self._open()
@@ -127,32 +125,39 @@ class GraphRun:
         A timestamp that does not increase fails the run, as does a payload that its
         consumer does not take.
         """
-        if self._is_over or self._errors:
+        if self._is_over or self.errors:
             return
-        definition = self._definition.streams[stream]
-        for expected in definition.expected:
-            if not fits(expected, packet.payload):
-                message = (
-                    "Packet type mismatch on a calculator receiving from stream "
-                    f'"{definition.name}": {mismatch(expected, packet.payload)}'
-                )
-                self.fail(failures.failed("INVALID_ARGUMENT", message))
+        problem = problem_on(self._definition.streams[stream], packet.payload)
+        if problem is not None:
+            self.fail(failures.failed("INVALID_ARGUMENT", problem))
+            return
+        if self._definition.is_straight:
+            lane = self._lane
+            if lane is None:
+                lane = self._lane = Lane(self._definition, self._scheduler)
+            if not self._is_measured and lane.takes(packet):
                 return
-        try:
-            self._scheduler.feed(stream, packet)
-        except StreamError as error:
-            self._blame(error)
+        self._turn_off()
+        self._tell(self._scheduler.feed, stream, packet)
+
+    def _turn_off(self) -> None:
+        """From here on things go the scheduler's way."""
+        packet = self._lane and self._lane.turn_off()
+        if packet is not None:
+            self._tell(self._scheduler.feed, self._definition.inputs[0][1], packet)
 
     def advance(self, stream: int, bound: Timestamp) -> None:
         """No packet before `bound` will come on a graph input: what an empty packet
         says. On the strand only.
         """
-        if not (self._is_over or self._errors):
+        if not (self._is_over or self.errors):
+            self._turn_off()
             self._tell(self._scheduler.advance, stream, bound)
 
     def close_input(self, stream: int) -> None:
         """No more packets on one graph input. On the strand only."""
-        if not (self._is_over or self._errors):
+        if not (self._is_over or self.errors):
+            self._turn_off()
             self._scheduler.close_input(stream)
 
     def close_inputs(self) -> None:
@@ -166,34 +171,34 @@ class GraphRun:
 
     def fail(self, error: ServingError) -> None:
         """End the run with this error; a first one stays. On the strand only."""
-        self._errors.append(error)
+        self.errors.append(error)
 
     def hold(self) -> None:
         """Make no more calls until `release`: the output cannot take more."""
-        self._is_held = True
+        self.is_held = True
 
     def release(self) -> None:
         """Go on."""
-        if self._is_held:
-            self._is_held = False
+        if self.is_held:
+            self.is_held = False
             self.post(self._unpark)
 
     def _unpark(self) -> None:
-        while self._parked and not self._is_held:
+        while self._parked and not self.is_held:
             self._resume(self._parked.pop())
 
     def cancel(self) -> None:
         """Drop everything: cancel what nodes wait for, close them, then `finished` with
         Status.CANCELLED.
         """
-        self._is_held = True
+        self.is_held = True
         error = ServingError(Status.CANCELLED)
         self.post(lambda: self.fail(error))
 
     @property
     def is_idle(self) -> bool:
         """True if nothing happens without new input. On the strand only."""
-        return self._strand.is_empty and self._scheduler.is_idle and not self._is_held
+        return self._strand.is_empty and self._scheduler.is_idle and not self.is_held
 
     @property
     def side_outputs(self) -> Mapping[str, Any]:
@@ -208,14 +213,18 @@ class GraphRun:
         if self._is_over:
             return
         call()
-        self._drain()
+        lane = self._lane
+        if lane is None or lane.packet is None or not self._go_straight(lane):
+            self._drain()
+        else:
+            self._listener.settled(has_room=True)
 
     def _open(self) -> None:
         """Open the nodes that can be: all at the start, but for those whose side packets
         other nodes make later.
         """
         scheduler = self._scheduler
-        while not self._errors:
+        while not self.errors:
             node = scheduler.next_to_open()
             if node is None:
                 return
@@ -224,25 +233,18 @@ class GraphRun:
             if context.pending is not None:
                 context.pending.cancel()
                 self.fail(failures.may_not_wait("Open", node.label))
-            if self._errors:
+            if self.errors:
                 # Its open failed, so it is not closed.
                 scheduler.abandon(node)
                 return
-            self._take_side_packets(node)
+            scheduler.side_packets.update(node.set_side_packets)
             self._tell(scheduler.opened, node, context)
 
-    def _take_side_packets(self, node: NodeRun) -> bool:
-        made = node.set_side_packets
-        if not made:
-            return False
-        self._scheduler.side_packets.update(made)
-        return True
-
-    def _drain(self) -> None:  # noqa: C901  # every call of process is made here
+    def _drain(self) -> None:  # every call of process is made here
         scheduler = self._scheduler
         measured = self._is_measured
         calls = 0
-        while not self._errors and not self._is_held:
+        while not self.errors and not self.is_held:
             context = scheduler.next()
             if context is None:
                 break
@@ -266,32 +268,59 @@ class GraphRun:
             except BaseException as error:  # user code may raise SystemExit as well
                 method = "Close" if context.timestamp == DONE else "Process"
                 self.fail(failures.raised(error, method, node.label))
-            if node.set_side_packets and self._take_side_packets(node):
-                self._open()
-            if scheduler.flow.produced:
-                self._deliver()
+            if node.set_side_packets or scheduler.flow.produced:
+                self.called(node)
             calls += 1
             if calls == _MAX_CALLS:
                 self.post(_nothing)
                 return
         self._settle()
 
+    def _go_straight(self, lane: Lane) -> bool:
+        """True if that was all there is to do."""
+        if self.errors or self.is_held:
+            self._turn_off()
+            return False
+        context = lane.run(self)
+        if context is None:
+            return lane.level is not None
+        if context.pending is None:
+            self._tell(self._scheduler.done, context)
+        else:
+            self._wait(context)
+        self.called(_node(context))
+        return False
+
+    def failed(self, error: BaseException, node: NodeRun) -> None:
+        """See lane.Host."""
+        self.fail(failures.raised(error, "Process", node.label))
+
+    def called(self, node: NodeRun) -> None:
+        """See lane.Host."""
+        if node.set_side_packets:
+            self._scheduler.side_packets.update(node.set_side_packets)
+            self._open()
+        if self._scheduler.flow.produced:
+            self._deliver()
+
     def _settle(self) -> None:
         scheduler = self._scheduler
         if scheduler.flow.produced:
             self._deliver()
-        if scheduler.throttle.full and not (self._errors or self._is_held):
-            self._make_room()
-        if not (scheduler.open_inputs or self._errors) and scheduler.is_stuck:
+        if scheduler.throttle.full and not (self.errors or self.is_held):
+            outcome = self._room.make_room(scheduler)
+            if isinstance(outcome, ServingError):
+                self.fail(outcome)
+            elif outcome:
+                self.post(_nothing)
+        if not (scheduler.open_inputs or self.errors) and scheduler.is_stuck:
             self.fail(failures.failed("UNKNOWN", failures.STUCK_SOURCES))
-        if self._errors or (not scheduler.open_inputs and scheduler.is_over):
-            self._close_nodes()
-            self._is_over = True
-            self._listener.finished(self._errors[0] if self._errors else None)
+        if self.errors or (not scheduler.open_inputs and scheduler.is_over):
+            self._finish()
         else:
             throttle = scheduler.throttle
             is_full = throttle.full and throttle.holds_inputs
-            self._listener.settled(has_room=not (self._is_held or is_full))
+            self._listener.settled(has_room=not (self.is_held or is_full))
 
     def _wait(self, context: Context) -> None:
         """A call has returned and waits for something."""
@@ -309,17 +338,17 @@ class GraphRun:
             pending.on_settled(lambda _: self.post(lambda: self._resume(context)))
 
     def _resume(self, context: Context) -> None:
-        if context.is_partial and self._is_held:
+        if context.is_partial and self.is_held:
             self._parked.append(context)
             return
         context.is_partial = False
         self._waiting.discard(context)
         pending, then = context.pending, context.continuation
         context.pending = context.continuation = None
-        if pending is None or then is None or self._errors:
+        if pending is None or then is None or self.errors:
             return
         self._call(_node(context), "Process", lambda: then(pending.value()))
-        if self._errors:
+        if self.errors:
             return
         if context.pending is not None:
             self._wait(context)
@@ -351,44 +380,15 @@ class GraphRun:
             else:
                 listener.packet(output, Packet(timestamp, payload))
 
-    def _make_room(self) -> None:
-        """Make room if full queues wait, while nothing runs, for a packet of an input or
-        a source that they hold back: MediaPipe's way out of that deadlock, but bounded.
-        """
-        scheduler, throttle = self._scheduler, self._scheduler.throttle
-        if not (scheduler.is_idle and scheduler.is_held_back):
-            return
-        queue = throttle.full[0]
-        is_exhausted = self._growth_left <= 0
-        if is_exhausted and scheduler.open_inputs and not throttle.holds_inputs:
-            # Sources wait, as they should, for a packet that may come from outside.
-            return
-        if self._definition.report_deadlock or is_exhausted:
-            self.fail(failures.failed("UNAVAILABLE", failures.throttled(queue)))
-            return
-        self._growth_left -= 1
-        throttle.grow()
-        self.post(_nothing)
-
-    def _close_nodes(self) -> None:
-        """Close what is open, wait for nothing; what it sends is dropped."""
+    def _finish(self) -> None:
         for context in self._waiting:
             if context.pending is not None:
                 context.pending.cancel()
         self._waiting.clear()
-        error = self._errors[0] if self._errors else None
-        scheduler = self._scheduler
-        for node in scheduler.nodes:
-            context = scheduler.closing(node)
-            scheduler.abandon(node)
-            if context is None:
-                continue
-            context.error = error
-            try:
-                node.calculator.close(context)
-            except BaseException:  # the run has ended: nobody else is to know
-                log.exception('Calculator::Close() for node "%s" failed', node.label)
-            self._take_side_packets(node)
+        error = self.errors[0] if self.errors else None
+        close_nodes(self._scheduler, error)
+        self._is_over = True
+        self._listener.finished(error)
 
 
 def _node(context: Context) -> NodeRun:

@@ -21,7 +21,7 @@ from ovms_mp.core.timestamp import (
     is_range_value,
     next_allowed,
 )
-from ovms_mp.graph.flow import Flow, bound_after_special
+from ovms_mp.graph.flow import Flow
 from ovms_mp.graph.node import NodeEvent, NodeRun, NodeState
 from ovms_mp.graph.sources import Sources
 from ovms_mp.graph.stream import InputStream, Stream, Tap
@@ -58,7 +58,7 @@ class Scheduler:
     def __init__(self, definition: GraphDefinition, *, bounds: bool = False) -> None:
         self.streams = [Stream(each.name) for each in definition.streams]
         self.throttle = Throttle()
-        self.flow = Flow(self.throttle, self._settle)
+        self.flow = Flow(self.throttle, self.settle)
         self.nodes = [self._node_run(definition, each) for each in definition.nodes]
         self.flow.is_ordered = any(node.policy.is_eager for node in self.nodes)
         self._by_rank = self.nodes[::-1]
@@ -92,6 +92,13 @@ class Scheduler:
     def is_idle(self) -> bool:
         """True if nothing can happen without new input."""
         return not (self._ready or self.running or self._sources.has_next(self))
+
+    @property
+    def is_at_rest(self) -> bool:
+        """True if all nodes are open, nothing is on its way, and no queue is full."""
+        flow = self.flow
+        is_busy = self.running or self._ready or flow.dirty or flow.produced
+        return not (is_busy or self._unopened or self.throttle.full)
 
     @property
     def is_held_back(self) -> bool:
@@ -163,7 +170,7 @@ class Scheduler:
             self._sources.add(node)
         self._stop(node, context)
         self._emit(node, context)
-        self._settle()
+        self.settle()
 
     def next(self) -> Context | None:
         """The call to make now, or None: of process, or at timestamp DONE of close.
@@ -203,7 +210,7 @@ class Scheduler:
                 if context.emissions:
                     self.flow.emit(node.outputs, context.emissions)
                 if node.offset is not None:
-                    bound = self._carry(node, node.offset, timestamp)
+                    bound = node.carry(node.offset, timestamp)
                     for stream in node.outputs:
                         if bound > stream.bound:
                             self.flow.promise(stream, bound)
@@ -221,7 +228,7 @@ class Scheduler:
                 self.flow.mark(node)
         else:
             self._done_in_order(node, context)
-        self._settle()
+        self.settle()
 
     def _done_in_order(self, node: NodeRun, context: Context) -> None:
         context.is_finished = True
@@ -240,7 +247,7 @@ class Scheduler:
         """One output after the other: a consumer may see the order."""
         offset, bound = node.offset, UNSET
         if offset is not None:
-            bound = self._carry(node, offset, context.timestamp)
+            bound = node.carry(offset, context.timestamp)
         for slot, stream in enumerate(node.outputs):
             self.flow.propagate(stream, slot, context.emissions, bound)
 
@@ -279,18 +286,18 @@ class Scheduler:
         """A packet on a graph input. Raises StreamError."""
         timestamp, payload = packet
         self.flow.emit((self.streams[stream],), ((0, timestamp, payload),))
-        self._settle()
+        self.settle()
 
     def advance(self, stream: int, bound: Timestamp) -> None:
         """No packet before `bound` will come on a graph input. Raises StreamError."""
         self.flow.emit((self.streams[stream],), ((0, bound, EMPTY),))
-        self._settle()
+        self.settle()
 
     def close_input(self, stream: int) -> None:
         """No more packets on a graph input."""
         self.open_inputs.discard(stream)
         self.flow.promise(self.streams[stream], DONE)
-        self._settle()
+        self.settle()
 
     def tap(self, stream: int, output: int, *, wants_bounds: bool) -> None:
         """Have a stream's packets leave as those of `output`."""
@@ -298,7 +305,8 @@ class Scheduler:
 
     # Readiness
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Look at all nodes that are marked."""
         # A worklist, not recursion: bounds run down chains of any length.
         dirty = self.flow.dirty
         while dirty:
@@ -365,15 +373,6 @@ class Scheduler:
             for stream in node.outputs:
                 if stream.bound != DONE:
                     self.flow.promise(stream, moved)
-
-    def _carry(self, node: NodeRun, offset: int, timestamp: Timestamp) -> Timestamp:
-        """The inputs of a node with an offset are processed up to `timestamp`: the
-        bound of its outputs.
-        """
-        if MIN <= timestamp < MAX:
-            node.carried = bound = timestamp + 1
-            return min(max(bound + offset, MIN), MAX) if offset else bound
-        return bound_after_special(timestamp, offset)
 
     def _end(self, node: NodeRun) -> None:
         """Have the node closed, in its turn."""

@@ -80,10 +80,17 @@ class Strand:
             self._run()
 
     def _run(self) -> None:
-        calls, busy = self._calls, self._busy
+        calls, busy, pace, run_one = self._calls, self._busy, self._pace, self._run_one
         while True:
             if calls:
-                self._make(calls.popleft())
+                # Not the time that passes: what else the machine does makes nothing long.
+                begun = 0 if pace is None else thread_time_ns()
+                try:
+                    run_one(calls.popleft())
+                except BaseException:  # a pool's thread outlives what it is given
+                    log.exception("a call on a strand failed")
+                if pace is not None:
+                    pace.measured(thread_time_ns() - begun)
                 if calls and self._submit is not inline:
                     self._borrow()
                     return
@@ -91,14 +98,3 @@ class Strand:
                 busy.release()
                 if not calls or not busy.acquire(blocking=False):
                     return
-
-    def _make(self, call: Call) -> None:
-        pace = self._pace
-        # Not the time that passes: what else the machine does makes nothing long.
-        begun = 0 if pace is None else thread_time_ns()
-        try:
-            self._run_one(call)
-        except BaseException:  # a pool's thread outlives what it is given
-            log.exception("a call on a strand failed")
-        if pace is not None:
-            pace.measured(thread_time_ns() - begun)

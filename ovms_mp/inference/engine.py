@@ -215,7 +215,9 @@ class CompiledModel(Protocol):
         """How many execution streams the device keeps for it; 0 if it does not say."""
         ...
 
-    def infer(self, tensors: Sequence[TensorData]) -> Pending[Inferred]:
+    def infer(
+        self, tensors: Sequence[TensorData], *, is_patient: bool = False
+    ) -> Pending[Inferred]:
         """Infer from one tensor per input, in order, to one array per output, in order.
 
         Input arrays have dtypes and shapes of their ports (else the result fails), and
@@ -225,7 +227,8 @@ class CompiledModel(Protocol):
         Slots are had in the order of calls. To cancel the result leaves the queue, or
         stops the inference at OpenVINO's next opportunity.
 
-        Raises ServingError if the model is closed or too many wait already; the result
+        Raises ServingError if the model is closed, or too many wait already, which
+        hinders nobody who `is_patient`; the result
         fails with ServingError if the inference does. A slot is free again before the
         result is told.
         """

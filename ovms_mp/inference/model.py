@@ -105,7 +105,9 @@ class PooledModel:
         """
         return self._paces.usual.expected
 
-    def infer(self, tensors: Sequence[TensorData]) -> Pending[Inferred]:
+    def infer(
+        self, tensors: Sequence[TensorData], *, is_patient: bool = False
+    ) -> Pending[Inferred]:
         """See engine.CompiledModel."""
         slot = self.pool.take()
         pace = self._paces.of(tensors)
@@ -113,7 +115,7 @@ class PooledModel:
             return self._infer_here(slot, tensors, pace)
         inference = _Inference(self, tensors, pace)
         if slot is None:
-            inference.wait(self.pool.acquire())
+            inference.wait(self.pool.acquire(is_patient=is_patient))
         else:
             inference.go(slot)
         return inference.result

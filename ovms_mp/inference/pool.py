@@ -54,17 +54,17 @@ class SlotPool(Generic[S]):
         with self._lock:
             return None if self._is_closed else self._take()
 
-    def acquire(self) -> Pending[S]:
+    def acquire(self, *, is_patient: bool = False) -> Pending[S]:
         """A slot, as soon as there is one. To cancel leaves the queue.
 
-        Raises ServingError when the pool is closed or its queue is full. When the pool
-        closes, the result fails.
+        Raises ServingError when the pool is closed or its queue is full; who
+        `is_patient` waits in a full one, too. When the pool closes, the result fails.
         """
         with self._lock:
             self._check_open()
             slot = self._take()
             if slot is None:
-                return self._queue()
+                return self._queue(is_patient=is_patient)
         had: Pending[S] = Pending()
         had.complete(slot)
         return had
@@ -102,8 +102,8 @@ class SlotPool(Generic[S]):
         self._busy += 1
         return self._free.pop()
 
-    def _queue(self) -> Pending[S]:
-        if len(self._waiting) >= self._max_waiting:
+    def _queue(self, *, is_patient: bool) -> Pending[S]:
+        if len(self._waiting) >= self._max_waiting and not is_patient:
             raise ServingError(
                 Status.RESOURCE_EXHAUSTED,
                 f"{self._max_waiting} inferences wait for the model already",

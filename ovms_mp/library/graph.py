@@ -200,16 +200,22 @@ class Graph:
         *,
         pace: Pace | None = None,
         tells_bounds: bool = False,
+        is_patient: bool = False,
     ) -> GraphRun:
         """A run for a listener that is called on its strand: the server's way. With
         `tells_bounds` it is a BoundListener. While `pace`, which its runs share, is
-        short, the run uses the threads of who posts.
+        short, the run uses the threads of who posts. `is_patient`: see Context.
         """
         with self._lock:
             self._open += 1
         last = _Last(listener, self._left)
         return GraphRun(
-            self.definition, last, submit, pace=pace, tells_bounds=tells_bounds
+            self.definition,
+            last,
+            submit,
+            pace=pace,
+            tells_bounds=tells_bounds,
+            is_patient=is_patient,
         )
 
     def when_closed(self, call: Callable[[], object]) -> None:

@@ -104,7 +104,9 @@ class Batcher:
         """Inferences that are in no batch yet."""
         return len(self._queue)
 
-    def infer(self, tensors: Sequence[TensorData]) -> Pending[Inferred]:
+    def infer(
+        self, tensors: Sequence[TensorData], *, is_patient: bool = False
+    ) -> Pending[Inferred]:
         """See CompiledModel. Times are those of the batch. Outputs may be parts of
         arrays that hold the whole batch.
         """
@@ -115,7 +117,8 @@ class Batcher:
         key = tuple([each.shape[1:] for each in arrays]) if fits else None
         member = _Member(arrays, rows, key, self)
         with self._lock:
-            self._check_room()
+            if not is_patient:
+                self._check_room()
             self._queue.add(member)
         self._go_on()
         return member.result

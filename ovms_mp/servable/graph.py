@@ -99,7 +99,11 @@ class GraphServable:
         )
         try:
             run = self._graph.open(
-                session, self._submit, pace=self._pace, tells_bounds=True
+                session,
+                self._submit,
+                pace=self._pace,
+                tells_bounds=True,
+                is_patient=True,
             )
         except BaseException:
             self._streams.closed()

@@ -200,10 +200,11 @@ class ModelServable:
         return Repeat(self._compiled, order, count, fail)
 
     def infer_for_graph(
-        self, tensors: Mapping[str, Array], state: State | None
+        self, tensors: Mapping[str, Array], state: State | None, *, is_patient: bool
     ) -> Pending[Inferred]:
         """An inference of a graph's node, which may have a state; `tensors` by any of
-        the ports' names. Raises ServingError, or fails with it.
+        the ports' names. Raises ServingError, or fails with it; one that `is_patient`
+        not because too many wait.
         """
         arrived = perf_counter_ns()
         self.recorder.arrived()
@@ -211,7 +212,8 @@ class ModelServable:
             check_outputs(self._compiled.outputs)
             ordered = order_inputs(tensors, self._compiled.inputs)
             asked = perf_counter_ns()
-            pending = infer_from(state, ordered, self._run)
+            infer = partial(self._run, is_patient=is_patient)
+            pending = infer_from(state, ordered, infer)
         except BaseException as error:
             self._count_failure(arrived, error)
             raise
@@ -298,16 +300,24 @@ class ModelServable:
 class ModelSession:
     """See calculator.services.RunSessions: the same model, for graphs."""
 
-    def __init__(self, servable: ModelServable, state: State | None = None) -> None:
+    def __init__(
+        self,
+        servable: ModelServable,
+        state: State | None = None,
+        *,
+        is_patient: bool = False,
+    ) -> None:
         self._servable = servable
         self._state = state
+        self._is_patient = is_patient
         self._ports = servable.compiled.outputs
 
-    def for_run(self) -> ModelSession:
+    def for_run(self, *, is_patient: bool) -> ModelSession:
         """See RunSessions."""
-        if not self._servable.compiled.is_stateful:
+        state = State() if self._servable.compiled.is_stateful else None
+        if state is None and not is_patient:
             return self
-        return ModelSession(self._servable, State())
+        return ModelSession(self._servable, state, is_patient=is_patient)
 
     @property
     def name(self) -> str:
@@ -338,7 +348,9 @@ class ModelSession:
             at_once = self._servable.infer_at_once(tensors)
             if at_once is not None:
                 return Pending.completed(_Outputs(ports, at_once.outputs))
-        inferred = self._servable.infer_for_graph(tensors, self._state)
+        inferred = self._servable.infer_for_graph(
+            tensors, self._state, is_patient=self._is_patient
+        )
         if inferred.is_settled and inferred.error is None:
             return Pending.completed(_Outputs(ports, inferred.value().outputs))
         answer: Pending[Mapping[str, Array]] = Pending(inferred.cancel)

@@ -6,7 +6,7 @@ import pytest
 
 from ovms_mp.core.errors import Status
 from ovms_mp.core.pending import Cancelled
-from ovms_mp.graph import run as run_module
+from ovms_mp.graph import growth
 from tests.unit.graph.support import Later, Run
 
 STORY = 'input_stream: "in" output_stream: "out" node { calculator: "Story" name: "s" input_stream: "in" output_stream: "out" }'
@@ -230,7 +230,7 @@ def test_an_input_that_waits_for_another_grows_but_not_for_ever():
     while not run.is_done:
         run.feed("a", count, "a")
         count += 1
-        assert count <= 2 * run_module.MAX_QUEUE_GROWTH
+        assert count <= 2 * growth.MAX_QUEUE_GROWTH
     assert run.error is not None and "deadlock" in run.error.text
 
 
