@@ -119,6 +119,7 @@ class App:
             Probe(settings.cpu_extension) if settings.probe_models else None,
             extension=settings.cpu_extension,
             cache_dir=settings.cache_dir,
+            share=1 if company is None else settings.grpc_workers,
         )
         self.catalog = Catalog(
             self.metrics,

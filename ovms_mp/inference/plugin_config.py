@@ -42,10 +42,13 @@ def device_names(target_device: str) -> tuple[str, ...]:
 
 
 def effective(
-    plugin_config: Mapping[str, Property], supported: Collection[str]
+    plugin_config: Mapping[str, Property],
+    supported: Collection[str],
+    threads: int | None = None,
 ) -> dict[str, Property]:
-    """What to compile with: `plugin_config` under today's names, and LATENCY unless it
-    decides on a hint or on streams itself.
+    """What to compile with: `plugin_config` under today's names, LATENCY unless it
+    decides on a hint or on streams itself, and so many `threads` unless it decides on
+    these.
 
     Raises UnsupportedProperty for a key that is not in `supported` and no old name.
     """
@@ -60,6 +63,8 @@ def effective(
     decided = HINT in properties or STREAMS in properties
     if not decided and HINT in supported:
         properties[HINT] = "LATENCY"
+    if threads is not None and THREADS in supported:
+        properties.setdefault(THREADS, threads)
     return properties
 
 

@@ -119,9 +119,11 @@ class GraphServable:
 def _pace() -> Pace:
     """Of turns. An inference in one is short, or it would not be in it; the rest is
     Python, which keeps the interpreter from all threads in whichever it runs. One turn
-    that was long says more than one that was not: processor time is not disturbed.
+    that was long says more than one that was not: processor time is not disturbed. In a
+    thread of the pool the same turn takes twice the time on a busy machine, and must be
+    found to be short from there.
     """
-    return Pace(faster=1 / 8, slower=1 / 4, most=8 * SHORT, short=2 * SHORT)
+    return Pace(faster=1 / 8, slower=1 / 4, most=8 * SHORT, short=3 * SHORT)
 
 
 class _UnaryRun:

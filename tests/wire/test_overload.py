@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from ovms_mp.inference.openvino import OpenVINOEngine
 from ovms_mp.repository.config import ModelSpec
 from tests.unit.inference import tiny
 from tests.wire import zoo
-from tests.wire.calls import ask, connect
+from tests.wire.calls import Stream, ask, connect
 from tests.wire.servers import HOST, Server, serving
 from tests.wire.waiting import until
 
@@ -170,6 +171,35 @@ def test_a_deadline_reaches_who_waits_and_who_is_inferred(
 def inferences(server: Server) -> int:
     statistics = server.app.catalog.model("model", "").statistics()
     return statistics.execution_count
+
+
+def test_streams_of_a_graph_wait_where_others_are_refused(tmp_path: Path) -> None:
+    """Their clients are not read meanwhile: each has four requests in the graph at most,
+    and none is lost. Who asks the same graph once hears that there is no room.
+    """
+    model = tiny.slow(steps=8, size=SIZE)
+    zoo.add_model(tmp_path, "model", model)
+    nodes = zoo.session("model"), zoo.inferring({"x": "in"}, {"y": "out"})
+    zoo.add_graph(tmp_path, "graph", zoo.graph(["in"], ["out"], *nodes))
+    entry = zoo.entry("model", nireq=1, max_queue_length=1)
+    config = zoo.write_config(tmp_path, [entry], [{"name": "graph"}])
+    request = ask("graph", {"in": np.zeros((SIZE, SIZE), np.float32)})
+    message = request.SerializeToString()
+    with serving(config) as server, ExitStack() as stack:
+        compiled = server.compiled("model")
+        channels = [stack.enter_context(server.connect()) for _ in range(3)]
+        streams = [stack.enter_context(Stream(each)) for each in channels]
+        for stream in streams:
+            stream.send(*[message] * 8)
+        assert until(lambda: compiled.waiting > 1)
+        call = channels[0].unary_unary(kserve.MODEL_INFER)
+        asked = [call.future(message, timeout=SECONDS) for _ in range(3)]
+        told = {each.details() for each in asked if each.code()}
+        assert any("inferences wait for the model already" in each for each in told)
+        for stream in streams:
+            stream.half_close()
+            assert len(list(stream.rest())) == 8
+        assert until(server.is_idle)
 
 
 def test_the_limit_is_known_to_the_engine(tmp_path: Path) -> None:

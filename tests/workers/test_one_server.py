@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any, Final
 import pytest
 from ovms_mp_protos import kserve
 
+from tests.unit.inference import tiny
+from tests.wire import zoo
 from tests.wire.calls import Stream, ask, floats, infer, text
 from tests.wire.servers import Process, sample
 from tests.wire.waiting import until
+from tests.workers.conftest import serving
 from tests.workers.servers import Workers, is_ready, pid_in, who, workers_of
 
 pytestmark = pytest.mark.timeout(240)
@@ -58,6 +62,18 @@ def test_connections_are_shared_and_what_they_do_is_counted_as_one(
         for stream in streams:
             stream.answer()
         assert sample(standing.page(), "ovms_current_graphs", {"name": "who"}) == 2
+
+
+def test_workers_divide_the_cores(tmp_path: Path) -> None:
+    """Each would have a stream of OpenVINO's for each core; together they have as many."""
+    folder = tmp_path / "divided"
+    zoo.add_model(folder, "wide", tiny.add_one((1, 5)))
+    wide = zoo.entry("wide", plugin_config={"PERFORMANCE_HINT": "THROUGHPUT"})
+    with serving(zoo.write_config(folder, [wide]), tmp_path) as server:
+        labels = {"name": "wide", "version": "1"}
+        streams = sample(server.page(), "ovms_streams", labels)
+    assert streams is not None
+    assert 2 <= streams <= max(2, len(os.sched_getaffinity(0)))
 
 
 def test_a_stream_and_a_connection_stay_with_their_worker(standing: Workers) -> None:

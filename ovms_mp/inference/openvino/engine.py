@@ -7,6 +7,7 @@ SavedModel), TensorFlow Lite, PaddlePaddle.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
@@ -72,6 +73,9 @@ class OpenVINOEngine:
     `extension` is a library with operations that models may have beside OpenVINO's and
     those of openvino_tokenizers; compiled models are kept in `cache_dir`, to be found
     there at the next start. Raises ServingError if one of the two cannot be used.
+
+    `share` processes like this one use the machine at a time: a model on the CPU has as
+    many of its cores as come to one, unless its config says how many threads.
     """
 
     def __init__(
@@ -80,7 +84,10 @@ class OpenVINOEngine:
         *,
         extension: Path | None = None,
         cache_dir: Path | None = None,
+        share: int = 1,
     ) -> None:
+        cores = len(os.sched_getaffinity(0))
+        self._cores = max(1, cores // share) if share > 1 else None
         self._core = ov.Core()
         tokenizers = _tokenizers()
         if tokenizers is not None:
@@ -212,7 +219,8 @@ class OpenVINOEngine:
                 supported |= set(
                     self._core.get_property(device, "SUPPORTED_PROPERTIES")
                 )
-            properties = effective(config.plugin_config, supported)
+            threads = self._cores if config.target_device == "CPU" else None
+            properties = effective(config.plugin_config, supported, threads)
         except RuntimeError as error:
             status = Status.CANNOT_COMPILE_MODEL_INTO_TARGET_DEVICE
             raise _load_error(status, path, error) from error

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -146,6 +148,26 @@ def test_slots_are_as_many_as_asked_for_or_as_the_device_finds_optimal(
     two = ModelConfig(plugin_config={"NUM_STREAMS": 2})
     assert load(tiny.add_one(), two).slots == 2
     assert load(tiny.add_one(), two).streams == 2
+
+
+def test_processes_that_share_a_machine_divide_its_cores(tmp_path: Path) -> None:
+    """With one thread there is one stream, whatever is asked for; who says how many
+    threads there are to be has them.
+    """
+    path = tiny.save(tmp_path, tiny.add_one())
+    cores = len(os.sched_getaffinity(0))
+    throughput = {"PERFORMANCE_HINT": "THROUGHPUT"}
+    named = {**throughput, "INFERENCE_NUM_THREADS": cores}
+
+    def streams(share: int, properties: dict[str, Any]) -> int:
+        engine = OpenVINOEngine(share=share)
+        model = engine.load(path, ModelConfig(plugin_config=properties))
+        model.close()
+        engine.close()
+        return model.streams
+
+    assert streams(cores, throughput) == streams(2 * cores, throughput) == 1
+    assert streams(cores, named) == streams(1, named)
 
 
 # Ports
