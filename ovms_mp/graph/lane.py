@@ -185,10 +185,15 @@ class Lane:
                     return None
                 node.invocations += 1
                 emissions = context.emissions
+                is_one = (
+                    len(emissions) == 1 == len(makes)
+                    and emissions[0][1] == timestamp
+                    and emissions[0][2] is not EMPTY
+                )
                 if (
                     context.pending is not None
                     or context.is_stopped
-                    or not _are_plain(emissions, timestamp, makes, node)
+                    or not (is_one or _are_plain(emissions, timestamp, node))
                 ):
                     return self._leave(index, context, values)
                 for slot, _, value in emissions:
@@ -244,27 +249,19 @@ def _is_plain(node: NodeRun) -> bool:
     return is_usual and (node.offset == 0 or not node.outputs)
 
 
-def _are_plain(
-    emissions: list[Emission],
-    timestamp: Timestamp,
-    makes: Sequence[tuple[int, Stream]],
-    node: NodeRun,
-) -> bool:
+def _are_plain(emissions: list[Emission], timestamp: Timestamp, node: NodeRun) -> bool:
     """At most one packet for each output at the time of the inputs, and nothing else; in
     the order in which they are to go on.
     """
-    if len(makes) == 1 == len(emissions):
-        ((_, at, value),) = emissions
-        return at == timestamp and value is not EMPTY
     for _, at, value in emissions:
         if at != timestamp or value is EMPTY:
             return False
     if len({slot for slot, *_ in emissions}) < len(emissions):
         return False
-    if not node.is_serial and len(makes) > 1:
+    if not node.is_serial and len(node.outputs) > 1:
         # Its outputs have their turns, whatever the order of sending.
         emissions.sort(key=_slot)
-        return len(emissions) == len(makes)
+        return len(emissions) == len(node.outputs)
     return True
 
 

@@ -127,8 +127,8 @@ class GraphRun:
         """
         if self._is_over or self.errors:
             return
-        problem = problem_on(self._definition.streams[stream], packet.payload)
-        if problem is not None:
+        known = self._definition.streams[stream]
+        if known.expected and (problem := problem_on(known, packet.payload)):
             self.fail(failures.failed("INVALID_ARGUMENT", problem))
             return
         if self._definition.is_straight:
