@@ -12,7 +12,6 @@ from ovms_mp.core.timestamp import (
     DONE,
     MAX,
     MIN,
-    ONE_OVER_POSTSTREAM,
     POSTSTREAM,
     PRESTREAM,
     UNSET,
@@ -253,17 +252,6 @@ class Flow:
         if settled > tap.settled:
             tap.settled = settled
             self.produced.append((tap.output, settled, EMPTY))
-
-
-def bound_after_special(timestamp: Timestamp, offset: int) -> Timestamp:
-    """What a node with an offset has promised after a call at a timestamp that has no
-    next one in the range.
-    """
-    if timestamp == PRESTREAM:
-        return MIN
-    if timestamp == POSTSTREAM:
-        return ONE_OVER_POSTSTREAM
-    return POSTSTREAM if offset >= 0 else next_allowed(MAX + offset)
 
 
 def _check_packet(stream: Stream, queue: InputStream, timestamp: Timestamp) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ovms_mp.calculator.context import EMPTY, Context
 from ovms_mp.core.timestamp import DONE, MAX, MIN, UNSTARTED
-from ovms_mp.graph.flow import bound_after_special
 from ovms_mp.graph.payload import fits, mismatch
 from ovms_mp.graph.policy import BatchedPolicy, OneInputPolicy
+from ovms_mp.graph.stream import bound_after_special
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

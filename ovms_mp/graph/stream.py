@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ovms_mp.core.timestamp import (
     DONE,
+    MAX,
+    MIN,
+    ONE_OVER_POSTSTREAM,
+    POSTSTREAM,
     PRESTREAM,
     UNSTARTED,
     describe,
+    next_allowed,
     previous_allowed,
 )
 
@@ -164,3 +169,14 @@ class Stream:
     def is_closed(self) -> bool:
         """True if the producer sends no more."""
         return self.bound == DONE
+
+
+def bound_after_special(timestamp: Timestamp, offset: int) -> Timestamp:
+    """What a node with an offset has promised after a call at a timestamp that has no
+    next one in the range.
+    """
+    if timestamp == PRESTREAM:
+        return MIN
+    if timestamp == POSTSTREAM:
+        return ONE_OVER_POSTSTREAM
+    return POSTSTREAM if offset >= 0 else next_allowed(MAX + offset)

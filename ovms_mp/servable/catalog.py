@@ -21,9 +21,9 @@ from ovms_mp.servable.entries import (
     VersionEntry,
     parse_version,
 )
+from ovms_mp.servable.found import Found
 from ovms_mp.servable.leases import Leased
 from ovms_mp.servable.patience import Waiting
-from ovms_mp.servable.repeats import Found
 from ovms_mp.servable.siblings import Siblings
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ transport, of which OpenVINO has 17; so it takes 60.
 from __future__ import annotations
 
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from ovms_mp.core.messages import Buffer
     from ovms_mp.core.tensor import Array
     from ovms_mp.inference.engine import CompiledModel, Inferred
-    from ovms_mp.servable.leases import Leased, Served
-
-
-# A client may write a number in many ways.
-_MAX_FOUND: Final = 1024
 
 
 class Term:
@@ -30,27 +25,6 @@ class Term:
 
     def __init__(self) -> None:
         self.is_over = False
-
-
-class Found(dict[tuple[str, str], "Leased[Served]"]):
-    """Who serves what, by name and version as they are asked for. Whoever changes what
-    is served clears it, which is the end of its `term`.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.term = Term()
-
-    def keep(self, asked: tuple[str, str], leased: Leased[Served]) -> None:
-        """Remember, unless there is too much already."""
-        if len(self) < _MAX_FOUND:
-            self[asked] = leased
-
-    def clear(self) -> None:
-        """Something has changed."""
-        super().clear()
-        self.term.is_over = True
-        self.term = Term()
 
 
 class Repeat:
