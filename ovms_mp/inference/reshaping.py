@@ -50,6 +50,7 @@ class _Wish:
     """An inference that waits for its variant."""
 
     tensors: Sequence[TensorData]
+    is_patient: bool
     inner: Pending[Inferred] | None = None
     result: Pending[Inferred] = field(init=False)
 
@@ -109,7 +110,9 @@ class ReshapingModel:
             wishes = sum(map(len, self._wanted.values()))
         return wishes + sum(each.waiting for each in self._all())
 
-    def infer(self, tensors: Sequence[TensorData]) -> Pending[Inferred]:
+    def infer(
+        self, tensors: Sequence[TensorData], *, is_patient: bool = False
+    ) -> Pending[Inferred]:
         """See engine.CompiledModel. Fails with RESHAPE_ERROR, or for want of memory on
         the device, if the model cannot have these shapes.
         """
@@ -117,12 +120,17 @@ class ReshapingModel:
             [each.shape if isinstance(each, np.ndarray) else None for each in tensors]
         )
         if self._is_of_base(shapes):
-            return self._base.infer(tensors)
-        found = self._find(shapes, tensors)
-        if isinstance(found, _Variant):
-            return self._infer(found, tensors)
+            return self._base.infer(tensors, is_patient=is_patient)
+        wish = _Wish(tensors, is_patient)
+        variant = self._find(shapes, wish)
+        if variant is not None:
+            return self._infer(variant, wish)
         self._go_on()
-        return found.result
+        return wish.result
+
+    def infer_at_once(self, tensors: Sequence[TensorData]) -> Inferred | None:
+        """See engine.CompiledModel: shapes are to be looked at first."""
+        return None
 
     def close(self) -> None:
         """See engine.CompiledModel."""
@@ -149,26 +157,26 @@ class ReshapingModel:
             for port, shape in zip(self._base.inputs, shapes, strict=True)
         )
 
-    def _find(self, shapes: Shapes, tensors: Sequence[TensorData]) -> _Variant | _Wish:
+    def _find(self, shapes: Shapes, wish: _Wish) -> _Variant | None:
         with self._lock:
             variant = self._known.get(shapes)
             if variant is None:
-                return self._wish(shapes, tensors)
+                self._keep(shapes, wish)
+                return None
             self._known.move_to_end(shapes)
             variant.users += 1
             return variant
 
-    def _wish(self, shapes: Shapes, tensors: Sequence[TensorData]) -> _Wish:
+    def _keep(self, shapes: Shapes, wish: _Wish) -> None:
         if self._is_closed:
             raise ServingError(Status.MODEL_VERSION_NOT_LOADED_ANYMORE)
-        if sum(map(len, self._wanted.values())) >= self._max_waiting:
+        is_full = sum(map(len, self._wanted.values())) >= self._max_waiting
+        if is_full and not wish.is_patient:
             raise ServingError(
                 Status.RESOURCE_EXHAUSTED,
                 f"{self._max_waiting} inferences wait for the model already",
             )
-        wish = _Wish(tensors)
         self._wanted.setdefault(shapes, []).append(wish)
-        return wish
 
     def _go_on(self) -> None:
         """Compile for the shapes that were wanted first, if there is room."""
@@ -234,7 +242,7 @@ class ReshapingModel:
             self._release(variant)
             return
         try:
-            wish.inner = inner = self._infer(variant, wish.tensors)
+            wish.inner = inner = self._infer(variant, wish)
         except ServingError as error:
             wish.result.fail(error)
             return
@@ -249,12 +257,10 @@ class ReshapingModel:
 
         inner.on_settled(pass_on)
 
-    def _infer(
-        self, variant: _Variant, tensors: Sequence[TensorData]
-    ) -> Pending[Inferred]:
+    def _infer(self, variant: _Variant, wish: _Wish) -> Pending[Inferred]:
         """For a user who is counted already."""
         try:
-            pending = variant.model.infer(tensors)
+            pending = variant.model.infer(wish.tensors, is_patient=wish.is_patient)
         except BaseException:
             self._release(variant)
             raise
