@@ -67,8 +67,6 @@ class World:
     def serve(self, name: str, model: ov.Model, version: int = 1) -> None:
         path = tiny.save(self._folder, model, f"{name}_{version}")
         compiled = self.engine.load(path, EXACT)
-        # However busy the machine is that tries it: these are short.
-        compiled.try_out()
         servable = ModelServable(name, version, compiled, self.metrics)
         self.catalog.announce_model(name)
         self.catalog.model_loading(name, version)
