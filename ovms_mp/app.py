@@ -43,6 +43,7 @@ from ovms_mp.servable.status import Report
 from ovms_mp.settings import Settings, UsageError
 from ovms_mp.telemetry.metrics import Metrics
 from ovms_mp.telemetry.page import Page, render
+from ovms_mp.telemetry.process import resident_bytes
 
 if TYPE_CHECKING:
     from ovms_mp.frontend.http.app import Rest
@@ -113,6 +114,7 @@ class App:
         self.metrics = (
             Metrics(monitoring.families) if monitoring.is_enabled else Metrics.off()
         )
+        self.metrics.process_has(resident_bytes)
         self._pool = ThreadPoolExecutor(compute_threads(), "compute")
         self._retiring = ThreadPoolExecutor(1, "retiring")
         self._engine = OpenVINOEngine(

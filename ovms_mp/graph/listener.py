@@ -47,8 +47,6 @@ class NodeStatus(NamedTuple):
     name: str
     state: str
     invocations: int
-    seconds: float
-    """Spent in process, if the run is measured."""
     queues: Mapping[str, int]
     """Packets that wait, by stream."""
     waits_for: tuple[str, ...]
@@ -63,7 +61,6 @@ def status_of(node: NodeRun) -> NodeStatus:
         node.definition.info.name,
         node.state.name,
         node.invocations,
-        node.seconds,
         queues,
         tuple(name for name, size in queues.items() if is_blocked and not size),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ovms_mp.calculator.context import EMPTY, Context
 from ovms_mp.core.timestamp import DONE, MAX, MIN, UNSTARTED
@@ -13,13 +13,17 @@ from ovms_mp.graph.policy import BatchedPolicy, OneInputPolicy
 from ovms_mp.graph.stream import bound_after_special
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ovms_mp.calculator.base import Calculator
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.graph.definition import NodeDefinition
     from ovms_mp.graph.policy import InputPolicy
     from ovms_mp.graph.stream import InputStream, Stream
+
+Process: TypeAlias = "Callable[[Context], object]"
+Timed: TypeAlias = "Callable[[str, Process], Process]"
+"""Has the `process` of a node of that name; what is called instead."""
 
 
 class NodeState(Enum):
@@ -73,7 +77,6 @@ class NodeRun:
         "process",
         "queued",
         "rank",
-        "seconds",
         "seen",
         "set_side_packets",
         "side_inputs",
@@ -90,7 +93,7 @@ class NodeRun:
     ) -> None:
         self.definition = definition
         self.calculator: Calculator = definition.instantiate()
-        self.process = self.calculator.process
+        self.process: Process = self.calculator.process
         self.rank = rank
         """Its place in the order of calls: nodes near the outputs have small ones."""
         self.inputs = inputs
@@ -126,8 +129,6 @@ class NodeRun:
         self.set_side_packets: dict[str, Any] = {}
         self.invocations = 0
         """Calls of process so far."""
-        self.seconds = 0.0
-        """Spent in them, if the run is measured."""
 
     def on(self, event: NodeEvent) -> None:
         """Change state by the table; a pair that is not in it is a bug."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ovms_mp.calculator.context import EMPTY
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.graph.definition import GraphDefinition
     from ovms_mp.graph.listener import BoundListener, NodeStatus, RunListener
-    from ovms_mp.graph.node import NodeRun
+    from ovms_mp.graph.node import NodeRun, Timed
     from ovms_mp.graph.strand import Call, Submit
 
 log = logging.getLogger(__name__)
@@ -51,7 +50,6 @@ class GraphRun:
 
     __slots__ = (
         "_definition",
-        "_is_measured",
         "_is_over",
         "_lane",
         "_listener",
@@ -71,16 +69,19 @@ class GraphRun:
         listener: RunListener,
         submit: Submit,
         *,
-        is_measured: bool = False,
         pace: Pace | None = None,
         tells_bounds: bool = False,
         is_patient: bool = False,
+        timed: Timed | None = None,
     ) -> None:
         self._definition = definition
         self._listener = listener
         self._scheduler = Scheduler(definition, bounds=tells_bounds)
         for node in self._scheduler.nodes if is_patient else ():
             node.is_patient = True
+        if timed is not None:
+            for node in self._scheduler.nodes:
+                node.process = timed(node.label, node.process)
         self._strand = Strand(submit, self._turn, pace)
         self._outputs = len(definition.outputs)
         self._room = Growth(definition)
@@ -88,7 +89,6 @@ class GraphRun:
         self._parked: list[Context] = []
         self.errors: list[ServingError] = []
         self.is_held = False
-        self._is_measured = is_measured
         self._is_over = False
         self._lane: Lane | None = None
 
@@ -135,7 +135,7 @@ class GraphRun:
             lane = self._lane
             if lane is None:
                 lane = self._lane = Lane(self._definition, self._scheduler)
-            if not self._is_measured and lane.takes(packet):
+            if lane.takes(packet):
                 return
         self._turn_off()
         self._tell(self._scheduler.feed, stream, packet)
@@ -242,7 +242,6 @@ class GraphRun:
 
     def _drain(self) -> None:  # every call of process is made here
         scheduler = self._scheduler
-        measured = self._is_measured
         calls = 0
         while not self.errors and not self.is_held:
             context = scheduler.next()
@@ -252,10 +251,6 @@ class GraphRun:
             try:
                 if context.timestamp == DONE:
                     node.calculator.close(context)
-                elif measured:
-                    started = perf_counter()
-                    node.process(context)
-                    node.seconds += perf_counter() - started
                 else:
                     node.process(context)
                 node.invocations += 1

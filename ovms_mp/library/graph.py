@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from ovms_mp.calculator.services import Models, Services
 from ovms_mp.graph.run import GraphRun
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.graph.config import GraphConfig
     from ovms_mp.graph.definition import GraphDefinition
+    from ovms_mp.graph.node import Process
     from ovms_mp.graph.run import RunListener
     from ovms_mp.graph.strand import Submit
     from ovms_mp.library.loading import Calculators
@@ -37,6 +38,22 @@ if TYPE_CHECKING:
     from ovms_mp.library.run import Observed
 
 _WINDOW: Final = 8
+
+
+class Watch(Protocol):
+    """Who wants to know what nodes take, and what waits for them. Thread-safe."""
+
+    def timed(self, node: str, process: Process) -> Process:
+        """What is called instead of a node's `process`."""
+        ...
+
+    def opened(self, run: GraphRun) -> None:
+        """A run is about to start."""
+        ...
+
+    def closed(self, run: GraphRun) -> None:
+        """It is over."""
+        ...
 
 
 class Graph:
@@ -201,22 +218,33 @@ class Graph:
         pace: Pace | None = None,
         tells_bounds: bool = False,
         is_patient: bool = False,
+        watch: Watch | None = None,
     ) -> GraphRun:
         """A run for a listener that is called on its strand: the server's way. With
         `tells_bounds` it is a BoundListener. While `pace`, which its runs share, is
-        short, the run uses the threads of who posts. `is_patient`: see Context.
+        short, the run uses the threads of who posts. `is_patient`: see Context. `watch`
+        sees the run from before its start to its end.
         """
         with self._lock:
             self._open += 1
-        last = _Last(listener, self._left)
-        return GraphRun(
+
+        def left() -> None:
+            if watch is not None:
+                watch.closed(run)
+            self._left()
+
+        run = GraphRun(
             self.definition,
-            last,
+            _Last(listener, self._left if watch is None else left),
             submit,
             pace=pace,
             tells_bounds=tells_bounds,
             is_patient=is_patient,
+            timed=None if watch is None else watch.timed,
         )
+        if watch is not None:
+            watch.opened(run)
+        return run
 
     def when_closed(self, call: Callable[[], object]) -> None:
         """Call this once the graph needs nothing any more: to release what was lent to

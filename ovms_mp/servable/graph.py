@@ -46,13 +46,16 @@ class GraphServable:
     ) -> None:
         self._name = name
         self._graph = graph
-        self._streams = Streams(name, policy)
+        self._streams = Streams(name, policy, metrics.streams(name))
         self._interface = GraphInterface(name, graph.definition)
         self._answers = Answers()
         self._submit = submit
         self._metrics = metrics
         self._pace = _pace() if graph.definition.is_short else None
         metrics.graph_loaded(name)
+        self._watch = metrics.graph_nodes(
+            name, [node.info.name for node in graph.definition.nodes]
+        )
 
     @property
     def name(self) -> str:
@@ -78,7 +81,7 @@ class GraphServable:
         """
         side_packets = side_packets_of(request)
         unary = _UnaryRun(self._interface, request, self._metrics, self._answers)
-        run = self._graph.open(unary, self._submit, pace=self._pace)
+        run = self._graph.open(unary, self._submit, pace=self._pace, watch=self._watch)
         return unary.start(run, side_packets)
 
     def repeat(self, request: InferRequest) -> None:
@@ -104,6 +107,7 @@ class GraphServable:
                 pace=self._pace,
                 tells_bounds=True,
                 is_patient=True,
+                watch=self._watch,
             )
         except BaseException:
             self._streams.closed()
@@ -213,6 +217,8 @@ class _UnaryRun:
         labels = (self._name, self._request.interface, _METHOD)
         if error.status is not Status.CANCELLED:
             self._answers.refused(self._started)
+        else:
+            self._metrics.graph_cancelled(*labels)
         if not self._is_accepted:
             self._metrics.graph_requests_rejected(*labels)
         elif error.status is not Status.CANCELLED:

@@ -65,7 +65,13 @@ class ModelServable:
         self._compiled = compiled
         self._inputs = InputReader(compiled)
         self._use = ModelUse(
-            name, self._label, compiled, self._infer, spec, idle_seconds=idle_seconds
+            name,
+            self._label,
+            compiled,
+            self._infer,
+            spec,
+            meter=metrics.streams(name),
+            idle_seconds=idle_seconds,
         )
         self._decoding = Decoding(submit)
         self._outputs = OutputWriter(compiled.outputs)
@@ -283,6 +289,8 @@ class ModelServable:
         self._count_failure(arrived, error)
         if self._meter is not None:
             self._meter.failed(request.interface)
+            if isinstance(error, Cancelled):
+                self._meter.cancelled(request.interface)
 
     def _count_success(self, arrived: int, asked: int, inferred: Inferred) -> int:
         """Returns the nanoseconds since the arrival."""

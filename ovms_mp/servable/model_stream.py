@@ -62,6 +62,7 @@ class ModelStream:
         self._versions = ("", "0", version)
         self._infer = infer
         self._sink = sink
+        self._send: Callable[[InferResponse], object] = self._send_first
         self._lifetime = lifetime
         self._clock = Clock()
         self._admission: Admission[_Arrival] = Admission(policy)
@@ -88,6 +89,7 @@ class ModelStream:
 
     def cancel(self) -> None:
         """See StreamSession."""
+        self._lifetime.cancelled()
         self._strand.post(self._drop)
 
     def hold(self) -> None:
@@ -118,6 +120,7 @@ class ModelStream:
         while waiting and self._may_enter():
             self._start(waiting.popleft())
         while (given_up := self._admission.overflow(len(flights))) is not None:
+            self._lifetime.dropped()
             self._sink.error(self._admission.refusal, given_up.request)
         if self._is_closing:
             if not (flights or waiting or self._is_over):
@@ -161,11 +164,16 @@ class ModelStream:
         if error is None:
             response = flight.answer.value()
             parameters = {**response.parameters, TIMESTAMP: flight.timestamp}
-            self._sink.response(response._replace(parameters=parameters))
+            self._send(response._replace(parameters=parameters))
         elif isinstance(error, ServingError):
             self._sink.error(error, flight.request)
         else:
             self._sink.error(ServingError(Status.CANCELLED), flight.request)
+
+    def _send_first(self, response: InferResponse) -> None:
+        self._lifetime.answered()
+        self._send = self._sink.response
+        self._send(response)
 
     def _close(self) -> None:
         self._is_closing = True

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ovms_mp.repository.config import ModelSpec
     from ovms_mp.servable.alarms import Alarms
     from ovms_mp.servable.base import StreamSession, StreamSink
+    from ovms_mp.telemetry.meters import StreamMeter
 
 # As many are inferred as the model has slots, and as many wait to take their place.
 WINDOW_PER_SLOT: Final = 2
@@ -39,6 +40,7 @@ class ModelUse:
         infer: Infer,
         spec: ModelSpec | None,
         *,
+        meter: StreamMeter,
         idle_seconds: float | None,
     ) -> None:
         self._version = version
@@ -47,7 +49,8 @@ class ModelUse:
         if spec is not None and spec.dynamic_batching is not None:
             # A stream by itself can fill a batch.
             self._window = max(self._window, spec.dynamic_batching.max_batch_size)
-        self._streams = Streams(name, NO_LIMITS if spec is None else spec.stream)
+        policy = NO_LIMITS if spec is None else spec.stream
+        self._streams = Streams(name, policy, meter)
         self.sequences: Sequences | None = None
         """Of a model with a state."""
         if compiled.is_stateful:

@@ -17,9 +17,9 @@ from ovms_mp.servable.stream_rules import FIRST, SUBSEQUENT, Clock, check_subseq
 from ovms_mp.telemetry.values import MICROSECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from ovms_mp.core.messages import InferRequest
+    from ovms_mp.core.messages import InferRequest, InferResponse
     from ovms_mp.core.packet import Packet
     from ovms_mp.core.stream_policy import StreamPolicy
     from ovms_mp.core.timestamp import Timestamp
@@ -63,6 +63,7 @@ class GraphSession:
         self._name = interface.name
         self._interface = interface
         self._sink = sink
+        self._send: Callable[[InferResponse], object] = self._send_first
         self._metrics = metrics
         self._started = time.perf_counter()
         self._clock = Clock()
@@ -116,6 +117,7 @@ class GraphSession:
     def cancel(self) -> None:
         """See StreamSession."""
         self._is_cancelled = True
+        self._lifetime.cancelled()
         self._run.cancel()
 
     def hold(self) -> None:
@@ -150,6 +152,7 @@ class GraphSession:
             while (one := admission.overflow(self._under_way())) is not None:
                 given_up.append(one)
         for each in given_up:
+            self._lifetime.dropped()
             self._refuse(each.request, admission.refusal)
 
     def _make_room(self, *, is_light: bool) -> None:
@@ -246,7 +249,12 @@ class GraphSession:
         latency = self._meter.latency
         if arrival is not None and latency is not None:
             latency.observe((time.perf_counter() - arrival) * MICROSECONDS)
-        self._sink.response(response)
+        self._send(response)
+
+    def _send_first(self, response: InferResponse) -> None:
+        self._lifetime.answered()
+        self._send = self._sink.response
+        self._send(response)
 
     def settled(self, *, has_room: bool) -> None:
         """RunListener: one request may come for each that was taken or refused."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from ovms_mp.inference.engine import Inferred
-    from ovms_mp.telemetry.metrics import ModelMeter
+    from ovms_mp.telemetry.meters import ModelMeter
 
 
 @dataclass(frozen=True, slots=True)

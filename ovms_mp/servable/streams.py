@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Final
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.stream_policy import StreamPolicy
 from ovms_mp.servable.alarms import Alarms
+from ovms_mp.telemetry.values import MICROSECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ovms_mp.core.messages import InferRequest
     from ovms_mp.servable.alarms import Alarm
+    from ovms_mp.telemetry.meters import StreamMeter
 
 # What is in a graph when its stream is too old has this long to come out, in seconds.
 LAST_ORDERS: Final = 5.0
@@ -25,11 +27,13 @@ LAST_ORDERS: Final = 5.0
 class Streams:
     """Thread-safe."""
 
-    def __init__(self, name: str, policy: StreamPolicy) -> None:
+    def __init__(self, name: str, policy: StreamPolicy, meter: StreamMeter) -> None:
         self._name = name
         self._policy = policy
         self._lock = threading.Lock()
         self._count = 0
+        self.meter: Final = meter
+        """What is counted of them."""
         self.alarms: Final = Alarms()
 
     def opened(self, first: InferRequest) -> StreamPolicy:
@@ -43,12 +47,14 @@ class Streams:
                 details = f'"{self._name}" has {most} streams open (max_streams)'
                 raise ServingError(Status.RESOURCE_EXHAUSTED, details)
             self._count += 1
+        self.meter.open.inc()
         return policy
 
     def closed(self) -> None:
         """Count a stream out; once."""
         with self._lock:
             self._count -= 1
+        self.meter.open.dec()
 
 
 class Lifetime:
@@ -58,6 +64,7 @@ class Lifetime:
 
     __slots__ = (
         "_age",
+        "_begun",
         "_idle",
         "_is_over",
         "_last",
@@ -69,7 +76,7 @@ class Lifetime:
     def __init__(self, streams: Streams, policy: StreamPolicy) -> None:
         self._streams = streams
         self._policy = policy
-        self._last = monotonic()
+        self._last = self._begun = monotonic()
         self._idle: Alarm | None = None
         self._age: Alarm | None = None
         self._is_over = False
@@ -97,6 +104,19 @@ class Lifetime:
     def touch(self) -> None:
         """Something has happened on the stream."""
         self._last = monotonic()
+
+    def answered(self) -> None:
+        """The first answer leaves; once."""
+        seconds = monotonic() - self._begun
+        self._streams.meter.first_response.observe(seconds * MICROSECONDS)
+
+    def dropped(self) -> None:
+        """A request had to give way to another."""
+        self._streams.meter.dropped.inc()
+
+    def cancelled(self) -> None:
+        """The stream is over before its end; once."""
+        self._streams.meter.cancelled.inc()
 
     def check(self, *, is_busy: bool) -> ServingError | None:
         """Why an idle stream has to end; None if it goes on, and is watched on."""

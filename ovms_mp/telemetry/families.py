@@ -160,6 +160,53 @@ OUTDATED: Final = Family(
     "1 while the newest files of a servable, or of the configuration, are not served.",
 )
 
+OPEN_STREAMS: Final = Family(
+    "ovms_mp_open_streams",
+    Kind.GAUGE,
+    ("name",),
+    "Number of streams that clients have open.",
+)
+FIRST_RESPONSE: Final = Family(
+    "ovms_mp_first_response_us",
+    Kind.HISTOGRAM,
+    ("name",),
+    "Time from the first request of a stream to its first response.",
+)
+CANCELLED: Final = Family(
+    "ovms_mp_requests_cancelled",
+    Kind.COUNTER,
+    ("interface", "method", "name"),
+    "Number of requests and streams that ended before they were answered.",
+)
+DROPPED: Final = Family(
+    "ovms_mp_requests_dropped",
+    Kind.COUNTER,
+    ("name",),
+    "Number of requests that gave way to others of their stream.",
+)
+NODE_TIME: Final = Family(
+    "ovms_mp_graph_node_time_us",
+    Kind.HISTOGRAM,
+    ("name", "node"),
+    "Time that a node of a graph took for a call, with what it waited for.",
+    # Two looks at the clock for each call.
+    is_default=False,
+)
+NODE_QUEUE: Final = Family(
+    "ovms_mp_graph_node_queue",
+    Kind.GAUGE,
+    ("name", "node"),
+    "Number of packets that wait at the inputs of a node, in all runs of its graph.",
+    # A page takes a while where there are many runs.
+    is_default=False,
+)
+MEMORY: Final = Family(
+    "ovms_mp_process_memory_bytes",
+    Kind.GAUGE,
+    (),
+    "Resident memory of the server processes.",
+)
+
 FAMILIES: Final = (
     REQUESTS_SUCCESS,
     REQUESTS_FAIL,
@@ -180,6 +227,13 @@ FAMILIES: Final = (
     BATCH_SIZE,
     RELOADS,
     OUTDATED,
+    OPEN_STREAMS,
+    FIRST_RESPONSE,
+    CANCELLED,
+    DROPPED,
+    NODE_TIME,
+    NODE_QUEUE,
+    MEMORY,
 )
 """What a server process counts, in the order of the page."""
 

@@ -5,24 +5,25 @@
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.telemetry import families
 from ovms_mp.telemetry.custom import PREFIX, CustomMetrics
 from ovms_mp.telemetry.families import FAMILIES, OF_WORKERS, Family, Kind
+from ovms_mp.telemetry.meters import GraphMeter, ModelMeter, StreamMeter
+from ovms_mp.telemetry.nodes import NodeMeters
 from ovms_mp.telemetry.page import Page, render
 from ovms_mp.telemetry.values import MICROSECONDS, Counter, Gauge, Histogram, Values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
 _API: Final = "KServe"
 _INTERFACES: Final = ("gRPC", "REST")
 _INFER: Final = "ModelInfer"
-_NANOSECONDS: Final = 1e3
-"""In a microsecond."""
+_STREAM: Final = "gRPC", "ModelInferStream"
 
 
 class Metrics:
@@ -59,6 +60,14 @@ class Metrics:
         self._batch_size = self._histograms(families.BATCH_SIZE)
         self._reloads = self._counters(families.RELOADS)
         self._outdated = self._gauges(families.OUTDATED)
+        self._open_streams = self._gauges(families.OPEN_STREAMS)
+        self._first_response = self._histograms(families.FIRST_RESPONSE)
+        self._cancelled = self._counters(families.CANCELLED)
+        self._dropped = self._counters(families.DROPPED)
+        self._node_time = self._histograms(families.NODE_TIME)
+        self._node_queue = self._gauges(families.NODE_QUEUE)
+        self._memory = self._gauges(families.MEMORY)
+        self._nodes: dict[str, NodeMeters] = {}
         self._families = (
             self._success,
             self._fail,
@@ -79,6 +88,13 @@ class Metrics:
             self._batch_size,
             self._reloads,
             self._outdated,
+            self._open_streams,
+            self._first_response,
+            self._cancelled,
+            self._dropped,
+            self._node_time,
+            self._node_queue,
+            self._memory,
         )
 
     @classmethod
@@ -134,8 +150,9 @@ class Metrics:
             {i: self._success[_API, i, _INFER, name, version] for i in _INTERFACES},
             {i: self._fail[_API, i, _INFER, name, version] for i in _INTERFACES},
             {i: self._request_time[i, name, version] for i in _INTERFACES},
-            self._inference_time[name, version],
-            self._wait_time[name, version],
+            {i: self._cancelled[i, _INFER, name] for i in _INTERFACES},
+            inference_time=self._inference_time[name, version],
+            wait_time=self._wait_time[name, version],
         )
 
     def model_request(
@@ -221,6 +238,44 @@ class Metrics:
         """A packet came out this long after its request had arrived."""
         self._graph_latency[method, name].observe(seconds * MICROSECONDS)
 
+    def graph_cancelled(self, name: str, interface: str, method: str) -> None:
+        """Nobody waits for the answer of a unary request any more."""
+        self._cancelled[interface, method, name].inc()
+
+    def graph_nodes(self, name: str, nodes: Iterable[str]) -> NodeMeters | None:
+        """What counts for the nodes of a graph that is loaded with these, the same for
+        all loads of that name; None if nobody wants to know.
+        """
+        wanted = {families.NODE_TIME.name, families.NODE_QUEUE.name}
+        if not wanted & self._enabled:
+            return None
+        meters = self._nodes.get(name)
+        if meters is None:
+            times = (
+                self._node_time if families.NODE_TIME.name in self._enabled else None
+            )
+            meters = self._nodes[name] = NodeMeters(name, times, self._node_queue)
+            self._settle[name, ""] = meters.settle
+        meters.loaded(nodes)
+        return meters
+
+    # Streams
+
+    def streams(self, name: str) -> StreamMeter:
+        """What counts for the streams of a servable, shown from now on."""
+        return StreamMeter(
+            self._open_streams[(name,)],
+            self._first_response[(name,)],
+            self._cancelled[(*_STREAM, name)],
+            self._dropped[(name,)],
+        )
+
+    # The process
+
+    def process_has(self, memory: Callable[[], int]) -> None:
+        """So many bytes, which is asked whenever the page is made."""
+        self._memory[()].follow(memory)
+
     # Reload
 
     def reloaded(self, *, ok: bool) -> None:
@@ -245,75 +300,6 @@ class Metrics:
         assert family.kind is Kind.HISTOGRAM
         make = partial(Histogram, family.buckets)
         return Values(family, make, is_shown=family.name in self._enabled)
-
-
-class ModelMeter:
-    """What counts for one version of a model, found once. `interface` is `gRPC` or
-    `REST`; times are in nanoseconds.
-    """
-
-    __slots__ = ("_fail", "_inference_time", "_request_time", "_success", "_wait_time")
-
-    def __init__(
-        self,
-        success: Mapping[str, Counter],
-        fail: Mapping[str, Counter],
-        request_time: Mapping[str, Histogram],
-        inference_time: Histogram,
-        wait_time: Histogram,
-    ) -> None:
-        self._success = success
-        self._fail = fail
-        self._request_time = request_time
-        self._inference_time = inference_time
-        self._wait_time = wait_time
-
-    def inferred(self, waited: int, engine: int) -> None:
-        """An inference waited this long for a slot, and was this long in OpenVINO."""
-        self._wait_time.observe(waited / _NANOSECONDS)
-        self._inference_time.observe(engine / _NANOSECONDS)
-
-    def answered(self, interface: str, taken: int) -> None:
-        """A request took this long, from its arrival to its answer."""
-        self._success[interface].inc()
-        self._request_time[interface].observe(taken / _NANOSECONDS)
-
-    def failed(self, interface: str) -> None:
-        """A request did not succeed; its time is not counted (as OVMS)."""
-        self._fail[interface].inc()
-
-
-class GraphMeter:
-    """What counts for one stream of a graph; each found once, when something is to be
-    counted: what is found is shown.
-    """
-
-    def __init__(
-        self,
-        accepted: Callable[[], Counter],
-        responses: Callable[[], Counter],
-        latency: Callable[[], Histogram] | None,
-    ) -> None:
-        self._accepted = accepted
-        self._responses = responses
-        self._latency = latency
-
-    @cached_property
-    def accepted(self) -> Counter:
-        """Messages whose packets went into the graph."""
-        return self._accepted()
-
-    @cached_property
-    def responses(self) -> Counter:
-        """Answers that left the graph."""
-        return self._responses()
-
-    @cached_property
-    def latency(self) -> Histogram | None:
-        """How long after its request a packet came out, in microseconds; None if nobody
-        wants to know.
-        """
-        return None if self._latency is None else self._latency()
 
 
 def _enabled(names: Iterable[str] | None) -> frozenset[str]:

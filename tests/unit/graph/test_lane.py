@@ -120,9 +120,7 @@ class World:
                 run.release()
             case ("close",):
                 run.post(run.close_inputs)
-        self.told.append(
-            (event[0], [each._replace(seconds=0) for each in run.status()])
-        )
+        self.told.append((event[0], run.status()))
 
     def _feed_two(self, at: int, deeds: Any) -> None:
         self.run.feed(self.stream, Packet(at, deeds))

@@ -55,7 +55,7 @@ def opened(
 ) -> tuple[Engine, Client, ModelStream]:
     engine, client = Engine(), Client()
     said = StreamPolicy(**{"window": 3, **policy})  # pyright: ignore[reportArgumentType]
-    streams = Streams("g", said)
+    streams = Streams("g", said, Metrics.off().streams("g"))
     policy_ = streams.opened(numbered(0))
     lifetime = Lifetime(streams, policy_)
     stream = ModelStream(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.pending import Pending
+from ovms_mp.graph.listener import NodeStatus
 from ovms_mp.telemetry.families import BUCKETS, FAMILIES
 from ovms_mp.telemetry.metrics import Metrics
 
@@ -25,6 +28,12 @@ def has(metrics: Metrics, busy: int = 1, requests: int = 1) -> None:
     metrics.model_has(
         "m", "1", streams=1, slots=1, busy=lambda: busy, requests=lambda: requests
     )
+
+
+def timed(metrics: Metrics) -> None:
+    nodes = metrics.graph_nodes("g", ["n"])
+    if nodes is not None:
+        nodes.timed("n", lambda _: None)(SimpleNamespace(pending=None))
 
 
 # One call for each family, on labels of its own.
@@ -52,6 +61,13 @@ EVENTS: dict[str, Callable[[Metrics], object]] = {
     "ovms_mp_batch_size": lambda m: m.batch_sizes("m", "1"),
     "ovms_mp_reloads": lambda m: m.reloaded(ok=True),
     "ovms_mp_outdated": lambda m: m.outdated("model", "m", "1", is_outdated=True),
+    "ovms_mp_open_streams": lambda m: m.streams("g").open.inc(),
+    "ovms_mp_first_response_us": lambda m: m.streams("g").first_response.observe(5),
+    "ovms_mp_requests_cancelled": lambda m: m.graph_cancelled("g", "gRPC", "M"),
+    "ovms_mp_requests_dropped": lambda m: m.streams("g").dropped.inc(),
+    "ovms_mp_graph_node_time_us": timed,
+    "ovms_mp_graph_node_queue": lambda m: m.graph_nodes("g", ["n"]),
+    "ovms_mp_process_memory_bytes": lambda m: m.process_has(lambda: 4096),
 }
 LABELS = {
     "ovms_requests_success": {"api", "interface", "method", "name", "version"},
@@ -73,6 +89,13 @@ LABELS = {
     "ovms_mp_batch_size": {"name", "version"},
     "ovms_mp_reloads": {"result"},
     "ovms_mp_outdated": {"kind", "name", "version"},
+    "ovms_mp_open_streams": {"name"},
+    "ovms_mp_first_response_us": {"name"},
+    "ovms_mp_requests_cancelled": {"interface", "method", "name"},
+    "ovms_mp_requests_dropped": {"name"},
+    "ovms_mp_graph_node_time_us": {"name", "node"},
+    "ovms_mp_graph_node_queue": {"name", "node"},
+    "ovms_mp_process_memory_bytes": set(),
 }
 
 
@@ -137,11 +160,13 @@ def test_a_list_enables_exactly_what_it_names(name: str) -> None:
     assert shown(happened(Metrics([name]))) == [name]
 
 
-def test_by_default_all_but_three_families_are_on() -> None:
+def test_by_default_all_but_five_families_are_on() -> None:
     optional = {
         "ovms_infer_req_queue_size",
         "ovms_infer_req_active",
         "ovms_graph_request_latency_us",
+        "ovms_mp_graph_node_time_us",
+        "ovms_mp_graph_node_queue",
     }
     assert shown(happened(Metrics())) == [n for n in NAMES if n not in optional]
 
@@ -210,6 +235,53 @@ def test_what_is_loaded_is_shown_before_anything_happens() -> None:
     metrics.model_request("m", "1", "gRPC", "ModelInfer", ok=True)
     metrics.model("m", "1")
     assert sum(line.endswith(" 1") for line in lines(metrics)) == 1
+
+
+def test_a_call_that_waits_takes_until_what_it_waits_for_is_there() -> None:
+    metrics = Metrics(["ovms_mp_graph_node_time_us"])
+    nodes = metrics.graph_nodes("g", ["n"])
+    assert nodes is not None
+    pending: Pending[int] = Pending()
+    nodes.timed("n", lambda _: None)(SimpleNamespace(pending=pending))
+    counted = 'ovms_mp_graph_node_time_us_count{name="g",node="n"} '
+    assert f"{counted}0" in lines(metrics)
+    pending.complete(1)
+    assert f"{counted}1" in lines(metrics)
+
+
+def test_what_waits_is_the_sum_over_runs_and_of_none_nothing() -> None:
+    metrics = Metrics(["ovms_mp_graph_node_queue"])
+    nodes = metrics.graph_nodes("g", ["n"])
+    assert nodes is not None
+    same = metrics.graph_nodes("g", ["n", "new"])
+    assert same is nodes
+    first, second = _Run("n", 2), _Run("new", 3)
+    for run in (first, second):
+        nodes.opened(run)
+    queue = "ovms_mp_graph_node_queue{name="
+    assert f'{queue}"g",node="n"}} 2' in lines(metrics)
+    assert f'{queue}"g",node="new"}} 3' in lines(metrics)
+    nodes.closed(first)
+    assert f'{queue}"g",node="n"}} 0' in lines(metrics)
+
+
+def test_nodes_are_not_watched_unless_somebody_asks() -> None:
+    assert Metrics().graph_nodes("g", ["n"]) is None
+
+    def process(_: object) -> None:
+        pass
+
+    nodes = Metrics(["ovms_mp_graph_node_queue"]).graph_nodes("g", ["n"])
+    assert nodes is not None
+    assert nodes.timed("n", process) is process
+
+
+class _Run:
+    def __init__(self, node: str, waiting: int) -> None:
+        self._status = NodeStatus(node, "OPENED", 0, {"stream": waiting}, ())
+
+    def status(self) -> list[NodeStatus]:
+        return [self._status]
 
 
 def test_no_event_is_lost_between_threads() -> None:
