@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import grpc
 import numpy as np
@@ -25,10 +26,14 @@ LIMITS = f"{PROCESS} time_limit_ms: 1500 memory_limit_mb: 512"
 GRAPHS = {"inside": graph(), "outside": graph(options=LIMITS)}
 ROUND_TRIPS = 100
 """At a time, or more as long as the mischief goes on."""
-ENOUGH = 400
-"""Round trips to have the slowest percent of."""
-MAX_ROUNDS = 12
-"""How often it is done, calm and mischief in turn, as long as chance may be at work."""
+NOISE = 0.005
+"""Seconds beyond twice as long: what a call of another client costs, whatever comes of
+it, and one of two processors.
+"""
+ROUNDS = range(2, 9)
+"""How often it is done, calm and mischief in turn: more often as long as chance may be at
+work. Of the rounds' slowest percents the middle one counts: the machine has its moods.
+"""
 HOLDING = {"recurse", "shout", "fork"}
 """Inside, these keep the interpreter for milliseconds, which nobody else can have then."""
 
@@ -121,22 +126,23 @@ def test_mischief_hurts_nobody_else(
     server: Process, channel: grpc.Channel, name: str, case: Case
 ) -> None:
     is_held = name == "inside" and case.word in HOLDING
-    calm: list[float] = []
+    calm: list[float] = []  # of each round
     beside: list[float] = []
     with calls.connect(server.ready()) as own, ThreadPoolExecutor(1) as other:
         healthy = Healthy(own)
-        for _ in range(MAX_ROUNDS):
+        for number in range(1, ROUNDS.stop):
             assert until(lambda: is_well(channel, name), within=60)
             mischief = other.submit(outcome, channel, name, case.word)
             now = healthy.round_trips(partial(is_over, mischief))
             code, said = mischief.result()
             assert (code, case.text in said) == (case.code, True), said
-            beside += now
+            beside.append(p99(now))
             assert until(lambda: is_well(channel, name), within=60)
-            calm += healthy.round_trips(len(now).__le__)
-            if is_held or (len(calm) >= ENOUGH and p99(beside) <= 2 * p99(calm)):
+            calm.append(p99(healthy.round_trips(len(now).__le__)))
+            is_right = median(beside) <= 2 * median(calm) + NOISE
+            if is_held or (number >= ROUNDS.start and is_right):
                 return
-    raise AssertionError(f"p99 {p99(beside):.4f} s, {p99(calm):.4f} s without")
+    raise AssertionError(f"p99 {median(beside):.4f} s, {median(calm):.4f} s without")
 
 
 @pytest.mark.parametrize("name", GRAPHS)
