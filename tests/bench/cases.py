@@ -65,6 +65,11 @@ PERCEPTRON_16: Final = Case("perceptron, unary, 16 in flight", PERCEPTRON, 16)
 IMAGES_16: Final = Case("EfficientNet-Lite0, unary, 16 in flight", IMAGES, 16)
 FRAME_UNARY: Final = Case("6.2 MB there and back, unary, 2 in flight", FRAME, 2)
 FRAME_STREAM: Final = Case("6.2 MB there and back, stream, 2 in flight", FRAME, 2, 1)
+UNARY: Final = tuple(
+    Case(f"{model.name}, unary, {n} in flight (beside OpenVINO)", model, n)
+    for model in (TINY, EFFICIENTNET, FRAME)
+    for n in (1, 8, 32)
+)
 STREAMS: Final = tuple(
     Case(
         f"tiny in a graph, {n} stream{'s' * (n > 1)}, 1 in flight on each",

@@ -147,11 +147,36 @@ def batching(folder: Path, fleet: Fleet, with_peers: bool) -> Iterator[list[Row]
         yield rows
 
 
+@contextmanager
+def unary(folder: Path, fleet: Fleet, with_peers: bool) -> Iterator[list[Row]]:
+    """Models of three kinds, from one caller to more than there are infer requests."""
+    if with_peers:
+        yield []
+        return
+    home = folder / "unary"
+    home.mkdir()
+    with ExitStack() as stack:
+        servers_of = {
+            model: stack.enter_context(_servers(model, home))
+            for model in dict.fromkeys(case.model for case in cases.UNARY)
+        }
+        yield [
+            row
+            for case in cases.UNARY
+            for row in (
+                limits.benchmark_app(case, limits.BEFORE),
+                *_asked(case, servers_of[case.model], fleet),
+                limits.benchmark_app(case, limits.AFTER),
+            )
+        ]
+
+
 PHASES: Final[Mapping[str, Phase]] = {
     "tiny": tiny,
     EFFICIENTNET.name: _beside_openvino(cases.EFFICIENTNET_8, among_peers=True),
     NSFW.name: _beside_openvino(cases.NSFW_8, among_peers=False),
     FRAME.name: frames,
+    "unary": unary,
     "batching": batching,
     DEMO: demo,
 }
