@@ -20,7 +20,7 @@ from ovms_mp.core.tensor import Array, Datatype
 from ovms_mp.inference.engine import ModelConfig
 from ovms_mp.inference.model import PooledModel
 from ovms_mp.inference.openvino import OpenVINOEngine
-from ovms_mp.inference.openvino.ports import ports_of, published_name
+from ovms_mp.inference.openvino.ports import ports_of
 from ovms_mp.inference.openvino.slot import SHARED_FROM, InferSlot, sharable
 from tests.unit.inference import tiny
 from tests.unit.inference.tiny import EXACT
@@ -181,31 +181,6 @@ def test_ports_tell_type_and_shape(load: Load) -> None:
     assert not port.is_static
 
 
-def test_a_port_of_unknown_rank_has_no_shape() -> None:
-    """Whether such a model compiles is the device's choice; the CPU refuses it."""
-    model = tiny.add_one(None)
-    (port,) = ports_of(model.inputs, model.inputs, "in")
-    assert port.shape is None
-    assert port.info.shape == ()
-    assert not port.is_static
-
-
-@pytest.mark.parametrize(
-    ("names", "published"),
-    [
-        ({"b", "a"}, "a"),
-        ({"serving/x", "x:0", "x"}, "x"),
-        ({"a/path", "name"}, "name"),
-        ({"z/path", "a/path"}, "a/path"),
-        (set[str](), None),
-    ],
-)
-def test_the_published_name_is_the_first_that_is_no_path(
-    names: set[str], published: str | None
-) -> None:
-    assert published_name(names) == published
-
-
 def test_every_name_of_a_port_finds_it_with_and_without_its_index(load: Load) -> None:
     x = tiny.parameter({"image", "serving/image:0"}, (1, 4))
     one = op.constant(np.float32(1))
@@ -217,16 +192,6 @@ def test_every_name_of_a_port_finds_it_with_and_without_its_index(load: Load) ->
         assert model.inputs.find(name) == 0
     assert model.inputs.find("imag") is None
     assert [model.outputs.find(name) for name in ("boxes:0", "boxes")] == [0, 1]
-
-
-def test_a_port_without_a_name_of_its_own_gets_one_by_its_number() -> None:
-    """OpenVINO of today names what a file does not; two outputs of one tensor share."""
-    x = tiny.parameter("x", (2,))
-    y = tiny.named(op.relu(x), "y")
-    model = tiny.model([y, y], [x])
-    ports = ports_of(model.outputs, model.outputs, "out")
-    assert [port.name for port in ports] == ["y", "out_1"]
-    assert [ports.find(name) for name in ("y", "out_1")] == [0, 1]
 
 
 def test_two_outputs_of_one_tensor_have_names_of_their_own(load: Load) -> None:
