@@ -206,7 +206,13 @@ class App:
     def _listen(self) -> None:
         settings, is_shared = self._settings, self._company is not None
         self._grpc = transport(settings.grpc_transport)(
-            routes(self.catalog, self._health, __version__, self._doors.access),
+            routes(
+                self.catalog,
+                self._health,
+                __version__,
+                self._doors.access,
+                is_recorded=settings.access_log,
+            ),
             [addresses.text(host, settings.port) for host in settings.bind_addresses],
             max_receive_bytes=settings.grpc_max_message_size,
             tls=self._doors.grpc_tls(),
@@ -235,6 +241,7 @@ class App:
             page=self._page if self.metrics.is_enabled else None,
             limits=Limits(rest.rest_max_body_size, rest.rest_max_json_size),
             access=self._doors.access,
+            is_recorded=settings.access_log,
             cors=Cors(
                 rest.allowed_origins,
                 rest.allowed_methods,

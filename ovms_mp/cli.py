@@ -126,6 +126,8 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
     "log": (
         Flag("log_level", "LEVEL", "TRACE, DEBUG, INFO (default), WARNING or ERROR"),
         Flag("log_path", "FILE", "log there as well as to standard output"),
+        Flag("log_format", "text|json", "lines as OVMS's (default), or JSON"),
+        Flag("access_log", "", "a line for each request"),
     ),
     _THE_CONFIG: (
         Flag("add_to_config", "", "name a model or graph in the config file"),
@@ -200,7 +202,9 @@ def main(
         print(error, file=sys.stderr)
         return EX_USAGE
     try:
-        with logging_to(settings.log_level, settings.log_path):
+        with logging_to(
+            settings.log_level, settings.log_path, form=settings.log_format
+        ):
             _log_what_is_missing(given)
             return _serve(settings, run or partial(_run, given))
     except OSError as error:

@@ -52,7 +52,9 @@ def main(arguments: Sequence[str]) -> int:
     settings = settings_from(order["flags"])
     settings = replace(settings, port=order["port"], rest_port=order["rest_port"])
     source = f"worker {order['number']}"
-    with logging_to(settings.log_level, settings.log_path, source=source):
+    with logging_to(
+        settings.log_level, settings.log_path, source=source, form=settings.log_format
+    ):
         try:
             return Worker(link, settings).serve(listens_first=order["listens_first"])
         except (ServingError, UsageError, OSError) as error:

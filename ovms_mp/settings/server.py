@@ -24,7 +24,7 @@ from ovms_mp.settings.flags import Flags, UsageError
 from ovms_mp.settings.model import MODEL_FLAGS, model
 from ovms_mp.settings.rest import UNTOLD, RestSettings, rest
 from ovms_mp.settings.security import TRUSTING, SecuritySettings, security
-from ovms_mp.telemetry.logging import LEVELS
+from ovms_mp.telemetry.logging import FORMATS, LEVELS
 
 DEFAULT_PORT: Final = 9178
 DEFAULT_CACHE: Final = Path("/opt/cache")
@@ -68,6 +68,8 @@ class Settings:
     metrics: MonitoringSpec | None = None
     log_level: str = "INFO"
     log_path: Path | None = None
+    log_format: str = FORMATS[0]
+    access_log: bool = False
     file_system_poll_wait_seconds: int = 1
     readiness: str = READINESS[0]
     sequence_cleaner_poll_wait_minutes: int = DEFAULT_CLEANER_MINUTES
@@ -134,6 +136,8 @@ def settings_from(given: Mapping[str, str]) -> Settings:
         metrics=metrics,
         log_level=flags.one_of("log_level", tuple(LEVELS), "INFO"),
         log_path=flags.path("log_path"),
+        log_format=flags.one_of("log_format", FORMATS, FORMATS[0]),
+        access_log=flags.switch("access_log"),
         file_system_poll_wait_seconds=flags.number("file_system_poll_wait_seconds", 1),
         readiness=flags.one_of("readiness", READINESS, READINESS[0]),
         sequence_cleaner_poll_wait_minutes=flags.number(

@@ -1,19 +1,26 @@
-"""The one place that configures logging: OVMS's line, and no text can forge a second.
+"""The one place that configures logging: OVMS's line, or an object in JSON, and no text
+can forge a second.
 
 A line is `[2026-11-22 21:14:55.123][serving][info] text`; that of one of several
 processes has `[worker 2]` before the text. Control characters are shown as
-escapes; what follows the first line of an exception is indented.
+escapes; what follows the first line of an exception is indented. What happens for
+each request has a quota.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
+
+from ovms_mp.telemetry.quota import limited
+from ovms_mp.telemetry.requests import FAILED, FIELDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +47,43 @@ _UNSAFE: Final = re.compile(
 )
 
 
+FORMATS: Final = ("text", "json")
+"""The values of --log_format."""
+
+# Loggers of what clients can make happen as often as they like.
+_OF_REQUESTS: Final = (
+    FAILED,
+    "ovms_mp.frontend.grpc.status",
+    "ovms_mp.graph.failures",
+)
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as a line of JSON in ASCII: `time`, `level`, `logger`, `source`
+    if there are several, `message`, the `fields` of a record that has them, and
+    `exception`.
+    """
+
+    def __init__(self, source: str = "") -> None:
+        super().__init__()
+        self._source = {"source": source} if source else {}
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        time = datetime.fromtimestamp(record.created, UTC)
+        said: dict[str, object] = {
+            "time": time.isoformat(timespec="milliseconds"),
+            "level": _level(record.levelno),
+            "logger": record.name,
+            **self._source,
+            "message": record.getMessage(),
+            **getattr(record, FIELDS, {}),
+        }
+        if record.exc_info:
+            said["exception"] = self.formatException(record.exc_info)
+        return json.dumps(said, default=str)
+
+
 class OvmsFormatter(logging.Formatter):
     """Formats a record as OVMS prints it, in local time. `source` says which of several
     processes it is that speaks.
@@ -64,12 +108,16 @@ class OvmsFormatter(logging.Formatter):
 
 @contextmanager
 def logging_to(
-    level: str, file: Path | None = None, *, source: str = ""
+    level: str,
+    file: Path | None = None,
+    *,
+    source: str = "",
+    form: str = FORMATS[0],
 ) -> Generator[None]:
     """Within the block, log to standard output and, if given, to the end of `file`.
 
-    `level` is a key of LEVELS, `source` the formatter's. Raises OSError if the file cannot be opened. Afterwards
-    the root logger is as it was.
+    `level` is a key of LEVELS, `source` the formatter's, `form` one of FORMATS. Raises
+    OSError if the file cannot be opened. Afterwards the root logger is as it was.
     """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
     if file is not None:
@@ -78,13 +126,14 @@ def logging_to(
     restore = [_configure(name, max(number, logging.WARNING)) for name in _CHATTERS]
     restore.append(_configure("", number))
     root = logging.getLogger()
-    formatter = OvmsFormatter(source)
+    formatter = (JsonFormatter if form == "json" else OvmsFormatter)(source)
     for handler in handlers:
         handler.setFormatter(formatter)
         root.addHandler(handler)
     logging.captureWarnings(capture=True)
     try:
-        yield
+        with limited(_OF_REQUESTS):
+            yield
     finally:
         logging.captureWarnings(capture=False)
         for handler in handlers:

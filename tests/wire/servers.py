@@ -28,8 +28,9 @@ HOST = "127.0.0.1"
 STARTS_WITHIN = 40.0  # seconds; a busy machine needs some to import OpenVINO
 STOPS_WITHIN = 20.0
 
-_LISTENING = re.compile(r"gRPC server listening on [^ ]*:(\d+)$", re.MULTILINE)
-_SERVING = re.compile(r"\] serving: (.*)$", re.MULTILINE)
+# In text or, in quotes, in JSON.
+_LISTENING = re.compile(r"gRPC server listening on [^ ]*:(\d+)(?:\"\})?$", re.MULTILINE)
+_SERVING = re.compile(r"(?:\] |\")serving: ([^\"\n]*)", re.MULTILINE)
 
 
 class Server:

@@ -11,6 +11,7 @@ from ovms_mp_protos import kserve
 
 from ovms_mp.core.pending import Pending
 from ovms_mp.frontend.access import Access, Denied, Realm
+from ovms_mp.frontend.grpc.recording import failed
 from ovms_mp.frontend.transport.seam import (
     Abort,
     Call,
@@ -112,4 +113,6 @@ def _judge(call: Call, access: Access, realm: Realm) -> None:
         access.check(realm, shown)
     except Denied as error:
         code = Code.PERMISSION_DENIED if error.is_known else Code.UNAUTHENTICATED
-        raise Abort(code, str(error)) from None
+        refused = Abort(code, str(error))
+        failed(call, "", refused)
+        raise refused from None

@@ -18,7 +18,9 @@ from ovms_mp.frontend.grpc.codec import (
     encode_response,
     parse,
 )
+from ovms_mp.frontend.grpc.recording import failed
 from ovms_mp.frontend.grpc.status import refusal
+from ovms_mp.frontend.grpc.wire import first_text
 from ovms_mp.frontend.transport.seam import Abort, Call, UnaryHandler
 
 SERVER_NAME: Final = "OpenVINO Model Server"
@@ -89,7 +91,9 @@ class InferenceService:
             self._again.learn(message, request, answered)
             return encode_response(answered)
         answer = Pending[bytes](on_cancel=response.cancel)
-        response.on_settled(lambda settled: _settle(answer, settled))
+        response.on_settled(
+            lambda settled: _settle(answer, settled, call, request.model_name)
+        )
         return answer
 
 
@@ -102,17 +106,23 @@ def guarded(handler: UnaryHandler) -> UnaryHandler:
         except Abort:
             raise
         except Exception as error:
-            raise refusal(error) from error
+            refused = refusal(error)
+            failed(call, first_text(message), refused)
+            raise refused from error
 
     return guard
 
 
-def _settle(answer: Pending[bytes], response: Pending[InferResponse]) -> None:
+def _settle(
+    answer: Pending[bytes], response: Pending[InferResponse], call: Call, name: str
+) -> None:
     if answer.is_settled:
         return  # the call ended first, and its cancellation settled the response
     try:
         encoded = encode_response(response.value())
     except Exception as error:
-        answer.fail(refusal(error))
+        refused = refusal(error)
+        failed(call, name, refused)
+        answer.fail(refused)
     else:
         answer.complete(encoded)

@@ -12,6 +12,7 @@ from ovms_mp.frontend.grpc.access import closed
 from ovms_mp.frontend.grpc.catalog import Catalog
 from ovms_mp.frontend.grpc.health import HealthService
 from ovms_mp.frontend.grpc.inference import InferenceService
+from ovms_mp.frontend.grpc.recording import recorded
 from ovms_mp.frontend.grpc.reflection import Reflection
 from ovms_mp.frontend.grpc.streaming import ModelStream
 from ovms_mp.frontend.grpc.triton import TritonService
@@ -32,12 +33,18 @@ def health_of(catalog: Catalog) -> HealthService:
 
 
 def routes(
-    catalog: Catalog, health: HealthService, version: str, access: Access
+    catalog: Catalog,
+    health: HealthService,
+    version: str,
+    access: Access,
+    *,
+    is_recorded: bool = False,
 ) -> Mapping[str, Handler]:
     """What a transport needs to serve `catalog` to those who have `access`: a handler
     for each path.
 
-    `version` is the product's, for ServerMetadata.
+    `version` is the product's, for ServerMetadata. With `is_recorded` each call is in
+    the log.
     """
     reflection = Reflection(
         kserve.pool.FindServiceByName(name).file for name in _SERVICES
@@ -58,4 +65,5 @@ def routes(
         kserve.SERVER_REFLECTION_INFO: stream(reflection.session),
         kserve.V1ALPHA_SERVER_REFLECTION_INFO: stream(reflection.session),
     }
-    return closed(handlers, access)
+    let_in = closed(handlers, access)
+    return recorded(let_in) if is_recorded else let_in

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from ovms_mp_protos import kserve
+
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import InferRequest, InferResponse
 from ovms_mp.frontend.grpc.catalog import Catalog
@@ -22,10 +24,14 @@ from ovms_mp.frontend.grpc.codec import (
     encode_stream_response,
 )
 from ovms_mp.frontend.grpc.outlet import Outlet
-from ovms_mp.frontend.grpc.status import outcome_of
+from ovms_mp.frontend.grpc.recording import INTERFACE, method_of
+from ovms_mp.frontend.grpc.status import Outcome, outcome_of
 from ovms_mp.frontend.grpc.wire import MalformedMessage
 from ovms_mp.frontend.transport.seam import Session, StreamCall
 from ovms_mp.servable.base import StreamSession
+from ovms_mp.telemetry import requests
+
+METHOD: Final = method_of(kserve.MODEL_STREAM_INFER)
 
 STRICT: Final = ("triton_grpc_error", "true")
 """The metadata by which a client asks for a status instead of an error_message."""
@@ -63,7 +69,7 @@ class ModelStream(Session):
         except (MalformedMessage, ServingError) as error:
             self._refuse(error)
         except Exception as error:
-            self._outlet.fail(outcome_of(error))
+            self._outlet.fail(self._failure(error))
         else:
             self._outlet.attach(self._session)
 
@@ -71,7 +77,7 @@ class ModelStream(Session):
         """Let the session finish what it has."""
         if self._session is None:
             error = ServingError(Status.MEDIAPIPE_UNINITIALIZED_STREAM_CLOSURE)
-            self._outlet.finish(outcome_of(error))
+            self._outlet.finish(self._failure(error))
         elif not self._outlet.is_finished:
             self._session.half_close()
 
@@ -84,7 +90,7 @@ class ModelStream(Session):
         try:
             self._outlet.put(encode_stream_response(response))
         except Exception as error:
-            self._outlet.fail(outcome_of(error))
+            self._outlet.fail(self._failure(error))
 
     def error(self, error: ServingError, request: InferRequest) -> None:
         """See StreamSink."""
@@ -99,22 +105,29 @@ class ModelStream(Session):
         if error is None:
             self._outlet.finish()
         else:
-            self._outlet.finish(outcome_of(error))
+            self._outlet.finish(self._failure(error))
 
     def _refuse(self, error: MalformedMessage | ServingError) -> None:
         """Without a session the stream has no sense; with one, it goes on."""
         if self._session is None:
-            self._outlet.finish(outcome_of(error))
+            self._outlet.finish(self._failure(error))
             return
         self._report(error, None)
         self._outlet.allow_next()  # the room that the session gave was not taken
 
+    def _failure(self, error: Exception, name: str = "") -> Outcome:
+        """How it fails for the client; the log hears of it."""
+        outcome = outcome_of(error)
+        code, text = outcome
+        requests.failed(INTERFACE, METHOD, name or self._name, code.name, text)
+        return outcome
+
     def _report(self, error: Exception, request: InferRequest | None) -> None:
-        code, text = outcome = outcome_of(error)
-        if self._is_strict:
-            self._outlet.fail(outcome)
-            return
         name, request_id = self._name, ""
         if request is not None:
             name, request_id = request.model_name, request.id
+        code, text = outcome = self._failure(error, name)
+        if self._is_strict:
+            self._outlet.fail(outcome)
+            return
         self._outlet.put(encode_stream_error(text, code.name, name, request_id))

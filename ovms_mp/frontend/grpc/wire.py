@@ -104,6 +104,19 @@ def varint(value: int) -> bytes:
     return bytes(encoded)
 
 
+def first_text(message: bytes) -> str:
+    """The text of field 1, by which KServe's requests name what they are for; "" if the
+    message does not begin with it, or is broken.
+    """
+    size = message[1] if len(message) > 1 and message[0] == delimited(1) else 0
+    begin = 2
+    if size > 0x7F:
+        if len(message) < 3 or message[2] > 0x7F:
+            return ""  # no name is that long
+        size, begin = size & 0x7F | message[2] << 7, 3
+    return message[begin : begin + size].decode(errors="replace")
+
+
 class _Scanner:
     __slots__ = ("_budget", "_inputs", "_kept", "_message", "_packed", "_rest", "_view")
 

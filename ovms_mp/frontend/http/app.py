@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, Final, TypeAlias
+from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -23,7 +25,9 @@ from ovms_mp.frontend.http.inference import Inference, Limits
 from ovms_mp.frontend.http.kserve import KServe, told
 from ovms_mp.frontend.http.management import Management
 from ovms_mp.frontend.http.protocol import FULL
+from ovms_mp.frontend.http.request import INTERFACE
 from ovms_mp.telemetry.page import CONTENT_TYPE
+from ovms_mp.telemetry.requests import MAX_NAME, answered, cut
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -71,7 +75,9 @@ class Rest:
         limits: Limits = LIMITS,
         cors: Cors = EVERYBODY,
         access: Access = NO_KEYS,
+        is_recorded: bool = False,
     ) -> None:
+        """With `is_recorded` each request is in the log."""
         self._inference = Inference(catalog, limits)
         self._management = Management(catalog, reload)
         kserve = KServe(catalog, version)
@@ -88,10 +94,32 @@ class Rest:
         )
         # A path is a route or it is not; OVMS guesses at none.
         self._app.router.redirect_slashes = False
+        self._answer_one = self._record if is_recorded else self._answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Every request comes by here."""
+        await self._answer_one(scope, receive, send)
 
+    async def _record(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = perf_counter()
+        code = 499  # who leaves before there is an answer gets none
+
+        async def hear(message: Message) -> None:
+            nonlocal code
+            if message["type"] == "http.response.start":
+                code = message["status"]
+            await send(message)
+
+        path = scope["raw_path"].decode("latin-1")
+        method = f"{scope['method']} {cut(path, MAX_NAME)}"
+        try:
+            await self._answer(scope, receive, hear)
+        finally:
+            name = unquote(scope.get("path_params", {}).get("name", ""))
+            took = perf_counter() - begun
+            answered(INTERFACE, method, name, str(code), took)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def tell(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *self._headers]
@@ -147,7 +175,8 @@ def _routes(
 
 
 def _route(access: Access, method: str, path: str, handler: Handler) -> Route:
-    endpoint = Endpoint(handler, access, REALMS.get(path, Realm.INFERENCE))
+    realm = REALMS.get(path, Realm.INFERENCE)
+    endpoint = Endpoint(handler, access, realm, f"{method} {path}")
     return Route(path, endpoint, methods=[method])
 
 

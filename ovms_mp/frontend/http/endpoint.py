@@ -20,6 +20,8 @@ from ovms_mp.frontend.http.errors import (
     error_response,
     outcome_of,
 )
+from ovms_mp.frontend.http.request import INTERFACE
+from ovms_mp.telemetry import requests
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -34,8 +36,12 @@ _MAX_DIGITS: Final = 19
 class Endpoint:
     """A handler as an ASGI application, for those who may come to its realm."""
 
-    def __init__(self, handler: Handler, access: Access, realm: Realm) -> None:
+    def __init__(
+        self, handler: Handler, access: Access, realm: Realm, method: str = ""
+    ) -> None:
+        """`method` is what the log calls it."""
         self._handler = handler
+        self._method = method
         self._access = access
         self.realm: Final = realm
 
@@ -49,14 +55,25 @@ class Endpoint:
         except ClientGone:
             return
         except Denied as error:
+            self._tell(request, 403 if error.is_known else 401, str(error))
             response = _denied(error)
         except Exception as error:
-            response = error_response(*outcome_of(error))
+            code, text = outcome_of(error)
+            self._tell(request, code, text)
+            response = error_response(code, text)
         if not taken.is_complete:
             # What follows on this connection is a body that nobody reads.
             response.headers["connection"] = "close"
             send = _Lingering(taken, send)
         await response(scope, taken, send)
+
+    def _tell(self, request: Request, code: int, text: str) -> None:
+        requests.failed(INTERFACE, self._method, named(request), str(code), text)
+
+
+def named(request: Request) -> str:
+    """The servable in the path, "" if there is none, as it is for people."""
+    return unquote(request.path_params.get("name", ""))
 
 
 def _denied(error: Denied) -> Response:
