@@ -61,7 +61,7 @@ def test_what_is_new_is_served_when_the_reload_is_answered(
     assert rest.ask("POST", RELOAD).code == 200
     zoo.write_config(config.parent, [zoo.entry("add_one")], [ECHO])
     assert rest.ask("POST", RELOAD).code == 201
-    assert versions(rest, "more") == {"1": "END"}
+    assert until(lambda: versions(rest, "more") == {"1": "END"})
     refused = rest.infer("more", inputs(tensor("x", FIVE)))
     assert refused.code == 404
 
@@ -73,7 +73,8 @@ def test_a_new_version_is_the_default_one(config: Path, rest: Rest) -> None:
     assert rest.ask("POST", RELOAD).code == 201
     answer = rest.infer("add_one", inputs(tensor("x", FIVE)))
     assert answer.json["model_version"] == "2"
-    assert versions(rest, "add_one") == {"1": "END", "2": "AVAILABLE"}
+    wanted = {"1": "END", "2": "AVAILABLE"}
+    assert until(lambda: versions(rest, "add_one") == wanted)
 
 
 def test_a_config_that_cannot_be_read_is_told_and_changes_nothing(
