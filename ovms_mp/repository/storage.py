@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.repository.file_share import FileShare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -187,20 +188,32 @@ def _gs(path: str) -> tuple[Any, str]:
 
 def _az(path: str) -> tuple[Any, str]:
     module: Any = importlib.import_module("adlfs")
-    connection = os.environ.get("AZURE_STORAGE_CONNECTION_STRING")
-    if not connection:
-        details = "az:// needs AZURE_STORAGE_CONNECTION_STRING"
-        raise ServingError(Status.PATH_INVALID, details)
     filesystem = module.AzureBlobFileSystem(
-        connection_string=connection, use_listings_cache=False, skip_instance_cache=True
+        connection_string=_azure_connection("az"),
+        use_listings_cache=False,
+        skip_instance_cache=True,
     )
     return filesystem, path
+
+
+def _azfs(path: str) -> tuple[Any, str]:
+    share, _, folder = path.partition("/")
+    return FileShare(_azure_connection("azfs"), share, MAX_OBJECTS), folder.strip("/")
+
+
+def _azure_connection(scheme: str) -> str:
+    connection = os.environ.get("AZURE_STORAGE_CONNECTION_STRING")
+    if not connection:
+        details = f"{scheme}:// needs AZURE_STORAGE_CONNECTION_STRING"
+        raise ServingError(Status.PATH_INVALID, details)
+    return connection
 
 
 _OPENED: Final[Mapping[str, Callable[[str], tuple[Any, str]]]] = {
     "s3": _s3,
     "gs": _gs,
     "az": _az,
+    "azfs": _azfs,
 }
 
 

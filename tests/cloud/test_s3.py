@@ -193,13 +193,20 @@ def test_secrets_are_not_told(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -
     assert "no-such-bucket" not in caught.value.text.replace("s3://no-such-bucket", "")
 
 
-@pytest.mark.parametrize("module", ["s3fs", "gcsfs.core", "adlfs"])
+@pytest.mark.parametrize(
+    ("scheme", "module"),
+    [
+        ("s3", "s3fs"),
+        ("gs", "gcsfs.core"),
+        ("az", "adlfs"),
+        ("azfs", "azure.storage.fileshare"),
+    ],
+)
 def test_without_the_extra_it_is_named(
-    module: str, monkeypatch: pytest.MonkeyPatch
+    scheme: str, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "x")
-    scheme = {"s3fs": "s3", "gcsfs.core": "gs", "adlfs": "az"}[module]
     with pytest.raises(ServingError, match=r"pip install 'ovms_mp\[cloud\]'"):
         connect(f"{scheme}://models/adder")
 

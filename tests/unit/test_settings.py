@@ -307,8 +307,8 @@ def test_rest_port_0_is_off_as_in_ovms() -> None:
             "grpc_channel_arguments should be name=value,name=value, not 'a=1,b'",
         ),
         (
-            {"model_name": "m", "model_path": "azfs://bucket/m"},
-            "--model_path: azfs:// is not supported, expected a local path",
+            {"model_name": "m", "model_path": "hdfs://bucket/m"},
+            "--model_path: hdfs:// is not supported, expected a local path",
         ),
         (
             MODEL | {"nireq": "100001"},

@@ -197,9 +197,9 @@ def bad_entries() -> dict[str, tuple[Sequence[Any], Sequence[Any], str]]:
     return {
         "a model that is not there": ([zoo.entry("absent")], [], "model absent: "),
         "a model that is somewhere else": (
-            [zoo.entry("remote", base_path="azfs://share/model")],
+            [zoo.entry("remote", base_path="hdfs://host/model")],
             [],
-            "remote: Functionality not implemented - azfs:// is not supported, expected a local path",
+            "remote: Functionality not implemented - hdfs:// is not supported, expected a local path",
         ),
         "a model with a shape that is none": (
             [zoo.entry("shaped", base_path="good", shape="1,10")],

@@ -99,7 +99,7 @@ def test_a_servable_without_a_name_is_refused_alone(config: Path) -> None:
     assert problems(found) == [("", Status.PATH_INVALID, "the name is empty")]
 
 
-@pytest.mark.parametrize("scheme", ["azfs", "https"])
+@pytest.mark.parametrize("scheme", ["hdfs", "https"])
 def test_models_at_other_urls_are_refused_alone(config: Path, scheme: str) -> None:
     entry = {"name": "cloud", "base_path": f"{scheme}://key:secret@bucket/m"}
     found = read(write(config, models(entry, {"name": "ok"})))
@@ -108,7 +108,7 @@ def test_models_at_other_urls_are_refused_alone(config: Path, scheme: str) -> No
     assert problems(found) == [("cloud", Status.NOT_IMPLEMENTED, details)]
 
 
-@pytest.mark.parametrize("scheme", ["s3", "gs", "az", "S3"])
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az", "azfs", "S3"])
 def test_a_model_may_be_in_cloud_storage(config: Path, scheme: str) -> None:
     url = f"{scheme}://bucket/m"
     found = read(write(config, models({"name": "cloud", "base_path": url})))
