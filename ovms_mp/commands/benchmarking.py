@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from zipfile import BadZipFile
 
+from ovms_mp.commands import reaching
 from ovms_mp.commands.parsing import Parser
 from ovms_mp.core.errors import ServingError
 from ovms_mp.settings import UsageError
@@ -28,6 +29,44 @@ _HEAD: Final = "in flight     per second     p50 ms     p99 ms   errors"
 
 def bench(arguments: Sequence[str]) -> int:
     """Ask a server for a while, and print what came of it."""
+    given = _parser().parse_args(arguments)
+    counts = _counts(given.concurrency)
+    shapes = dict(_shape(each) for each in given.shape)
+    if not 0 < given.seconds <= MAX_SECONDS:
+        raise UsageError(f"--seconds: expected a number from 0 to {MAX_SECONDS:g}")
+    from ovms_mp.frontend.grpc.asking import NoAnswer
+    from ovms_mp.frontend.grpc.measuring import Target
+
+    access = reaching.access(given)
+    kind = "streams" if given.stream else "unary"
+    seconds: float = given.seconds
+    is_well = True
+    with ExitStack() as stack:
+        try:
+            target = Target(given.address, given.name, access)
+            stack.callback(target.close)
+            arrays = _arrays(target.inputs, given.data, shapes)
+            model = _model(given.in_process, given.name, stack)
+        except (NoAnswer, ServingError, OSError) as error:
+            print(f"{given.name}: {error}")
+            return 1
+        contents = {name: _content(array) for name, array in arrays.items()}
+        print(f"{given.name} of {given.address}, {kind}, {seconds:g} s each")
+        print(_HEAD + ("     in process   ratio" if model else ""))
+        for count in counts:
+            measured = target.measure(contents, count, seconds, is_stream=given.stream)
+            line = _line(count, measured)
+            if model is not None:
+                alone = _in_process(model, arrays, count, seconds)
+                line += f"   {alone:12.1f}   {measured.rate / alone:5.2f}"
+            print(line)
+            for error, times in measured.errors.most_common(3):
+                print(f"           {times} times {' '.join(error.split())}")
+            is_well = is_well and bool(measured.latencies) and not measured.errors
+    return 0 if is_well else 1
+
+
+def _parser() -> Parser:
     parser = Parser(
         prog="ovms-mp bench",
         description="Asks a servable what its metadata say it takes, random values "
@@ -56,40 +95,8 @@ def bench(arguments: Sequence[str]) -> int:
         type=Path,
         help="infer with the model of that name in this config, too, without a server",
     )
-    given = parser.parse_args(arguments)
-    counts = _counts(given.concurrency)
-    shapes = dict(_shape(each) for each in given.shape)
-    if not 0 < given.seconds <= MAX_SECONDS:
-        raise UsageError(f"--seconds: expected a number from 0 to {MAX_SECONDS:g}")
-    from ovms_mp.frontend.grpc.asking import NoAnswer
-    from ovms_mp.frontend.grpc.measuring import Target
-
-    kind = "streams" if given.stream else "unary"
-    seconds: float = given.seconds
-    is_well = True
-    with ExitStack() as stack:
-        try:
-            target = Target(given.address, given.name)
-            stack.callback(target.close)
-            arrays = _arrays(target.inputs, given.data, shapes)
-            model = _model(given.in_process, given.name, stack)
-        except (NoAnswer, ServingError, OSError) as error:
-            print(f"{given.name}: {error}")
-            return 1
-        contents = {name: _content(array) for name, array in arrays.items()}
-        print(f"{given.name} of {given.address}, {kind}, {seconds:g} s each")
-        print(_HEAD + ("     in process   ratio" if model else ""))
-        for count in counts:
-            measured = target.measure(contents, count, seconds, is_stream=given.stream)
-            line = _line(count, measured)
-            if model is not None:
-                alone = _in_process(model, arrays, count, seconds)
-                line += f"   {alone:12.1f}   {measured.rate / alone:5.2f}"
-            print(line)
-            for error, times in measured.errors.most_common(3):
-                print(f"           {times} times {' '.join(error.split())}")
-            is_well = is_well and bool(measured.latencies) and not measured.errors
-    return 0 if is_well else 1
+    reaching.add_flags(parser)
+    return parser
 
 
 def _line(count: int, measured: Measured) -> str:

@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ovms_mp.commands import benchmarking, explaining
+from ovms_mp.commands import benchmarking, explaining, reaching
 from ovms_mp.commands.managing import CONFIG_FILE
 from ovms_mp.commands.parsing import Parser
 from ovms_mp.core.errors import ServingError
@@ -86,12 +86,13 @@ def status(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--timeout", metavar="SECONDS", type=float, default=_SECONDS, help="default 5"
     )
+    reaching.add_flags(parser)
     given = parser.parse_args(arguments)
     address: str = given.address
     from ovms_mp.frontend.grpc.asking import NoAnswer, ask
 
     try:
-        answer = ask(address, given.timeout)
+        answer = ask(address, given.timeout, reaching.access(given))
     except NoAnswer as error:
         print(f"{address}: {error}")
         return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import urllib.request
 from collections.abc import Iterator
@@ -9,11 +10,13 @@ from pathlib import Path
 from urllib.error import URLError
 
 import grpc
+import numpy as np
 import pytest
 import tritonclient.grpc
 import trustme
 from ovms_mp_protos import kserve
 
+from ovms_mp.cli import main
 from ovms_mp.settings import SecuritySettings, TlsPaths
 from tests.wire import zoo
 from tests.wire.servers import Process, Server, serving
@@ -173,3 +176,52 @@ def test_half_of_a_certificate_is_wrong_usage(config: Path, files: Files) -> Non
         assert "rest_certificate_path and rest_key_path are needed together" in (
             server.log
         )
+
+
+def test_commands_reach_a_server_that_wants_certificates_and_a_key(
+    config: Path,
+    files: Files,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "keys").write_text("the-key\n")
+    np.savez(tmp_path / "data.npz", allow_pickle=False, **{"in": np.zeros(3)})
+    security = SecuritySettings(
+        api_key_file=tmp_path / "keys", grpc_tls=files.paths(is_mutual=True)
+    )
+    trust = ("--ca", str(files.roots))
+    shown = ("--cert", str(files.certificate), "--key", str(files.key))
+    bench = ("--concurrency", "1", "--seconds", "0.2")
+    bench += ("--data", str(tmp_path / "data.npz"))
+    monkeypatch.delenv("API_KEY", raising=False)
+    with serving(config, security=security) as server:
+        address = f"{NAME}:{server.app.port}"
+        commands = (["status", address], ["bench", address, "echo", *bench])
+        for command in (*commands, [*commands[1], "--stream"]):
+            assert main([*command]) == 1
+            assert main([*command, *trust]) == 1
+            assert "UNAVAILABLE" in capsys.readouterr().out
+            assert main([*command, *trust, *shown]) == 1
+            assert "UNAUTHENTICATED" in capsys.readouterr().out
+            key = ("--api_key_file", str(tmp_path / "keys"))
+            assert main([*command, *trust, *shown, *key]) == 0
+            with monkeypatch.context() as variables:
+                variables.setenv("API_KEY", "the-key")
+                assert main([*command, *trust, *shown]) == 0
+            assert "the-key" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--cert", "chain"], "--cert and --key are needed together"),
+        (["--ca", "nowhere"], "--ca: nowhere: No such file or directory"),
+        (["--api_key_file", os.devnull], "--api_key_file: there is no key in"),
+    ],
+)
+def test_commands_refuse_half_of_what_it_takes(
+    flags: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "localhost:1", *flags]) == 64
+    assert capsys.readouterr().err.startswith(said)

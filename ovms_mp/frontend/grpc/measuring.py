@@ -17,7 +17,7 @@ import grpc
 from ovms_mp_protos import kserve
 
 from ovms_mp.core.messages import TensorInfo
-from ovms_mp.frontend.grpc.asking import call
+from ovms_mp.frontend.grpc.asking import OPEN, Access, call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -59,13 +59,20 @@ class Measured:
 class Target:
     """A servable of a server. Raises NoAnswer if there is none of that name."""
 
-    def __init__(self, address: str, name: str) -> None:
-        self._channel = grpc.insecure_channel(address, options=_UNLIMITED)
+    def __init__(self, address: str, name: str, access: Access = OPEN) -> None:
+        self._channel = access.channel(address, _UNLIMITED)
+        self._metadata = access.metadata
         self._name = name
         request = kserve.ModelMetadataRequest(name=name).SerializeToString()
         try:
             said = kserve.ModelMetadataResponse.FromString(
-                call(self._channel, kserve.MODEL_METADATA, request, PATIENCE)
+                call(
+                    self._channel,
+                    kserve.MODEL_METADATA,
+                    request,
+                    PATIENCE,
+                    self._metadata,
+                )
             )
         except BaseException:
             self._channel.close()
@@ -133,7 +140,7 @@ class Target:
             kserve.MODEL_INFER, request_serializer=bytes, response_deserializer=bytes
         )
         while (begun := time.perf_counter()) < end:
-            infer(request, timeout=PATIENCE)
+            infer(request, timeout=PATIENCE, metadata=self._metadata)
             answered(time.perf_counter() - begun)
 
     def _stream(
@@ -156,7 +163,7 @@ class Target:
             response_deserializer=kserve.ModelStreamInferResponse.FromString,
         )
         seconds = end - time.perf_counter()
-        answers = infer(requests(), timeout=seconds + PATIENCE)
+        answers = infer(requests(), timeout=seconds + PATIENCE, metadata=self._metadata)
         try:
             while (begun := time.perf_counter()) < end:
                 goes_on.release()
