@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from ovms_mp import __version__
 from ovms_mp.calculator.base import ContractError
-from ovms_mp.core import addresses
+from ovms_mp.core import addresses, heap
 from ovms_mp.core.errors import ServingError
 from ovms_mp.doors import Doors
 from ovms_mp.frontend.grpc.routes import health_of, routes
@@ -333,6 +333,7 @@ def run(settings: Settings) -> int:
     stop = threading.Event()
     reload: list[Callable[[], None]] = []
     heed_signals(stop, reload)
+    heap.keep()
     try:
         app = App(settings)
         app.start()

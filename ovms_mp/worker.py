@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from ovms_mp.core import heap
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.servable.siblings import Siblings
 from ovms_mp.servable.status import Change, Outcome, Report
@@ -77,6 +78,7 @@ class Worker:
 
     def serve(self, *, listens_first: bool) -> int:
         """Serve until the supervisor, or a signal, says stop; returns the exit code."""
+        heap.keep()
         # The supervisor may ask if we are alive while OpenVINO is being imported.
         self._link.listen(self._heard, self._answer, self._stop.set)
         from ovms_mp.app import App, Company, heed_signals, leave_behind

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeAlias, TypeVar
 
+from ovms_mp.core import heap
 from ovms_mp.servable.base import Servable, StreamSession, StreamSink
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Leased(Generic[S_co]):
     def _close(self) -> None:
         try:
             self.servable.close()
+            heap.give_back()
         finally:
             if self._on_closed is not None:
                 self._on_closed()

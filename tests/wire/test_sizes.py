@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import grpc
@@ -11,10 +13,13 @@ import pytest
 
 from tests.wire import zoo
 from tests.wire.calls import Stream, ask, infer, refusal, timestamp
-from tests.wire.servers import Server, serving
+from tests.wire.servers import Process, Server, serving
 from tests.wire.waiting import until
 
 MIB: Final = 1 << 20
+UNLIMITED: Final = [
+    (f"grpc.max_{way}_message_length", -1) for way in ("receive", "send")
+]
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +69,29 @@ def test_a_message_that_is_too_large_ends_its_own_stream(small: Server) -> None:
         neighbour.send(fits)
         assert [timestamp(neighbour.answer()) for _ in range(2)] == [0, 1]
     assert until(small.is_idle)
+
+
+def _faults(process: Process) -> int:
+    """Pages that the kernel has had to find for it so far."""
+    stat = Path(f"/proc/{process.process.pid}/stat").read_text()
+    return int(stat.rpartition(")")[2].split()[7])
+
+
+def test_a_frame_comes_into_memory_that_the_last_one_had(tmp_path: Path) -> None:
+    """Each of 6 MiB there and back would otherwise be mapped and cleared page by page,
+    once and again.
+    """
+    zoo.add_graph(tmp_path, "echo", zoo.ECHO)
+    config = zoo.write_config(tmp_path, [], [{"name": "echo"}])
+    frame = of(6 * MIB)
+    with (
+        Process(tmp_path, "--config_path", str(config)) as process,
+        grpc.insecure_channel(process.ready(), UNLIMITED) as channel,
+    ):
+        for _ in range(60):  # until each thread has what it needs
+            infer(channel, ask("echo", {"in": frame}))
+        before = _faults(process)
+        for _ in range(20):
+            infer(channel, ask("echo", {"in": frame}))
+        pages = frame.nbytes // resource.getpagesize()
+        assert (_faults(process) - before) / 20 < pages / 4
