@@ -16,19 +16,18 @@ As MediaPipe's. Inputs without a packet add nothing; with `only_emit_if_all_pres
 nothing leaves unless all have one.
 
 …Vector: a payload that is a list adds its items, any other adds itself, and a list
-leaves. …List: all are the same message with one repeated field
-(NormalizedLandmarkList, LandmarkList, ClassificationList, JointList).
+leaves. …List: all are landmarks of one kind (NormalizedLandmarkList, LandmarkList), or the
+same message with one repeated field (ClassificationList, JointList).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from google.protobuf.message import Message
 from ovms_mp_protos import graph
 
 from ovms_mp.calculator import Calculator, Inputs, Options, Output
-from ovms_mp_calculators.proto_list import items_of, list_of
+from ovms_mp_calculators.proto_list import joined
 
 if TYPE_CHECKING:
     from ovms_mp.calculator import Context
@@ -63,11 +62,9 @@ class ConcatenateVectorCalculator(Calculator):
 
 
 class ConcatenateListCalculator(ConcatenateVectorCalculator):
-    """Joins messages."""
+    """Joins landmarks and messages."""
 
-    inputs = Inputs(Message, "")
-    joined: Output[Any] = Output(Message)
+    joined: Output[Any] = Output(Any)
 
-    def _joined(self, present: list[Message]) -> Message:
-        items = (item for each in present for item in items_of(each))
-        return list_of(type(present[0]), items)
+    def _joined(self, present: list[Any]) -> Any:
+        return joined(present)

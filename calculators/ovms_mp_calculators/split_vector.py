@@ -17,8 +17,8 @@ As MediaPipe's. Each output has the items of one of `ranges`, its end not includ
 with `element_only` an item instead of a list of one; with `combine_outputs` the one
 output has the items of all ranges. A list that ends before a range does is an error.
 
-…Vector takes and gives lists; …List takes and gives messages with one repeated field
-(NormalizedLandmarkList, LandmarkList, JointList). Where MediaPipe moves items instead of
+…Vector takes and gives lists; …List takes and gives landmarks (NormalizedLandmarkList, LandmarkList) and messages with
+one repeated field (JointList). Where MediaPipe moves items instead of
 copying them (tensors, GL buffers, Movable…), ranges may not overlap.
 """
 
@@ -27,11 +27,10 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from google.protobuf.message import Message
 from ovms_mp_protos import graph
 
 from ovms_mp.calculator import Calculator, ContractError, Inputs, Options, Outputs
-from ovms_mp_calculators.proto_list import items_of, list_of
+from ovms_mp_calculators.proto_list import item_of, joined, length_of, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,25 +73,31 @@ class SplitVectorCalculator(Calculator):
     def process(self, ctx: Context) -> None:
         """One list."""
         whole = ctx[self.inputs[0]]
-        items = self._items(whole)
-        if len(items) < self._least:
+        count = self._length(whole)
+        if count < self._least:
             raise ValueError(
-                f"a list of {len(items)} items has no range that ends at {self._least}"
+                f"a list of {count} items has no range that ends at {self._least}"
             )
-        parts = [items[each] for each in self._ranges]
+        parts = [self._part(whole, each) for each in self._ranges]
         if self.options.combine_outputs:
-            parts = [[item for part in parts for item in part]]
+            parts = [self._joined(parts)]
         for output, part in zip(self._ordered, parts, strict=True):
             if self.options.element_only and not self.options.combine_outputs:
-                ctx.send(output, part[0])
+                ctx.send(output, self._item(part))
             else:
-                ctx.send(output, self._whole(whole, part))
+                ctx.send(output, part)
 
-    def _items(self, whole: Any) -> Sequence[Any]:
-        return whole
+    def _length(self, whole: Any) -> int:
+        return len(whole)
 
-    def _whole(self, like: Any, items: Sequence[Any]) -> Any:
-        return items
+    def _part(self, whole: Any, chosen: slice) -> Any:
+        return whole[chosen]
+
+    def _item(self, part: Any) -> Any:
+        return part[0]
+
+    def _joined(self, parts: Sequence[Any]) -> Any:
+        return [item for part in parts for item in part]
 
 
 class MovingSplitVectorCalculator(SplitVectorCalculator):
@@ -102,15 +107,21 @@ class MovingSplitVectorCalculator(SplitVectorCalculator):
 
 
 class SplitListCalculator(SplitVectorCalculator):
-    """Cuts messages."""
+    """Cuts landmarks and messages."""
 
-    inputs: Inputs[Any] = Inputs(Message)
+    inputs: Inputs[Any] = Inputs(Any)
 
-    def _items(self, whole: Any) -> Sequence[Any]:
-        return items_of(whole)
+    def _length(self, whole: Any) -> int:
+        return length_of(whole)
 
-    def _whole(self, like: Message, items: Sequence[Any]) -> Message:
-        return list_of(type(like), items)
+    def _part(self, whole: Any, chosen: slice) -> Any:
+        return part_of(whole, chosen)
+
+    def _item(self, part: Any) -> Any:
+        return item_of(part)
+
+    def _joined(self, parts: Sequence[Any]) -> Any:
+        return joined(parts)
 
 
 def _check_combined(node: NodeInfo, ranges: Sequence[graph.Range]) -> None:

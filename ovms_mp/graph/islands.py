@@ -17,6 +17,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from ovms_mp.calculator.base import Calculator, ContractError
 from ovms_mp.core.errors import Status
+from ovms_mp.graph import neighbours
 from ovms_mp.graph.config import GraphConfig, NodeConfig, StreamName
 from ovms_mp.graph.pbtxt import OptionsUnavailable
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
         Container,
         Iterable,
         Iterator,
-        Mapping,
         Sequence,
     )
 
@@ -100,7 +100,8 @@ def form_islands(
     }
     if not mine:
         return config
-    mine |= _between(config.nodes, mine, shared)
+    mine |= neighbours.between(config.nodes, mine, shared)
+    mine |= neighbours.inseparable(config.nodes, mine, shared, registry)
     problem = native.problem()
     handlers = native.input_handlers()
     for number in sorted(mine):
@@ -147,7 +148,7 @@ class _Groups:
     def __init__(self, config: GraphConfig, native: set[int]) -> None:
         self._native = native
         self._of = list(range(len(config.nodes)))
-        self._edges = list(_edges(config.nodes))
+        self._edges = list(neighbours.edges(config.nodes))
         for producer, consumer in self._edges:
             if {producer, consumer} <= native:
                 self._join(producer, consumer)
@@ -181,49 +182,6 @@ class _Groups:
                 if not waits[other]:
                     ready.append(other)
         return len(ready) < len(waits)
-
-
-def _between(
-    nodes: Sequence[NodeConfig], native: set[int], shared: set[int]
-) -> set[int]:
-    """Nodes that both sides have and that stand between native ones: what reaches them
-    may be nothing that could leave native code, such as tensors.
-    """
-    after: dict[int, set[int]] = {}
-    before: dict[int, set[int]] = {}
-    for producer, consumer in _edges(nodes):
-        after.setdefault(producer, set()).add(consumer)
-        before.setdefault(consumer, set()).add(producer)
-    return _reached(native, after, shared) & _reached(native, before, shared)
-
-
-def _reached(
-    start: set[int], neighbours: Mapping[int, set[int]], within: set[int]
-) -> set[int]:
-    found: set[int] = set()
-    left = list(start)
-    while left:
-        new = (neighbours.get(left.pop(), set()) & within) - found
-        found |= new
-        left += new
-    return found
-
-
-def _edges(nodes: Sequence[NodeConfig]) -> Iterator[tuple[int, int]]:
-    """(producer, consumer) of streams that are no back edges, and of side packets."""
-    makers: dict[tuple[bool, str], int] = {}
-    for number, node in enumerate(nodes):
-        makers.update(((False, each.name), number) for each in node.outputs)
-        makers.update(((True, each.name), number) for each in node.side_outputs)
-    for number, node in enumerate(nodes):
-        for each in node.inputs:
-            maker = makers.get((False, each.name))
-            is_back_edge = (each.tag, each.index) in node.back_edges
-            if maker is not None and not is_back_edge:
-                yield maker, number
-        for each in node.side_inputs:
-            if (maker := makers.get((True, each.name))) is not None:
-                yield maker, number
 
 
 @dataclass(slots=True)

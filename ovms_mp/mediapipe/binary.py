@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from ovms_mp_protos import graph
+
+message_class: Final = graph.message_class
+"""A message of ours by its full name; KeyError where there is none."""
 
 
 def to_text(binary: bytes) -> str:

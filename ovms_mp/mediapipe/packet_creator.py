@@ -10,6 +10,7 @@ import numpy as np
 from google.protobuf.message import Message
 
 from ovms_mp.core.image import ImageFrame as Frame
+from ovms_mp.formats import messages
 from ovms_mp.mediapipe import payloads
 from ovms_mp.mediapipe.image import Image, ImageFormat, ImageFrame, frame_of
 from ovms_mp.mediapipe.packet import Packet
@@ -222,10 +223,12 @@ def _pixels(
 
 
 def create_proto(proto_message: Message) -> Packet:
-    """A copy of a message, of any type."""
+    """A copy of a message, of any type; the value that it stands for where calculators
+    have one (`ovms_mp.formats`).
+    """
     copied = type(proto_message)()
     copied.CopyFrom(proto_message)
-    return Packet.of(copied)
+    return Packet.of(messages.from_message(copied))
 
 
 def create_proto_vector(message_list: Sequence[Message]) -> Packet:

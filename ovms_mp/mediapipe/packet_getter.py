@@ -13,6 +13,8 @@ import numpy as np
 from google.protobuf.message import Message
 
 from ovms_mp.core.image import ImageFrame as Frame
+from ovms_mp.formats import messages
+from ovms_mp.mediapipe.binary import message_class
 from ovms_mp.mediapipe.image import Image, ImageFrame
 from ovms_mp.mediapipe.packet import Packet
 from ovms_mp.mediapipe.payloads import (
@@ -190,8 +192,10 @@ def get_matrix(packet: Packet) -> Any:
 
 
 def get_proto(packet: Packet) -> Message:
-    """A copy of a message."""
-    message = _content(packet, "message", lambda each: isinstance(each, Message))
+    """A copy of a message, or the message that stands for a value of `ovms_mp.formats`."""
+    message = _content(packet, "message", _is_message)
+    if messages.message_name(message):
+        return messages.to_message(message, message_class)
     copied = type(message)()
     copied.CopyFrom(message)
     return copied
@@ -199,6 +203,9 @@ def get_proto(packet: Packet) -> Message:
 
 def get_proto_list(packet: Packet) -> list[Message]:
     """Copies of a vector of messages."""
-    is_messages = _list_of(lambda each: isinstance(each, Message))
-    messages = _content(packet, "vector of messages", is_messages)
-    return [get_proto(Packet.of(each)) for each in messages]
+    vector = _content(packet, "vector of messages", _list_of(_is_message))
+    return [get_proto(Packet.of(each)) for each in vector]
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, Message) or bool(messages.message_name(value))

@@ -12,6 +12,7 @@ import numpy as np
 from google.protobuf.message import Message
 
 from ovms_mp.core.image import ImageFrame as Pixels
+from ovms_mp.formats.messages import message_name
 
 
 class SizedInt(int):
@@ -108,6 +109,8 @@ def type_name(payload: Any) -> str:
         return payload.type_name
     if (known := _SCALARS.get(payload.__class__)) is not None:
         return known
+    if known := message_name(payload):
+        return f"::{known.replace('.', '::')}"
     if isinstance(payload, Message):
         return f"::{payload.DESCRIPTOR.full_name.replace('.', '::')}"
     if isinstance(payload, np.ndarray):

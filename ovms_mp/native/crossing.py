@@ -11,6 +11,7 @@ import numpy as np
 from google.protobuf.message import DecodeError, Message
 
 from ovms_mp.core.image import ImageFormat, ImageFrame
+from ovms_mp.formats import messages
 from ovms_mp.isolation.frames import FrameError
 from ovms_mp.native import inventory
 from ovms_mp.native.types import (
@@ -87,6 +88,8 @@ def encode(payload: Any, cpp_type: str) -> tuple[str, Item]:
 
 
 def _looks_like(payload: Any) -> str:
+    if name := messages.message_name(payload):
+        return "::" + name.replace(".", "::")
     match payload:
         case bool():
             return "bool"
@@ -181,6 +184,8 @@ def _real(payload: Any) -> float:
 
 
 def _message(full_name: str, payload: Any) -> Item:
+    if messages.message_name(payload):
+        payload = messages.to_message(payload, inventory.message_class)
     found = payload.DESCRIPTOR.full_name if isinstance(payload, Message) else None
     if found != full_name:
         raise BadCrossing(f"expected {full_name}, found {found or _name(payload)}")
@@ -256,7 +261,8 @@ def _frame(meta: Any, buffer: Any) -> ImageFrame:
 
 
 def _parsed(name: str, buffer: Any) -> Any:
-    return inventory.message_class(name).FromString(bytes(buffer))
+    message = inventory.message_class(name).FromString(bytes(buffer))
+    return messages.from_message(message)
 
 
 def _frozen(array: Any) -> Any:

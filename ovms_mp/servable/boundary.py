@@ -18,6 +18,7 @@ from ovms_mp.core.image import ImageFormat, ImageFrame
 from ovms_mp.core.messages import InferRequest, InferResponse, InputTensor, OutputTensor
 from ovms_mp.core.tensor import BYTES, Array, Datatype, byte_size
 from ovms_mp.servable import contents, encoded
+from ovms_mp.servable.structured import structured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -328,9 +329,12 @@ def _py_tensor(tensor: InputTensor, buffer: Array | bytes) -> pyovms.Tensor:
 
 
 def _from_array(stream: str, payload: object) -> OutputTensor:
-    if not isinstance(payload, np.ndarray):
+    if isinstance(payload, np.ndarray):
+        array = cast("Array", payload)
+    elif (made := structured(stream, payload)) is not None:
+        array = made
+    else:
         raise _wrong_payload(stream, payload, "a stream of tensors", "numpy.ndarray")
-    array = cast("Array", payload)
     name = _NAMES.get(array.dtype)
     if name is not None and array.nbytes <= _COPIED_BYTES:
         return OutputTensor(stream, name, array.shape, array.tobytes())

@@ -7,6 +7,7 @@ from typing import ClassVar, Final, Literal
 from google.protobuf import any_pb2
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.internal.containers import (
+    MessageMap,
     RepeatedCompositeFieldContainer,
     RepeatedScalarFieldContainer,
     ScalarMap,
@@ -905,6 +906,222 @@ class SplitVectorCalculatorOptions(Message):
         self, field_name: Literal["ranges", "element_only", "combine_outputs"]
     ) -> None: ...
 
+class RotationMode(Message):
+    Mode: ClassVar[EnumTypeWrapper]
+    UNKNOWN: Final = 0
+    ROTATION_0: Final = 1
+    ROTATION_90: Final = 2
+    ROTATION_180: Final = 3
+    ROTATION_270: Final = 4
+    def __init__(self) -> None: ...
+
+class ScaleMode(Message):
+    Mode: ClassVar[EnumTypeWrapper]
+    DEFAULT: Final = 0
+    STRETCH: Final = 1
+    FIT: Final = 2
+    FILL_AND_CROP: Final = 3
+    def __init__(self) -> None: ...
+
+class ImageTransformationCalculatorOptions(Message):
+    class Color(Message):
+        RED_FIELD_NUMBER: Final = 1
+        GREEN_FIELD_NUMBER: Final = 2
+        BLUE_FIELD_NUMBER: Final = 3
+        red: int
+        green: int
+        blue: int
+        def __init__(
+            self,
+            *,
+            red: int | None = ...,
+            green: int | None = ...,
+            blue: int | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: Literal["red", "green", "blue"]) -> bool: ...
+        def ClearField(self, field_name: Literal["red", "green", "blue"]) -> None: ...
+
+    InterpolationMode: ClassVar[EnumTypeWrapper]
+    DEFAULT: Final = 0
+    LINEAR: Final = 1
+    NEAREST: Final = 2
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, ImageTransformationCalculatorOptions
+        ]
+    ]
+    OUTPUT_WIDTH_FIELD_NUMBER: Final = 1
+    OUTPUT_HEIGHT_FIELD_NUMBER: Final = 2
+    ROTATION_MODE_FIELD_NUMBER: Final = 3
+    FLIP_VERTICALLY_FIELD_NUMBER: Final = 4
+    FLIP_HORIZONTALLY_FIELD_NUMBER: Final = 5
+    SCALE_MODE_FIELD_NUMBER: Final = 6
+    CONSTANT_PADDING_FIELD_NUMBER: Final = 7
+    PADDING_COLOR_FIELD_NUMBER: Final = 8
+    INTERPOLATION_MODE_FIELD_NUMBER: Final = 9
+    output_width: int
+    output_height: int
+    rotation_mode: int
+    flip_vertically: bool
+    flip_horizontally: bool
+    scale_mode: int
+    constant_padding: bool
+    @property
+    def padding_color(self) -> ImageTransformationCalculatorOptions.Color: ...
+    interpolation_mode: int
+    def __init__(
+        self,
+        *,
+        output_width: int | None = ...,
+        output_height: int | None = ...,
+        rotation_mode: int | None = ...,
+        flip_vertically: bool | None = ...,
+        flip_horizontally: bool | None = ...,
+        scale_mode: int | None = ...,
+        constant_padding: bool | None = ...,
+        padding_color: ImageTransformationCalculatorOptions.Color | None = ...,
+        interpolation_mode: int | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "output_width",
+            "output_height",
+            "rotation_mode",
+            "flip_vertically",
+            "flip_horizontally",
+            "scale_mode",
+            "constant_padding",
+            "padding_color",
+            "interpolation_mode",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "output_width",
+            "output_height",
+            "rotation_mode",
+            "flip_vertically",
+            "flip_horizontally",
+            "scale_mode",
+            "constant_padding",
+            "padding_color",
+            "interpolation_mode",
+        ],
+    ) -> None: ...
+
+class OpenVINOTensorsToDetectionsCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, OpenVINOTensorsToDetectionsCalculatorOptions
+        ]
+    ]
+    NUM_CLASSES_FIELD_NUMBER: Final = 1
+    NUM_BOXES_FIELD_NUMBER: Final = 2
+    NUM_COORDS_FIELD_NUMBER: Final = 3
+    X_SCALE_FIELD_NUMBER: Final = 4
+    Y_SCALE_FIELD_NUMBER: Final = 5
+    W_SCALE_FIELD_NUMBER: Final = 6
+    H_SCALE_FIELD_NUMBER: Final = 7
+    IGNORE_CLASSES_FIELD_NUMBER: Final = 8
+    KEYPOINT_COORD_OFFSET_FIELD_NUMBER: Final = 9
+    NUM_KEYPOINTS_FIELD_NUMBER: Final = 10
+    NUM_VALUES_PER_KEYPOINT_FIELD_NUMBER: Final = 11
+    BOX_COORD_OFFSET_FIELD_NUMBER: Final = 12
+    APPLY_EXPONENTIAL_ON_BOX_SIZE_FIELD_NUMBER: Final = 13
+    REVERSE_OUTPUT_ORDER_FIELD_NUMBER: Final = 14
+    SIGMOID_SCORE_FIELD_NUMBER: Final = 15
+    SCORE_CLIPPING_THRESH_FIELD_NUMBER: Final = 16
+    FLIP_VERTICALLY_FIELD_NUMBER: Final = 18
+    MIN_SCORE_THRESH_FIELD_NUMBER: Final = 19
+    num_classes: int
+    num_boxes: int
+    num_coords: int
+    x_scale: float
+    y_scale: float
+    w_scale: float
+    h_scale: float
+    @property
+    def ignore_classes(self) -> RepeatedScalarFieldContainer[int]: ...
+    keypoint_coord_offset: int
+    num_keypoints: int
+    num_values_per_keypoint: int
+    box_coord_offset: int
+    apply_exponential_on_box_size: bool
+    reverse_output_order: bool
+    sigmoid_score: bool
+    score_clipping_thresh: float
+    flip_vertically: bool
+    min_score_thresh: float
+    def __init__(
+        self,
+        *,
+        num_classes: int | None = ...,
+        num_boxes: int | None = ...,
+        num_coords: int | None = ...,
+        x_scale: float | None = ...,
+        y_scale: float | None = ...,
+        w_scale: float | None = ...,
+        h_scale: float | None = ...,
+        ignore_classes: Iterable[int] | None = ...,
+        keypoint_coord_offset: int | None = ...,
+        num_keypoints: int | None = ...,
+        num_values_per_keypoint: int | None = ...,
+        box_coord_offset: int | None = ...,
+        apply_exponential_on_box_size: bool | None = ...,
+        reverse_output_order: bool | None = ...,
+        sigmoid_score: bool | None = ...,
+        score_clipping_thresh: float | None = ...,
+        flip_vertically: bool | None = ...,
+        min_score_thresh: float | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "num_classes",
+            "num_boxes",
+            "num_coords",
+            "x_scale",
+            "y_scale",
+            "w_scale",
+            "h_scale",
+            "keypoint_coord_offset",
+            "num_keypoints",
+            "num_values_per_keypoint",
+            "box_coord_offset",
+            "apply_exponential_on_box_size",
+            "reverse_output_order",
+            "sigmoid_score",
+            "score_clipping_thresh",
+            "flip_vertically",
+            "min_score_thresh",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "num_classes",
+            "num_boxes",
+            "num_coords",
+            "x_scale",
+            "y_scale",
+            "w_scale",
+            "h_scale",
+            "ignore_classes",
+            "keypoint_coord_offset",
+            "num_keypoints",
+            "num_values_per_keypoint",
+            "box_coord_offset",
+            "apply_exponential_on_box_size",
+            "reverse_output_order",
+            "sigmoid_score",
+            "score_clipping_thresh",
+            "flip_vertically",
+            "min_score_thresh",
+        ],
+    ) -> None: ...
+
 class OpenVINOInferenceCalculatorOptions(Message):
     ext: ClassVar[
         _ExtensionFieldDescriptor[CalculatorOptions, OpenVINOInferenceCalculatorOptions]
@@ -1026,6 +1243,1594 @@ class PythonExecutorCalculatorOptions(Message):
         self,
         field_name: Literal[
             "handler_path", "isolation", "workers", "time_limit_ms", "memory_limit_mb"
+        ],
+    ) -> None: ...
+
+class GpuOrigin(Message):
+    Mode: ClassVar[EnumTypeWrapper]
+    DEFAULT: Final = 0
+    CONVENTIONAL: Final = 1
+    TOP_LEFT: Final = 2
+    def __init__(self) -> None: ...
+
+class ImageToTensorCalculatorOptions(Message):
+    class FloatRange(Message):
+        MIN_FIELD_NUMBER: Final = 1
+        MAX_FIELD_NUMBER: Final = 2
+        min: float
+        max: float
+        def __init__(
+            self,
+            *,
+            min: float | None = ...,
+            max: float | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: Literal["min", "max"]) -> bool: ...
+        def ClearField(self, field_name: Literal["min", "max"]) -> None: ...
+
+    class IntRange(Message):
+        MIN_FIELD_NUMBER: Final = 1
+        MAX_FIELD_NUMBER: Final = 2
+        min: int
+        max: int
+        def __init__(
+            self,
+            *,
+            min: int | None = ...,
+            max: int | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: Literal["min", "max"]) -> bool: ...
+        def ClearField(self, field_name: Literal["min", "max"]) -> None: ...
+
+    class UIntRange(Message):
+        MIN_FIELD_NUMBER: Final = 1
+        MAX_FIELD_NUMBER: Final = 2
+        min: int
+        max: int
+        def __init__(
+            self,
+            *,
+            min: int | None = ...,
+            max: int | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: Literal["min", "max"]) -> bool: ...
+        def ClearField(self, field_name: Literal["min", "max"]) -> None: ...
+
+    BorderMode: ClassVar[EnumTypeWrapper]
+    BORDER_UNSPECIFIED: Final = 0
+    BORDER_ZERO: Final = 1
+    BORDER_REPLICATE: Final = 2
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, ImageToTensorCalculatorOptions]
+    ]
+    OUTPUT_TENSOR_WIDTH_FIELD_NUMBER: Final = 1
+    OUTPUT_TENSOR_HEIGHT_FIELD_NUMBER: Final = 2
+    KEEP_ASPECT_RATIO_FIELD_NUMBER: Final = 3
+    OUTPUT_TENSOR_FLOAT_RANGE_FIELD_NUMBER: Final = 4
+    OUTPUT_TENSOR_INT_RANGE_FIELD_NUMBER: Final = 7
+    OUTPUT_TENSOR_UINT_RANGE_FIELD_NUMBER: Final = 8
+    GPU_ORIGIN_FIELD_NUMBER: Final = 5
+    BORDER_MODE_FIELD_NUMBER: Final = 6
+    output_tensor_width: int
+    output_tensor_height: int
+    keep_aspect_ratio: bool
+    @property
+    def output_tensor_float_range(
+        self,
+    ) -> ImageToTensorCalculatorOptions.FloatRange: ...
+    @property
+    def output_tensor_int_range(self) -> ImageToTensorCalculatorOptions.IntRange: ...
+    @property
+    def output_tensor_uint_range(self) -> ImageToTensorCalculatorOptions.UIntRange: ...
+    gpu_origin: int
+    border_mode: int
+    def __init__(
+        self,
+        *,
+        output_tensor_width: int | None = ...,
+        output_tensor_height: int | None = ...,
+        keep_aspect_ratio: bool | None = ...,
+        output_tensor_float_range: ImageToTensorCalculatorOptions.FloatRange
+        | None = ...,
+        output_tensor_int_range: ImageToTensorCalculatorOptions.IntRange | None = ...,
+        output_tensor_uint_range: ImageToTensorCalculatorOptions.UIntRange | None = ...,
+        gpu_origin: int | None = ...,
+        border_mode: int | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "output_tensor_width",
+            "output_tensor_height",
+            "keep_aspect_ratio",
+            "output_tensor_float_range",
+            "output_tensor_int_range",
+            "output_tensor_uint_range",
+            "gpu_origin",
+            "border_mode",
+            "range",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "output_tensor_width",
+            "output_tensor_height",
+            "keep_aspect_ratio",
+            "output_tensor_float_range",
+            "output_tensor_int_range",
+            "output_tensor_uint_range",
+            "gpu_origin",
+            "border_mode",
+            "range",
+        ],
+    ) -> None: ...
+    def WhichOneof(
+        self, oneof_group: Literal["range"]
+    ) -> (
+        Literal[
+            "output_tensor_float_range",
+            "output_tensor_int_range",
+            "output_tensor_uint_range",
+        ]
+        | None
+    ): ...
+
+class InferenceCalculatorOptions(Message):
+    class Delegate(Message):
+        class TfLite(Message):
+            def __init__(self) -> None: ...
+
+        class Gpu(Message):
+            Api: ClassVar[EnumTypeWrapper]
+            ANY: Final = 0
+            OPENGL: Final = 1
+            OPENCL: Final = 2
+            CacheWritingBehavior: ClassVar[EnumTypeWrapper]
+            NO_WRITE: Final = 0
+            TRY_WRITE: Final = 1
+            WRITE_OR_ERROR: Final = 2
+            InferenceUsage: ClassVar[EnumTypeWrapper]
+            UNSPECIFIED: Final = 0
+            FAST_SINGLE_ANSWER: Final = 1
+            SUSTAINED_SPEED: Final = 2
+            USE_ADVANCED_GPU_API_FIELD_NUMBER: Final = 1
+            CACHED_KERNEL_PATH_FIELD_NUMBER: Final = 2
+            ALLOW_PRECISION_LOSS_FIELD_NUMBER: Final = 3
+            API_FIELD_NUMBER: Final = 4
+            USAGE_FIELD_NUMBER: Final = 5
+            SERIALIZED_MODEL_DIR_FIELD_NUMBER: Final = 7
+            MODEL_TOKEN_FIELD_NUMBER: Final = 8
+            CACHE_WRITING_BEHAVIOR_FIELD_NUMBER: Final = 10
+            use_advanced_gpu_api: bool
+            cached_kernel_path: str
+            allow_precision_loss: bool
+            api: int
+            usage: int
+            serialized_model_dir: str
+            model_token: str
+            cache_writing_behavior: int
+            def __init__(
+                self,
+                *,
+                use_advanced_gpu_api: bool | None = ...,
+                cached_kernel_path: str | None = ...,
+                allow_precision_loss: bool | None = ...,
+                api: int | None = ...,
+                usage: int | None = ...,
+                serialized_model_dir: str | None = ...,
+                model_token: str | None = ...,
+                cache_writing_behavior: int | None = ...,
+            ) -> None: ...
+            def HasField(
+                self,
+                field_name: Literal[
+                    "use_advanced_gpu_api",
+                    "cached_kernel_path",
+                    "allow_precision_loss",
+                    "api",
+                    "usage",
+                    "serialized_model_dir",
+                    "model_token",
+                    "cache_writing_behavior",
+                ],
+            ) -> bool: ...
+            def ClearField(
+                self,
+                field_name: Literal[
+                    "use_advanced_gpu_api",
+                    "cached_kernel_path",
+                    "allow_precision_loss",
+                    "api",
+                    "usage",
+                    "serialized_model_dir",
+                    "model_token",
+                    "cache_writing_behavior",
+                ],
+            ) -> None: ...
+
+        class Nnapi(Message):
+            CACHE_DIR_FIELD_NUMBER: Final = 1
+            MODEL_TOKEN_FIELD_NUMBER: Final = 2
+            ACCELERATOR_NAME_FIELD_NUMBER: Final = 3
+            cache_dir: str
+            model_token: str
+            accelerator_name: str
+            def __init__(
+                self,
+                *,
+                cache_dir: str | None = ...,
+                model_token: str | None = ...,
+                accelerator_name: str | None = ...,
+            ) -> None: ...
+            def HasField(
+                self,
+                field_name: Literal["cache_dir", "model_token", "accelerator_name"],
+            ) -> bool: ...
+            def ClearField(
+                self,
+                field_name: Literal["cache_dir", "model_token", "accelerator_name"],
+            ) -> None: ...
+
+        class Xnnpack(Message):
+            NUM_THREADS_FIELD_NUMBER: Final = 1
+            num_threads: int
+            def __init__(
+                self,
+                *,
+                num_threads: int | None = ...,
+            ) -> None: ...
+            def HasField(self, field_name: Literal["num_threads"]) -> bool: ...
+            def ClearField(self, field_name: Literal["num_threads"]) -> None: ...
+
+        TFLITE_FIELD_NUMBER: Final = 1
+        GPU_FIELD_NUMBER: Final = 2
+        NNAPI_FIELD_NUMBER: Final = 3
+        XNNPACK_FIELD_NUMBER: Final = 4
+        @property
+        def tflite(self) -> InferenceCalculatorOptions.Delegate.TfLite: ...
+        @property
+        def gpu(self) -> InferenceCalculatorOptions.Delegate.Gpu: ...
+        @property
+        def nnapi(self) -> InferenceCalculatorOptions.Delegate.Nnapi: ...
+        @property
+        def xnnpack(self) -> InferenceCalculatorOptions.Delegate.Xnnpack: ...
+        def __init__(
+            self,
+            *,
+            tflite: InferenceCalculatorOptions.Delegate.TfLite | None = ...,
+            gpu: InferenceCalculatorOptions.Delegate.Gpu | None = ...,
+            nnapi: InferenceCalculatorOptions.Delegate.Nnapi | None = ...,
+            xnnpack: InferenceCalculatorOptions.Delegate.Xnnpack | None = ...,
+        ) -> None: ...
+        def HasField(
+            self, field_name: Literal["tflite", "gpu", "nnapi", "xnnpack", "delegate"]
+        ) -> bool: ...
+        def ClearField(
+            self, field_name: Literal["tflite", "gpu", "nnapi", "xnnpack", "delegate"]
+        ) -> None: ...
+        def WhichOneof(
+            self, oneof_group: Literal["delegate"]
+        ) -> Literal["tflite", "gpu", "nnapi", "xnnpack"] | None: ...
+
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, InferenceCalculatorOptions]
+    ]
+    MODEL_PATH_FIELD_NUMBER: Final = 1
+    USE_GPU_FIELD_NUMBER: Final = 2
+    USE_NNAPI_FIELD_NUMBER: Final = 3
+    CPU_NUM_THREAD_FIELD_NUMBER: Final = 4
+    DELEGATE_FIELD_NUMBER: Final = 5
+    model_path: str
+    use_gpu: bool
+    use_nnapi: bool
+    cpu_num_thread: int
+    @property
+    def delegate(self) -> InferenceCalculatorOptions.Delegate: ...
+    def __init__(
+        self,
+        *,
+        model_path: str | None = ...,
+        use_gpu: bool | None = ...,
+        use_nnapi: bool | None = ...,
+        cpu_num_thread: int | None = ...,
+        delegate: InferenceCalculatorOptions.Delegate | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "model_path", "use_gpu", "use_nnapi", "cpu_num_thread", "delegate"
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "model_path", "use_gpu", "use_nnapi", "cpu_num_thread", "delegate"
+        ],
+    ) -> None: ...
+
+class TensorsToDetectionsCalculatorOptions(Message):
+    class TensorMapping(Message):
+        DETECTIONS_TENSOR_INDEX_FIELD_NUMBER: Final = 1
+        CLASSES_TENSOR_INDEX_FIELD_NUMBER: Final = 2
+        SCORES_TENSOR_INDEX_FIELD_NUMBER: Final = 3
+        NUM_DETECTIONS_TENSOR_INDEX_FIELD_NUMBER: Final = 4
+        ANCHORS_TENSOR_INDEX_FIELD_NUMBER: Final = 5
+        detections_tensor_index: int
+        classes_tensor_index: int
+        scores_tensor_index: int
+        num_detections_tensor_index: int
+        anchors_tensor_index: int
+        def __init__(
+            self,
+            *,
+            detections_tensor_index: int | None = ...,
+            classes_tensor_index: int | None = ...,
+            scores_tensor_index: int | None = ...,
+            num_detections_tensor_index: int | None = ...,
+            anchors_tensor_index: int | None = ...,
+        ) -> None: ...
+        def HasField(
+            self,
+            field_name: Literal[
+                "detections_tensor_index",
+                "classes_tensor_index",
+                "scores_tensor_index",
+                "num_detections_tensor_index",
+                "anchors_tensor_index",
+            ],
+        ) -> bool: ...
+        def ClearField(
+            self,
+            field_name: Literal[
+                "detections_tensor_index",
+                "classes_tensor_index",
+                "scores_tensor_index",
+                "num_detections_tensor_index",
+                "anchors_tensor_index",
+            ],
+        ) -> None: ...
+
+    class BoxBoundariesIndices(Message):
+        YMIN_FIELD_NUMBER: Final = 1
+        XMIN_FIELD_NUMBER: Final = 2
+        YMAX_FIELD_NUMBER: Final = 3
+        XMAX_FIELD_NUMBER: Final = 4
+        ymin: int
+        xmin: int
+        ymax: int
+        xmax: int
+        def __init__(
+            self,
+            *,
+            ymin: int | None = ...,
+            xmin: int | None = ...,
+            ymax: int | None = ...,
+            xmax: int | None = ...,
+        ) -> None: ...
+        def HasField(
+            self, field_name: Literal["ymin", "xmin", "ymax", "xmax"]
+        ) -> bool: ...
+        def ClearField(
+            self, field_name: Literal["ymin", "xmin", "ymax", "xmax"]
+        ) -> None: ...
+
+    BoxFormat: ClassVar[EnumTypeWrapper]
+    UNSPECIFIED: Final = 0
+    YXHW: Final = 1
+    XYWH: Final = 2
+    XYXY: Final = 3
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, TensorsToDetectionsCalculatorOptions
+        ]
+    ]
+    NUM_CLASSES_FIELD_NUMBER: Final = 1
+    NUM_BOXES_FIELD_NUMBER: Final = 2
+    NUM_COORDS_FIELD_NUMBER: Final = 3
+    X_SCALE_FIELD_NUMBER: Final = 4
+    Y_SCALE_FIELD_NUMBER: Final = 5
+    W_SCALE_FIELD_NUMBER: Final = 6
+    H_SCALE_FIELD_NUMBER: Final = 7
+    IGNORE_CLASSES_FIELD_NUMBER: Final = 8
+    KEYPOINT_COORD_OFFSET_FIELD_NUMBER: Final = 9
+    NUM_KEYPOINTS_FIELD_NUMBER: Final = 10
+    NUM_VALUES_PER_KEYPOINT_FIELD_NUMBER: Final = 11
+    BOX_COORD_OFFSET_FIELD_NUMBER: Final = 12
+    APPLY_EXPONENTIAL_ON_BOX_SIZE_FIELD_NUMBER: Final = 13
+    REVERSE_OUTPUT_ORDER_FIELD_NUMBER: Final = 14
+    SIGMOID_SCORE_FIELD_NUMBER: Final = 15
+    SCORE_CLIPPING_THRESH_FIELD_NUMBER: Final = 16
+    FLIP_VERTICALLY_FIELD_NUMBER: Final = 18
+    MIN_SCORE_THRESH_FIELD_NUMBER: Final = 19
+    MAX_RESULTS_FIELD_NUMBER: Final = 20
+    ALLOW_CLASSES_FIELD_NUMBER: Final = 21
+    TENSOR_MAPPING_FIELD_NUMBER: Final = 22
+    BOX_BOUNDARIES_INDICES_FIELD_NUMBER: Final = 23
+    BOX_FORMAT_FIELD_NUMBER: Final = 24
+    MAX_CLASSES_PER_DETECTION_FIELD_NUMBER: Final = 25
+    num_classes: int
+    num_boxes: int
+    num_coords: int
+    x_scale: float
+    y_scale: float
+    w_scale: float
+    h_scale: float
+    @property
+    def ignore_classes(self) -> RepeatedScalarFieldContainer[int]: ...
+    keypoint_coord_offset: int
+    num_keypoints: int
+    num_values_per_keypoint: int
+    box_coord_offset: int
+    apply_exponential_on_box_size: bool
+    reverse_output_order: bool
+    sigmoid_score: bool
+    score_clipping_thresh: float
+    flip_vertically: bool
+    min_score_thresh: float
+    max_results: int
+    @property
+    def allow_classes(self) -> RepeatedScalarFieldContainer[int]: ...
+    @property
+    def tensor_mapping(self) -> TensorsToDetectionsCalculatorOptions.TensorMapping: ...
+    @property
+    def box_boundaries_indices(
+        self,
+    ) -> TensorsToDetectionsCalculatorOptions.BoxBoundariesIndices: ...
+    box_format: int
+    max_classes_per_detection: int
+    def __init__(
+        self,
+        *,
+        num_classes: int | None = ...,
+        num_boxes: int | None = ...,
+        num_coords: int | None = ...,
+        x_scale: float | None = ...,
+        y_scale: float | None = ...,
+        w_scale: float | None = ...,
+        h_scale: float | None = ...,
+        ignore_classes: Iterable[int] | None = ...,
+        keypoint_coord_offset: int | None = ...,
+        num_keypoints: int | None = ...,
+        num_values_per_keypoint: int | None = ...,
+        box_coord_offset: int | None = ...,
+        apply_exponential_on_box_size: bool | None = ...,
+        reverse_output_order: bool | None = ...,
+        sigmoid_score: bool | None = ...,
+        score_clipping_thresh: float | None = ...,
+        flip_vertically: bool | None = ...,
+        min_score_thresh: float | None = ...,
+        max_results: int | None = ...,
+        allow_classes: Iterable[int] | None = ...,
+        tensor_mapping: TensorsToDetectionsCalculatorOptions.TensorMapping | None = ...,
+        box_boundaries_indices: TensorsToDetectionsCalculatorOptions.BoxBoundariesIndices
+        | None = ...,
+        box_format: int | None = ...,
+        max_classes_per_detection: int | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "num_classes",
+            "num_boxes",
+            "num_coords",
+            "x_scale",
+            "y_scale",
+            "w_scale",
+            "h_scale",
+            "keypoint_coord_offset",
+            "num_keypoints",
+            "num_values_per_keypoint",
+            "box_coord_offset",
+            "apply_exponential_on_box_size",
+            "reverse_output_order",
+            "sigmoid_score",
+            "score_clipping_thresh",
+            "flip_vertically",
+            "min_score_thresh",
+            "max_results",
+            "tensor_mapping",
+            "box_boundaries_indices",
+            "box_format",
+            "max_classes_per_detection",
+            "box_indices",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "num_classes",
+            "num_boxes",
+            "num_coords",
+            "x_scale",
+            "y_scale",
+            "w_scale",
+            "h_scale",
+            "ignore_classes",
+            "keypoint_coord_offset",
+            "num_keypoints",
+            "num_values_per_keypoint",
+            "box_coord_offset",
+            "apply_exponential_on_box_size",
+            "reverse_output_order",
+            "sigmoid_score",
+            "score_clipping_thresh",
+            "flip_vertically",
+            "min_score_thresh",
+            "max_results",
+            "allow_classes",
+            "tensor_mapping",
+            "box_boundaries_indices",
+            "box_format",
+            "max_classes_per_detection",
+            "box_indices",
+        ],
+    ) -> None: ...
+    def WhichOneof(
+        self, oneof_group: Literal["box_indices"]
+    ) -> Literal["box_boundaries_indices"] | None: ...
+
+class Anchor(Message):
+    X_CENTER_FIELD_NUMBER: Final = 1
+    Y_CENTER_FIELD_NUMBER: Final = 2
+    H_FIELD_NUMBER: Final = 3
+    W_FIELD_NUMBER: Final = 4
+    x_center: float
+    y_center: float
+    h: float
+    w: float
+    def __init__(
+        self,
+        *,
+        x_center: float | None = ...,
+        y_center: float | None = ...,
+        h: float | None = ...,
+        w: float | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["x_center", "y_center", "h", "w"]
+    ) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["x_center", "y_center", "h", "w"]
+    ) -> None: ...
+
+class SsdAnchorsCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, SsdAnchorsCalculatorOptions]
+    ]
+    INPUT_SIZE_WIDTH_FIELD_NUMBER: Final = 1
+    INPUT_SIZE_HEIGHT_FIELD_NUMBER: Final = 2
+    MIN_SCALE_FIELD_NUMBER: Final = 3
+    MAX_SCALE_FIELD_NUMBER: Final = 4
+    ANCHOR_OFFSET_X_FIELD_NUMBER: Final = 5
+    ANCHOR_OFFSET_Y_FIELD_NUMBER: Final = 6
+    NUM_LAYERS_FIELD_NUMBER: Final = 7
+    FEATURE_MAP_WIDTH_FIELD_NUMBER: Final = 8
+    FEATURE_MAP_HEIGHT_FIELD_NUMBER: Final = 9
+    STRIDES_FIELD_NUMBER: Final = 10
+    ASPECT_RATIOS_FIELD_NUMBER: Final = 11
+    REDUCE_BOXES_IN_LOWEST_LAYER_FIELD_NUMBER: Final = 12
+    INTERPOLATED_SCALE_ASPECT_RATIO_FIELD_NUMBER: Final = 13
+    FIXED_ANCHOR_SIZE_FIELD_NUMBER: Final = 14
+    MULTISCALE_ANCHOR_GENERATION_FIELD_NUMBER: Final = 15
+    MIN_LEVEL_FIELD_NUMBER: Final = 16
+    MAX_LEVEL_FIELD_NUMBER: Final = 17
+    ANCHOR_SCALE_FIELD_NUMBER: Final = 18
+    SCALES_PER_OCTAVE_FIELD_NUMBER: Final = 19
+    NORMALIZE_COORDINATES_FIELD_NUMBER: Final = 20
+    FIXED_ANCHORS_FIELD_NUMBER: Final = 21
+    input_size_width: int
+    input_size_height: int
+    min_scale: float
+    max_scale: float
+    anchor_offset_x: float
+    anchor_offset_y: float
+    num_layers: int
+    @property
+    def feature_map_width(self) -> RepeatedScalarFieldContainer[int]: ...
+    @property
+    def feature_map_height(self) -> RepeatedScalarFieldContainer[int]: ...
+    @property
+    def strides(self) -> RepeatedScalarFieldContainer[int]: ...
+    @property
+    def aspect_ratios(self) -> RepeatedScalarFieldContainer[float]: ...
+    reduce_boxes_in_lowest_layer: bool
+    interpolated_scale_aspect_ratio: float
+    fixed_anchor_size: bool
+    multiscale_anchor_generation: bool
+    min_level: int
+    max_level: int
+    anchor_scale: float
+    scales_per_octave: int
+    normalize_coordinates: bool
+    @property
+    def fixed_anchors(self) -> RepeatedCompositeFieldContainer[Anchor]: ...
+    def __init__(
+        self,
+        *,
+        input_size_width: int | None = ...,
+        input_size_height: int | None = ...,
+        min_scale: float | None = ...,
+        max_scale: float | None = ...,
+        anchor_offset_x: float | None = ...,
+        anchor_offset_y: float | None = ...,
+        num_layers: int | None = ...,
+        feature_map_width: Iterable[int] | None = ...,
+        feature_map_height: Iterable[int] | None = ...,
+        strides: Iterable[int] | None = ...,
+        aspect_ratios: Iterable[float] | None = ...,
+        reduce_boxes_in_lowest_layer: bool | None = ...,
+        interpolated_scale_aspect_ratio: float | None = ...,
+        fixed_anchor_size: bool | None = ...,
+        multiscale_anchor_generation: bool | None = ...,
+        min_level: int | None = ...,
+        max_level: int | None = ...,
+        anchor_scale: float | None = ...,
+        scales_per_octave: int | None = ...,
+        normalize_coordinates: bool | None = ...,
+        fixed_anchors: Iterable[Anchor] | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "input_size_width",
+            "input_size_height",
+            "min_scale",
+            "max_scale",
+            "anchor_offset_x",
+            "anchor_offset_y",
+            "num_layers",
+            "reduce_boxes_in_lowest_layer",
+            "interpolated_scale_aspect_ratio",
+            "fixed_anchor_size",
+            "multiscale_anchor_generation",
+            "min_level",
+            "max_level",
+            "anchor_scale",
+            "scales_per_octave",
+            "normalize_coordinates",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "input_size_width",
+            "input_size_height",
+            "min_scale",
+            "max_scale",
+            "anchor_offset_x",
+            "anchor_offset_y",
+            "num_layers",
+            "feature_map_width",
+            "feature_map_height",
+            "strides",
+            "aspect_ratios",
+            "reduce_boxes_in_lowest_layer",
+            "interpolated_scale_aspect_ratio",
+            "fixed_anchor_size",
+            "multiscale_anchor_generation",
+            "min_level",
+            "max_level",
+            "anchor_scale",
+            "scales_per_octave",
+            "normalize_coordinates",
+            "fixed_anchors",
+        ],
+    ) -> None: ...
+
+class Color(Message):
+    R_FIELD_NUMBER: Final = 1
+    G_FIELD_NUMBER: Final = 2
+    B_FIELD_NUMBER: Final = 3
+    r: int
+    g: int
+    b: int
+    def __init__(
+        self,
+        *,
+        r: int | None = ...,
+        g: int | None = ...,
+        b: int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["r", "g", "b"]) -> bool: ...
+    def ClearField(self, field_name: Literal["r", "g", "b"]) -> None: ...
+
+class ColorMap(Message):
+    LABEL_TO_COLOR_FIELD_NUMBER: Final = 1
+    @property
+    def label_to_color(self) -> MessageMap[str, Color]: ...
+    def __init__(
+        self,
+        *,
+        label_to_color: Mapping[str, Color] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["label_to_color"]) -> None: ...
+
+class AnnotationOverlayCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, AnnotationOverlayCalculatorOptions]
+    ]
+    CANVAS_WIDTH_PX_FIELD_NUMBER: Final = 2
+    CANVAS_HEIGHT_PX_FIELD_NUMBER: Final = 3
+    CANVAS_COLOR_FIELD_NUMBER: Final = 4
+    FLIP_TEXT_VERTICALLY_FIELD_NUMBER: Final = 5
+    GPU_USES_TOP_LEFT_ORIGIN_FIELD_NUMBER: Final = 6
+    GPU_SCALE_FACTOR_FIELD_NUMBER: Final = 7
+    canvas_width_px: int
+    canvas_height_px: int
+    @property
+    def canvas_color(self) -> Color: ...
+    flip_text_vertically: bool
+    gpu_uses_top_left_origin: bool
+    gpu_scale_factor: float
+    def __init__(
+        self,
+        *,
+        canvas_width_px: int | None = ...,
+        canvas_height_px: int | None = ...,
+        canvas_color: Color | None = ...,
+        flip_text_vertically: bool | None = ...,
+        gpu_uses_top_left_origin: bool | None = ...,
+        gpu_scale_factor: float | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "canvas_width_px",
+            "canvas_height_px",
+            "canvas_color",
+            "flip_text_vertically",
+            "gpu_uses_top_left_origin",
+            "gpu_scale_factor",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "canvas_width_px",
+            "canvas_height_px",
+            "canvas_color",
+            "flip_text_vertically",
+            "gpu_uses_top_left_origin",
+            "gpu_scale_factor",
+        ],
+    ) -> None: ...
+
+class LabelMapItem(Message):
+    NAME_FIELD_NUMBER: Final = 1
+    DISPLAY_NAME_FIELD_NUMBER: Final = 2
+    CHILD_NAME_FIELD_NUMBER: Final = 3
+    name: str
+    display_name: str
+    @property
+    def child_name(self) -> RepeatedScalarFieldContainer[str]: ...
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        display_name: str | None = ...,
+        child_name: Iterable[str] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["name", "display_name"]) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["name", "display_name", "child_name"]
+    ) -> None: ...
+
+class DetectionLabelIdToTextCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, DetectionLabelIdToTextCalculatorOptions
+        ]
+    ]
+    LABEL_MAP_PATH_FIELD_NUMBER: Final = 1
+    LABEL_FIELD_NUMBER: Final = 2
+    KEEP_LABEL_ID_FIELD_NUMBER: Final = 3
+    LABEL_ITEMS_FIELD_NUMBER: Final = 4
+    label_map_path: str
+    @property
+    def label(self) -> RepeatedScalarFieldContainer[str]: ...
+    keep_label_id: bool
+    @property
+    def label_items(self) -> MessageMap[int, LabelMapItem]: ...
+    def __init__(
+        self,
+        *,
+        label_map_path: str | None = ...,
+        label: Iterable[str] | None = ...,
+        keep_label_id: bool | None = ...,
+        label_items: Mapping[int, LabelMapItem] | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["label_map_path", "keep_label_id"]
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal["label_map_path", "label", "keep_label_id", "label_items"],
+    ) -> None: ...
+
+class DetectionsToRectsCalculatorOptions(Message):
+    ConversionMode: ClassVar[EnumTypeWrapper]
+    DEFAULT: Final = 0
+    USE_BOUNDING_BOX: Final = 1
+    USE_KEYPOINTS: Final = 2
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, DetectionsToRectsCalculatorOptions]
+    ]
+    ROTATION_VECTOR_START_KEYPOINT_INDEX_FIELD_NUMBER: Final = 1
+    ROTATION_VECTOR_END_KEYPOINT_INDEX_FIELD_NUMBER: Final = 2
+    ROTATION_VECTOR_TARGET_ANGLE_FIELD_NUMBER: Final = 3
+    ROTATION_VECTOR_TARGET_ANGLE_DEGREES_FIELD_NUMBER: Final = 4
+    OUTPUT_ZERO_RECT_FOR_EMPTY_DETECTIONS_FIELD_NUMBER: Final = 5
+    CONVERSION_MODE_FIELD_NUMBER: Final = 6
+    rotation_vector_start_keypoint_index: int
+    rotation_vector_end_keypoint_index: int
+    rotation_vector_target_angle: float
+    rotation_vector_target_angle_degrees: float
+    output_zero_rect_for_empty_detections: bool
+    conversion_mode: int
+    def __init__(
+        self,
+        *,
+        rotation_vector_start_keypoint_index: int | None = ...,
+        rotation_vector_end_keypoint_index: int | None = ...,
+        rotation_vector_target_angle: float | None = ...,
+        rotation_vector_target_angle_degrees: float | None = ...,
+        output_zero_rect_for_empty_detections: bool | None = ...,
+        conversion_mode: int | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "rotation_vector_start_keypoint_index",
+            "rotation_vector_end_keypoint_index",
+            "rotation_vector_target_angle",
+            "rotation_vector_target_angle_degrees",
+            "output_zero_rect_for_empty_detections",
+            "conversion_mode",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "rotation_vector_start_keypoint_index",
+            "rotation_vector_end_keypoint_index",
+            "rotation_vector_target_angle",
+            "rotation_vector_target_angle_degrees",
+            "output_zero_rect_for_empty_detections",
+            "conversion_mode",
+        ],
+    ) -> None: ...
+
+class RenderData(Message):
+    RENDER_ANNOTATIONS_FIELD_NUMBER: Final = 1
+    SCENE_CLASS_FIELD_NUMBER: Final = 2
+    SCENE_VIEWPORT_FIELD_NUMBER: Final = 3
+    @property
+    def render_annotations(
+        self,
+    ) -> RepeatedCompositeFieldContainer[RenderAnnotation]: ...
+    scene_class: str
+    @property
+    def scene_viewport(self) -> RenderViewport: ...
+    def __init__(
+        self,
+        *,
+        render_annotations: Iterable[RenderAnnotation] | None = ...,
+        scene_class: str | None = ...,
+        scene_viewport: RenderViewport | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["scene_class", "scene_viewport"]
+    ) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["render_annotations", "scene_class", "scene_viewport"]
+    ) -> None: ...
+
+class RenderAnnotation(Message):
+    class Rectangle(Message):
+        LEFT_FIELD_NUMBER: Final = 1
+        TOP_FIELD_NUMBER: Final = 2
+        RIGHT_FIELD_NUMBER: Final = 3
+        BOTTOM_FIELD_NUMBER: Final = 4
+        NORMALIZED_FIELD_NUMBER: Final = 5
+        ROTATION_FIELD_NUMBER: Final = 6
+        TOP_LEFT_THICKNESS_FIELD_NUMBER: Final = 7
+        left: float
+        top: float
+        right: float
+        bottom: float
+        normalized: bool
+        rotation: float
+        top_left_thickness: float
+        def __init__(
+            self,
+            *,
+            left: float | None = ...,
+            top: float | None = ...,
+            right: float | None = ...,
+            bottom: float | None = ...,
+            normalized: bool | None = ...,
+            rotation: float | None = ...,
+            top_left_thickness: float | None = ...,
+        ) -> None: ...
+        def HasField(
+            self,
+            field_name: Literal[
+                "left",
+                "top",
+                "right",
+                "bottom",
+                "normalized",
+                "rotation",
+                "top_left_thickness",
+            ],
+        ) -> bool: ...
+        def ClearField(
+            self,
+            field_name: Literal[
+                "left",
+                "top",
+                "right",
+                "bottom",
+                "normalized",
+                "rotation",
+                "top_left_thickness",
+            ],
+        ) -> None: ...
+
+    class FilledRectangle(Message):
+        RECTANGLE_FIELD_NUMBER: Final = 1
+        FILL_COLOR_FIELD_NUMBER: Final = 2
+        @property
+        def rectangle(self) -> RenderAnnotation.Rectangle: ...
+        @property
+        def fill_color(self) -> Color: ...
+        def __init__(
+            self,
+            *,
+            rectangle: RenderAnnotation.Rectangle | None = ...,
+            fill_color: Color | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: Literal["rectangle", "fill_color"]) -> bool: ...
+        def ClearField(
+            self, field_name: Literal["rectangle", "fill_color"]
+        ) -> None: ...
+
+    class RoundedRectangle(Message):
+        RECTANGLE_FIELD_NUMBER: Final = 1
+        CORNER_RADIUS_FIELD_NUMBER: Final = 2
+        LINE_TYPE_FIELD_NUMBER: Final = 3
+        @property
+        def rectangle(self) -> RenderAnnotation.Rectangle: ...
+        corner_radius: int
+        line_type: int
+        def __init__(
+            self,
+            *,
+            rectangle: RenderAnnotation.Rectangle | None = ...,
+            corner_radius: int | None = ...,
+            line_type: int | None = ...,
+        ) -> None: ...
+        def HasField(
+            self, field_name: Literal["rectangle", "corner_radius", "line_type"]
+        ) -> bool: ...
+        def ClearField(
+            self, field_name: Literal["rectangle", "corner_radius", "line_type"]
+        ) -> None: ...
+
+    class FilledRoundedRectangle(Message):
+        ROUNDED_RECTANGLE_FIELD_NUMBER: Final = 1
+        FILL_COLOR_FIELD_NUMBER: Final = 2
+        @property
+        def rounded_rectangle(self) -> RenderAnnotation.RoundedRectangle: ...
+        @property
+        def fill_color(self) -> Color: ...
+        def __init__(
+            self,
+            *,
+            rounded_rectangle: RenderAnnotation.RoundedRectangle | None = ...,
+            fill_color: Color | None = ...,
+        ) -> None: ...
+        def HasField(
+            self, field_name: Literal["rounded_rectangle", "fill_color"]
+        ) -> bool: ...
+        def ClearField(
+            self, field_name: Literal["rounded_rectangle", "fill_color"]
+        ) -> None: ...
+
+    class Oval(Message):
+        RECTANGLE_FIELD_NUMBER: Final = 1
+        @property
+        def rectangle(self) -> RenderAnnotation.Rectangle: ...
+        def __init__(
+            self,
+            *,
+            rectangle: RenderAnnotation.Rectangle | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: Literal["rectangle"]) -> bool: ...
+        def ClearField(self, field_name: Literal["rectangle"]) -> None: ...
+
+    class FilledOval(Message):
+        OVAL_FIELD_NUMBER: Final = 1
+        FILL_COLOR_FIELD_NUMBER: Final = 2
+        @property
+        def oval(self) -> RenderAnnotation.Oval: ...
+        @property
+        def fill_color(self) -> Color: ...
+        def __init__(
+            self,
+            *,
+            oval: RenderAnnotation.Oval | None = ...,
+            fill_color: Color | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: Literal["oval", "fill_color"]) -> bool: ...
+        def ClearField(self, field_name: Literal["oval", "fill_color"]) -> None: ...
+
+    class Point(Message):
+        X_FIELD_NUMBER: Final = 1
+        Y_FIELD_NUMBER: Final = 2
+        NORMALIZED_FIELD_NUMBER: Final = 3
+        x: float
+        y: float
+        normalized: bool
+        def __init__(
+            self,
+            *,
+            x: float | None = ...,
+            y: float | None = ...,
+            normalized: bool | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: Literal["x", "y", "normalized"]) -> bool: ...
+        def ClearField(self, field_name: Literal["x", "y", "normalized"]) -> None: ...
+
+    class Line(Message):
+        LineType: ClassVar[EnumTypeWrapper]
+        UNKNOWN: Final = 0
+        SOLID: Final = 1
+        DASHED: Final = 2
+        X_START_FIELD_NUMBER: Final = 1
+        Y_START_FIELD_NUMBER: Final = 2
+        X_END_FIELD_NUMBER: Final = 3
+        Y_END_FIELD_NUMBER: Final = 4
+        NORMALIZED_FIELD_NUMBER: Final = 5
+        LINE_TYPE_FIELD_NUMBER: Final = 6
+        x_start: float
+        y_start: float
+        x_end: float
+        y_end: float
+        normalized: bool
+        line_type: int
+        def __init__(
+            self,
+            *,
+            x_start: float | None = ...,
+            y_start: float | None = ...,
+            x_end: float | None = ...,
+            y_end: float | None = ...,
+            normalized: bool | None = ...,
+            line_type: int | None = ...,
+        ) -> None: ...
+        def HasField(
+            self,
+            field_name: Literal[
+                "x_start", "y_start", "x_end", "y_end", "normalized", "line_type"
+            ],
+        ) -> bool: ...
+        def ClearField(
+            self,
+            field_name: Literal[
+                "x_start", "y_start", "x_end", "y_end", "normalized", "line_type"
+            ],
+        ) -> None: ...
+
+    class GradientLine(Message):
+        X_START_FIELD_NUMBER: Final = 1
+        Y_START_FIELD_NUMBER: Final = 2
+        X_END_FIELD_NUMBER: Final = 3
+        Y_END_FIELD_NUMBER: Final = 4
+        NORMALIZED_FIELD_NUMBER: Final = 5
+        COLOR1_FIELD_NUMBER: Final = 6
+        COLOR2_FIELD_NUMBER: Final = 7
+        x_start: float
+        y_start: float
+        x_end: float
+        y_end: float
+        normalized: bool
+        @property
+        def color1(self) -> Color: ...
+        @property
+        def color2(self) -> Color: ...
+        def __init__(
+            self,
+            *,
+            x_start: float | None = ...,
+            y_start: float | None = ...,
+            x_end: float | None = ...,
+            y_end: float | None = ...,
+            normalized: bool | None = ...,
+            color1: Color | None = ...,
+            color2: Color | None = ...,
+        ) -> None: ...
+        def HasField(
+            self,
+            field_name: Literal[
+                "x_start", "y_start", "x_end", "y_end", "normalized", "color1", "color2"
+            ],
+        ) -> bool: ...
+        def ClearField(
+            self,
+            field_name: Literal[
+                "x_start", "y_start", "x_end", "y_end", "normalized", "color1", "color2"
+            ],
+        ) -> None: ...
+
+    class Scribble(Message):
+        POINT_FIELD_NUMBER: Final = 1
+        @property
+        def point(self) -> RepeatedCompositeFieldContainer[RenderAnnotation.Point]: ...
+        def __init__(
+            self,
+            *,
+            point: Iterable[RenderAnnotation.Point] | None = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: Literal["point"]) -> None: ...
+
+    class Arrow(Message):
+        X_START_FIELD_NUMBER: Final = 1
+        Y_START_FIELD_NUMBER: Final = 2
+        X_END_FIELD_NUMBER: Final = 3
+        Y_END_FIELD_NUMBER: Final = 4
+        NORMALIZED_FIELD_NUMBER: Final = 5
+        x_start: float
+        y_start: float
+        x_end: float
+        y_end: float
+        normalized: bool
+        def __init__(
+            self,
+            *,
+            x_start: float | None = ...,
+            y_start: float | None = ...,
+            x_end: float | None = ...,
+            y_end: float | None = ...,
+            normalized: bool | None = ...,
+        ) -> None: ...
+        def HasField(
+            self,
+            field_name: Literal["x_start", "y_start", "x_end", "y_end", "normalized"],
+        ) -> bool: ...
+        def ClearField(
+            self,
+            field_name: Literal["x_start", "y_start", "x_end", "y_end", "normalized"],
+        ) -> None: ...
+
+    class Text(Message):
+        DISPLAY_TEXT_FIELD_NUMBER: Final = 1
+        LEFT_FIELD_NUMBER: Final = 2
+        BASELINE_FIELD_NUMBER: Final = 3
+        FONT_HEIGHT_FIELD_NUMBER: Final = 4
+        NORMALIZED_FIELD_NUMBER: Final = 5
+        FONT_FACE_FIELD_NUMBER: Final = 6
+        CENTER_HORIZONTALLY_FIELD_NUMBER: Final = 7
+        CENTER_VERTICALLY_FIELD_NUMBER: Final = 8
+        OUTLINE_THICKNESS_FIELD_NUMBER: Final = 11
+        OUTLINE_COLOR_FIELD_NUMBER: Final = 12
+        display_text: str
+        left: float
+        baseline: float
+        font_height: float
+        normalized: bool
+        font_face: int
+        center_horizontally: bool
+        center_vertically: bool
+        outline_thickness: float
+        @property
+        def outline_color(self) -> Color: ...
+        def __init__(
+            self,
+            *,
+            display_text: str | None = ...,
+            left: float | None = ...,
+            baseline: float | None = ...,
+            font_height: float | None = ...,
+            normalized: bool | None = ...,
+            font_face: int | None = ...,
+            center_horizontally: bool | None = ...,
+            center_vertically: bool | None = ...,
+            outline_thickness: float | None = ...,
+            outline_color: Color | None = ...,
+        ) -> None: ...
+        def HasField(
+            self,
+            field_name: Literal[
+                "display_text",
+                "left",
+                "baseline",
+                "font_height",
+                "normalized",
+                "font_face",
+                "center_horizontally",
+                "center_vertically",
+                "outline_thickness",
+                "outline_color",
+            ],
+        ) -> bool: ...
+        def ClearField(
+            self,
+            field_name: Literal[
+                "display_text",
+                "left",
+                "baseline",
+                "font_height",
+                "normalized",
+                "font_face",
+                "center_horizontally",
+                "center_vertically",
+                "outline_thickness",
+                "outline_color",
+            ],
+        ) -> None: ...
+
+    RECTANGLE_FIELD_NUMBER: Final = 1
+    FILLED_RECTANGLE_FIELD_NUMBER: Final = 2
+    OVAL_FIELD_NUMBER: Final = 3
+    FILLED_OVAL_FIELD_NUMBER: Final = 4
+    POINT_FIELD_NUMBER: Final = 5
+    LINE_FIELD_NUMBER: Final = 6
+    ARROW_FIELD_NUMBER: Final = 7
+    TEXT_FIELD_NUMBER: Final = 8
+    ROUNDED_RECTANGLE_FIELD_NUMBER: Final = 9
+    FILLED_ROUNDED_RECTANGLE_FIELD_NUMBER: Final = 10
+    GRADIENT_LINE_FIELD_NUMBER: Final = 14
+    SCRIBBLE_FIELD_NUMBER: Final = 15
+    THICKNESS_FIELD_NUMBER: Final = 11
+    COLOR_FIELD_NUMBER: Final = 12
+    SCENE_TAG_FIELD_NUMBER: Final = 13
+    @property
+    def rectangle(self) -> RenderAnnotation.Rectangle: ...
+    @property
+    def filled_rectangle(self) -> RenderAnnotation.FilledRectangle: ...
+    @property
+    def oval(self) -> RenderAnnotation.Oval: ...
+    @property
+    def filled_oval(self) -> RenderAnnotation.FilledOval: ...
+    @property
+    def point(self) -> RenderAnnotation.Point: ...
+    @property
+    def line(self) -> RenderAnnotation.Line: ...
+    @property
+    def arrow(self) -> RenderAnnotation.Arrow: ...
+    @property
+    def text(self) -> RenderAnnotation.Text: ...
+    @property
+    def rounded_rectangle(self) -> RenderAnnotation.RoundedRectangle: ...
+    @property
+    def filled_rounded_rectangle(self) -> RenderAnnotation.FilledRoundedRectangle: ...
+    @property
+    def gradient_line(self) -> RenderAnnotation.GradientLine: ...
+    @property
+    def scribble(self) -> RenderAnnotation.Scribble: ...
+    thickness: float
+    @property
+    def color(self) -> Color: ...
+    scene_tag: str
+    def __init__(
+        self,
+        *,
+        rectangle: RenderAnnotation.Rectangle | None = ...,
+        filled_rectangle: RenderAnnotation.FilledRectangle | None = ...,
+        oval: RenderAnnotation.Oval | None = ...,
+        filled_oval: RenderAnnotation.FilledOval | None = ...,
+        point: RenderAnnotation.Point | None = ...,
+        line: RenderAnnotation.Line | None = ...,
+        arrow: RenderAnnotation.Arrow | None = ...,
+        text: RenderAnnotation.Text | None = ...,
+        rounded_rectangle: RenderAnnotation.RoundedRectangle | None = ...,
+        filled_rounded_rectangle: RenderAnnotation.FilledRoundedRectangle | None = ...,
+        gradient_line: RenderAnnotation.GradientLine | None = ...,
+        scribble: RenderAnnotation.Scribble | None = ...,
+        thickness: float | None = ...,
+        color: Color | None = ...,
+        scene_tag: str | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "rectangle",
+            "filled_rectangle",
+            "oval",
+            "filled_oval",
+            "point",
+            "line",
+            "arrow",
+            "text",
+            "rounded_rectangle",
+            "filled_rounded_rectangle",
+            "gradient_line",
+            "scribble",
+            "thickness",
+            "color",
+            "scene_tag",
+            "data",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "rectangle",
+            "filled_rectangle",
+            "oval",
+            "filled_oval",
+            "point",
+            "line",
+            "arrow",
+            "text",
+            "rounded_rectangle",
+            "filled_rounded_rectangle",
+            "gradient_line",
+            "scribble",
+            "thickness",
+            "color",
+            "scene_tag",
+            "data",
+        ],
+    ) -> None: ...
+    def WhichOneof(
+        self, oneof_group: Literal["data"]
+    ) -> (
+        Literal[
+            "rectangle",
+            "filled_rectangle",
+            "oval",
+            "filled_oval",
+            "point",
+            "line",
+            "arrow",
+            "text",
+            "rounded_rectangle",
+            "filled_rounded_rectangle",
+            "gradient_line",
+            "scribble",
+        ]
+        | None
+    ): ...
+
+class RenderViewport(Message):
+    ID_FIELD_NUMBER: Final = 1
+    WIDTH_PX_FIELD_NUMBER: Final = 2
+    HEIGHT_PX_FIELD_NUMBER: Final = 3
+    COMPOSE_ON_VIDEO_FIELD_NUMBER: Final = 4
+    id: str
+    width_px: int
+    height_px: int
+    compose_on_video: bool
+    def __init__(
+        self,
+        *,
+        id: str | None = ...,
+        width_px: int | None = ...,
+        height_px: int | None = ...,
+        compose_on_video: bool | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["id", "width_px", "height_px", "compose_on_video"]
+    ) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["id", "width_px", "height_px", "compose_on_video"]
+    ) -> None: ...
+
+class DetectionsToRenderDataCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, DetectionsToRenderDataCalculatorOptions
+        ]
+    ]
+    PRODUCE_EMPTY_PACKET_FIELD_NUMBER: Final = 1
+    TEXT_DELIMITER_FIELD_NUMBER: Final = 2
+    ONE_LABEL_PER_LINE_FIELD_NUMBER: Final = 3
+    TEXT_FIELD_NUMBER: Final = 4
+    THICKNESS_FIELD_NUMBER: Final = 5
+    COLOR_FIELD_NUMBER: Final = 6
+    SCENE_CLASS_FIELD_NUMBER: Final = 7
+    RENDER_DETECTION_ID_FIELD_NUMBER: Final = 8
+    produce_empty_packet: bool
+    text_delimiter: str
+    one_label_per_line: bool
+    @property
+    def text(self) -> RenderAnnotation.Text: ...
+    thickness: float
+    @property
+    def color(self) -> Color: ...
+    scene_class: str
+    render_detection_id: bool
+    def __init__(
+        self,
+        *,
+        produce_empty_packet: bool | None = ...,
+        text_delimiter: str | None = ...,
+        one_label_per_line: bool | None = ...,
+        text: RenderAnnotation.Text | None = ...,
+        thickness: float | None = ...,
+        color: Color | None = ...,
+        scene_class: str | None = ...,
+        render_detection_id: bool | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "produce_empty_packet",
+            "text_delimiter",
+            "one_label_per_line",
+            "text",
+            "thickness",
+            "color",
+            "scene_class",
+            "render_detection_id",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "produce_empty_packet",
+            "text_delimiter",
+            "one_label_per_line",
+            "text",
+            "thickness",
+            "color",
+            "scene_class",
+            "render_detection_id",
+        ],
+    ) -> None: ...
+
+class FilterDetectionsCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, FilterDetectionsCalculatorOptions]
+    ]
+    MIN_SCORE_FIELD_NUMBER: Final = 1
+    MIN_PIXEL_SIZE_FIELD_NUMBER: Final = 2
+    MAX_PIXEL_SIZE_FIELD_NUMBER: Final = 3
+    min_score: float
+    min_pixel_size: float
+    max_pixel_size: float
+    def __init__(
+        self,
+        *,
+        min_score: float | None = ...,
+        min_pixel_size: float | None = ...,
+        max_pixel_size: float | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["min_score", "min_pixel_size", "max_pixel_size"]
+    ) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["min_score", "min_pixel_size", "max_pixel_size"]
+    ) -> None: ...
+
+class NonMaxSuppressionCalculatorOptions(Message):
+    OverlapType: ClassVar[EnumTypeWrapper]
+    UNSPECIFIED_OVERLAP_TYPE: Final = 0
+    JACCARD: Final = 1
+    MODIFIED_JACCARD: Final = 2
+    INTERSECTION_OVER_UNION: Final = 3
+    NmsAlgorithm: ClassVar[EnumTypeWrapper]
+    DEFAULT: Final = 0
+    WEIGHTED: Final = 1
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, NonMaxSuppressionCalculatorOptions]
+    ]
+    NUM_DETECTION_STREAMS_FIELD_NUMBER: Final = 1
+    MAX_NUM_DETECTIONS_FIELD_NUMBER: Final = 2
+    MIN_SUPPRESSION_THRESHOLD_FIELD_NUMBER: Final = 3
+    OVERLAP_TYPE_FIELD_NUMBER: Final = 4
+    RETURN_EMPTY_DETECTIONS_FIELD_NUMBER: Final = 5
+    MIN_SCORE_THRESHOLD_FIELD_NUMBER: Final = 6
+    ALGORITHM_FIELD_NUMBER: Final = 7
+    MULTICLASS_NMS_FIELD_NUMBER: Final = 8
+    num_detection_streams: int
+    max_num_detections: int
+    min_suppression_threshold: float
+    overlap_type: int
+    return_empty_detections: bool
+    min_score_threshold: float
+    algorithm: int
+    multiclass_nms: bool
+    def __init__(
+        self,
+        *,
+        num_detection_streams: int | None = ...,
+        max_num_detections: int | None = ...,
+        min_suppression_threshold: float | None = ...,
+        overlap_type: int | None = ...,
+        return_empty_detections: bool | None = ...,
+        min_score_threshold: float | None = ...,
+        algorithm: int | None = ...,
+        multiclass_nms: bool | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "num_detection_streams",
+            "max_num_detections",
+            "min_suppression_threshold",
+            "overlap_type",
+            "return_empty_detections",
+            "min_score_threshold",
+            "algorithm",
+            "multiclass_nms",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "num_detection_streams",
+            "max_num_detections",
+            "min_suppression_threshold",
+            "overlap_type",
+            "return_empty_detections",
+            "min_score_threshold",
+            "algorithm",
+            "multiclass_nms",
+        ],
+    ) -> None: ...
+
+class RectTransformationCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, RectTransformationCalculatorOptions
+        ]
+    ]
+    SCALE_X_FIELD_NUMBER: Final = 1
+    SCALE_Y_FIELD_NUMBER: Final = 2
+    ROTATION_FIELD_NUMBER: Final = 3
+    ROTATION_DEGREES_FIELD_NUMBER: Final = 4
+    SHIFT_X_FIELD_NUMBER: Final = 5
+    SHIFT_Y_FIELD_NUMBER: Final = 6
+    SQUARE_LONG_FIELD_NUMBER: Final = 7
+    SQUARE_SHORT_FIELD_NUMBER: Final = 8
+    scale_x: float
+    scale_y: float
+    rotation: float
+    rotation_degrees: int
+    shift_x: float
+    shift_y: float
+    square_long: bool
+    square_short: bool
+    def __init__(
+        self,
+        *,
+        scale_x: float | None = ...,
+        scale_y: float | None = ...,
+        rotation: float | None = ...,
+        rotation_degrees: int | None = ...,
+        shift_x: float | None = ...,
+        shift_y: float | None = ...,
+        square_long: bool | None = ...,
+        square_short: bool | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "scale_x",
+            "scale_y",
+            "rotation",
+            "rotation_degrees",
+            "shift_x",
+            "shift_y",
+            "square_long",
+            "square_short",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "scale_x",
+            "scale_y",
+            "rotation",
+            "rotation_degrees",
+            "shift_x",
+            "shift_y",
+            "square_long",
+            "square_short",
         ],
     ) -> None: ...
 
@@ -2136,5 +3941,93 @@ class SwitchContainerOptions(Message):
             "synchronize_io",
             "async_selection",
             "tick_input_stream",
+        ],
+    ) -> None: ...
+
+class FaceDetectionOptions(Message):
+    ext: ClassVar[_ExtensionFieldDescriptor[CalculatorOptions, FaceDetectionOptions]]
+    MODEL_PATH_FIELD_NUMBER: Final = 1
+    DELEGATE_FIELD_NUMBER: Final = 6
+    GPU_ORIGIN_FIELD_NUMBER: Final = 11
+    TENSOR_WIDTH_FIELD_NUMBER: Final = 21
+    TENSOR_HEIGHT_FIELD_NUMBER: Final = 22
+    NUM_LAYERS_FIELD_NUMBER: Final = 23
+    STRIDES_FIELD_NUMBER: Final = 24
+    INTERPOLATED_SCALE_ASPECT_RATIO_FIELD_NUMBER: Final = 25
+    NUM_BOXES_FIELD_NUMBER: Final = 31
+    X_SCALE_FIELD_NUMBER: Final = 32
+    Y_SCALE_FIELD_NUMBER: Final = 33
+    W_SCALE_FIELD_NUMBER: Final = 34
+    H_SCALE_FIELD_NUMBER: Final = 35
+    MIN_SCORE_THRESH_FIELD_NUMBER: Final = 36
+    model_path: str
+    @property
+    def delegate(self) -> InferenceCalculatorOptions.Delegate: ...
+    gpu_origin: int
+    tensor_width: int
+    tensor_height: int
+    num_layers: int
+    @property
+    def strides(self) -> RepeatedScalarFieldContainer[int]: ...
+    interpolated_scale_aspect_ratio: float
+    num_boxes: int
+    x_scale: float
+    y_scale: float
+    w_scale: float
+    h_scale: float
+    min_score_thresh: float
+    def __init__(
+        self,
+        *,
+        model_path: str | None = ...,
+        delegate: InferenceCalculatorOptions.Delegate | None = ...,
+        gpu_origin: int | None = ...,
+        tensor_width: int | None = ...,
+        tensor_height: int | None = ...,
+        num_layers: int | None = ...,
+        strides: Iterable[int] | None = ...,
+        interpolated_scale_aspect_ratio: float | None = ...,
+        num_boxes: int | None = ...,
+        x_scale: float | None = ...,
+        y_scale: float | None = ...,
+        w_scale: float | None = ...,
+        h_scale: float | None = ...,
+        min_score_thresh: float | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "model_path",
+            "delegate",
+            "gpu_origin",
+            "tensor_width",
+            "tensor_height",
+            "num_layers",
+            "interpolated_scale_aspect_ratio",
+            "num_boxes",
+            "x_scale",
+            "y_scale",
+            "w_scale",
+            "h_scale",
+            "min_score_thresh",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "model_path",
+            "delegate",
+            "gpu_origin",
+            "tensor_width",
+            "tensor_height",
+            "num_layers",
+            "strides",
+            "interpolated_scale_aspect_ratio",
+            "num_boxes",
+            "x_scale",
+            "y_scale",
+            "w_scale",
+            "h_scale",
+            "min_score_thresh",
         ],
     ) -> None: ...

@@ -9,12 +9,15 @@ import pytest
 from ovms_mp_protos import graph as protos
 
 from ovms_mp.core.image import ImageFormat, ImageFrame
+from ovms_mp.formats.detection import Detection, LocationFormat
+from ovms_mp.formats.rect import NormalizedRect
 from ovms_mp.isolation.frames import FrameError
 from ovms_mp.native import crossing
 from ovms_mp.native.crossing import BadCrossing
 from ovms_mp.native.types import IMAGE_FRAME, MATRIX, Item
 
 DETECTION = "::mediapipe::Detection"
+RECT = "::mediapipe::NormalizedRect"
 
 
 def image(*shape: int, of: ImageFormat = ImageFormat.SRGB) -> ImageFrame:
@@ -42,11 +45,22 @@ def back(payload: Any, cpp_type: str) -> Any:
         ([1, 2], "::std::vector<int>"),
         ([True], "::std::vector<bool>"),
         (["a"], "::std::vector<std::string>"),
-        (protos.Detection(score=[0.5]), DETECTION),
+        (
+            protos.Classification(index=1, score=0.5),
+            "::mediapipe::Classification",
+        ),
+        (NormalizedRect(0.5, 0.25, 0.125, 1.0, rotation=-0.5, rect_id=7), RECT),
     ],
 )
 def test_a_value_comes_back_as_it_went(payload: Any, cpp_type: str) -> None:
     assert back(payload, cpp_type) == payload
+
+
+def test_a_message_comes_out_as_the_value_that_it_stands_for() -> None:
+    found = back(protos.Detection(score=[0.5]), DETECTION)
+    assert isinstance(found, Detection)
+    assert found.scores == (0.5,)
+    assert found.format is LocationFormat.GLOBAL
 
 
 def test_an_image_comes_back_as_it_went_and_is_read_only() -> None:
@@ -109,6 +123,7 @@ def test_what_native_code_could_fall_over_does_not_get_there(
         (image(1, 1, 3), IMAGE_FRAME),
         (np.zeros((1, 1)), MATRIX),
         (protos.Detection(), DETECTION),
+        (NormalizedRect(), RECT),
     ],
 )
 def test_where_anything_goes_the_type_is_that_of_the_value(

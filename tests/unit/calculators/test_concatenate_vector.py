@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from ovms_mp_calculators.concatenate_vector import (
     ConcatenateListCalculator,
@@ -9,6 +10,7 @@ from ovms_mp_calculators.concatenate_vector import (
 )
 from ovms_mp_protos import graph
 
+from ovms_mp.formats.landmark import LandmarkList, NormalizedLandmarkList
 from ovms_mp.graph.runner import CalculatorRunner
 
 
@@ -67,3 +69,25 @@ def test_a_message_that_is_no_list_fails_the_run():
     runner.feed("a", graph.Landmark(x=1), at=1)
     runner.advance("b", 2)
     assert runner.error is not None
+
+
+def test_landmarks_are_joined_and_what_is_not_known_of_some_is_zero():
+    runner = run(ConcatenateListCalculator)
+    one, two = np.ones((1, 3), np.float32), np.zeros((2, 3), np.float32)
+    runner.feed("a", LandmarkList(one, visibility=np.ones(1, np.float32)), at=1)
+    runner.feed("b", LandmarkList(two), at=1)
+    ((_, found),) = runner.outputs["out"]
+    assert isinstance(found, LandmarkList)
+    assert found.points.tolist() == [[1] * 3, [0] * 3, [0] * 3]
+    assert found.visibility is not None
+    assert found.visibility.tolist() == [1, 0, 0]
+    assert found.presence is None
+
+
+def test_landmarks_of_different_kinds_are_not_joined():
+    runner = run(ConcatenateListCalculator)
+    points = np.ones((1, 3), np.float32)
+    runner.feed("a", LandmarkList(points), at=1)
+    runner.feed("b", NormalizedLandmarkList(points), at=1)
+    assert runner.error is not None
+    assert "expected LandmarkList, found NormalizedLandmarkList" in runner.error.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from ovms_mp_calculators.split_vector import (
     MovingSplitVectorCalculator,
@@ -11,6 +12,7 @@ from ovms_mp_calculators.split_vector import (
 from ovms_mp_protos import graph
 
 from ovms_mp.core.errors import ServingError
+from ovms_mp.formats.landmark import NormalizedLandmarkList
 from ovms_mp.graph.runner import CalculatorRunner
 
 
@@ -116,3 +118,30 @@ def test_ranges_that_do_not_fit_are_refused(options: str, outputs: int, reason: 
 def test_where_items_are_moved_ranges_may_not_overlap():
     with pytest.raises(ServingError, match="overlap"):
         run(ranges((0, 2), (1, 3)), calculator=MovingSplitVectorCalculator)
+
+
+def points(*xs: float, visible: bool = False) -> NormalizedLandmarkList:
+    array = np.array([(x, 0, 0) for x in xs], np.float32)
+    return NormalizedLandmarkList(array, array[:, 0] if visible else None)
+
+
+def test_landmarks_are_split_into_landmarks_with_all_that_is_known_of_them():
+    runner = run(ranges((0, 1), (1, 3)), calculator=SplitListCalculator)
+    runner.feed("in", points(0, 1, 2, visible=True), at=1)
+    ((_, first),), ((_, rest),) = runner.outputs["out0"], runner.outputs["out1"]
+    assert isinstance(first, NormalizedLandmarkList)
+    assert isinstance(rest, NormalizedLandmarkList)
+    assert first.points[:, 0].tolist() == [0]
+    assert rest.points[:, 0].tolist() == [1, 2]
+    assert rest.visibility is not None
+    assert rest.visibility.tolist() == [1, 2]
+    assert rest.presence is None
+
+
+def test_combinations_of_landmarks():
+    runner = run(
+        ranges((2, 3), (0, 1)) + " combine_outputs: true", 1, SplitListCalculator
+    )
+    runner.feed("in", points(0, 1, 2), at=1)
+    ((_, found),) = runner.outputs["out0"]
+    assert found.points[:, 0].tolist() == [2, 0]

@@ -13,6 +13,8 @@ from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.image import ImageFormat, ImageFrame
 from ovms_mp.core.messages import InferRequest, InferResponse, InputTensor
 from ovms_mp.core.tensor import Datatype
+from ovms_mp.formats.detection import Box, Detection
+from ovms_mp.formats.landmark import LandmarkList
 from ovms_mp.servable.boundary import (
     Kind,
     check_coherence,
@@ -242,6 +244,21 @@ def test_numbers_are_no_bytes():
 
 
 # Outputs
+
+
+@pytest.mark.parametrize("kind", ARRAYS)
+def test_detections_leave_as_fp32_rows(kind: Kind):
+    found = Detection(Box(0.25, 0.5, 0.125, 1.0), (0.75,), (3,))
+    output = to_output(kind, "out", [found, found])
+    assert (output.datatype, output.shape) == ("FP32", (2, 6))
+    rows = np.frombuffer(output.data, np.float32).reshape(2, 6)
+    assert rows.tolist() == [[0.25, 0.5, 0.125, 1.0, 0.75, 3.0]] * 2
+
+
+def test_landmark_lists_of_different_lengths_are_an_error_that_names_the_stream():
+    lists = [LandmarkList(np.zeros((count, 3), np.float32)) for count in (1, 2)]
+    with pytest.raises(ServingError, match='output stream "out": landmark lists'):
+        to_output(Kind.OVTENSOR, "out", lists)
 
 
 @pytest.mark.parametrize("kind", ARRAYS)

@@ -1,0 +1,90 @@
+"""Landmarks of one thing are arrays that belong together (formats/landmark.proto)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
+
+Floats: TypeAlias = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Landmarks:
+    """`points` is float32 [n, 3]: x, y, z. `visibility` and `presence` are float32 [n],
+    or None where the model tells nothing of them. Nobody writes to the arrays.
+
+    Raises ValueError for arrays that do not belong together.
+    """
+
+    points: Floats
+    visibility: Floats | None = None
+    presence: Floats | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.points)
+        if self.points.shape != (count, 3):
+            msg = (
+                f"landmarks have shape [n, 3], the array has {list(self.points.shape)}"
+            )
+            raise ValueError(msg)
+        for name, values in (
+            ("visibility", self.visibility),
+            ("presence", self.presence),
+        ):
+            if values is not None and values.shape != (count,):
+                msg = f"{count} landmarks have {name} of shape {list(values.shape)}"
+                raise ValueError(msg)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __getitem__(self, chosen: slice) -> Self:
+        """Some of them, with all that is known of them."""
+        visibility, presence = self.visibility, self.presence
+        return type(self)(
+            self.points[chosen],
+            None if visibility is None else visibility[chosen],
+            None if presence is None else presence[chosen],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NormalizedLandmarkList(Landmarks):
+    """x and y are fractions of the image's width and height, z of its width."""
+
+    __hash__ = object.__hash__
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LandmarkList(Landmarks):
+    """In pixels, or in metres around the middle of a body."""
+
+    __hash__ = object.__hash__
+
+
+def tensor_of(landmarks: Landmarks) -> Floats:
+    """Float32 [n, 5]: x, y, z, visibility, presence; 0 for what is not known."""
+    rows = np.zeros((len(landmarks), 5), np.float32)
+    rows[:, :3] = landmarks.points
+    if landmarks.visibility is not None:
+        rows[:, 3] = landmarks.visibility
+    if landmarks.presence is not None:
+        rows[:, 4] = landmarks.presence
+    return rows
+
+
+def tensor_of_lists(lists: Sequence[Landmarks]) -> Floats:
+    """Float32 [m, n, 5]. Raises ValueError for lists of different lengths."""
+    lengths = sorted({len(each) for each in lists})
+    if len(lengths) > 1:
+        shown = ", ".join(map(str, lengths))
+        msg = f"landmark lists of {shown} landmarks make no tensor"
+        raise ValueError(msg)
+    return np.stack([tensor_of(each) for each in lists])

@@ -1,0 +1,56 @@
+"""What a graph serves of values that are no tensors: FP32, as the modules beside this one
+lay them out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import numpy as np
+
+from ovms_mp.formats import detection, landmark, rect
+from ovms_mp.formats.detection import Detection
+from ovms_mp.formats.landmark import Landmarks
+from ovms_mp.formats.rect import NormalizedRect, Rect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_NUMBERS: Final = (int, float)
+
+
+def tensor_of(payload: object) -> NDArray[np.float32] | None:
+    """The tensor of a detection, a rect, a landmark list, a pair or another tuple of
+    numbers, or of a list of the first three; None for anything else. Of one detection or
+    rect there is one row without an axis for more; an empty list is [0, 0], since nothing
+    tells what it is empty of.
+
+    Raises ValueError for a list whose items make no tensor together.
+    """
+    if isinstance(payload, list):
+        return _of_list(cast("list[object]", payload))
+    if isinstance(payload, Detection):
+        return detection.tensor_of([payload])[0]
+    if isinstance(payload, NormalizedRect | Rect):
+        return rect.tensor_of([payload])[0]
+    if isinstance(payload, Landmarks):
+        return landmark.tensor_of(payload)
+    if isinstance(payload, tuple):
+        numbers = cast("tuple[object, ...]", payload)
+        if numbers and all(isinstance(each, _NUMBERS) for each in numbers):
+            return np.array(payload, np.float32)
+    return None
+
+
+def _of_list(items: Sequence[Any]) -> NDArray[np.float32] | None:
+    if not items:
+        return np.empty((0, 0), np.float32)
+    if all(isinstance(each, Detection) for each in items):
+        return detection.tensor_of(items)
+    if all(isinstance(each, NormalizedRect | Rect) for each in items):
+        return rect.tensor_of(items)
+    if all(isinstance(each, Landmarks) for each in items):
+        return landmark.tensor_of_lists(items)
+    return None
