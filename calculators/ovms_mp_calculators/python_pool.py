@@ -23,6 +23,7 @@ from ovms_mp_calculators import python_wire
 from ovms_mp_calculators.python_remote import (
     FINALIZE_SECONDS,
     MAX_QUEUED,
+    TEMPLATES,
     Call,
     Remote,
     Spec,
@@ -150,9 +151,14 @@ class RemoteModel:
     # Workers
 
     def _supervise(self) -> None:
+        with TEMPLATES.held():
+            self._keep_alive()
+
+    def _keep_alive(self) -> None:
         backoff = Backoff()
         while not self._ending.is_set():
             born = time.monotonic()
+            has_answered = False
             try:
                 worker = Remote(self._spec, self._answered)
             except OSError as error:
@@ -160,7 +166,9 @@ class RemoteModel:
                 self._died(None, "no process can be started")
             else:
                 self._watch(worker)
-            self._ending.wait(backoff.pause(time.monotonic() - born))
+                has_answered = worker.has_answered
+            life = time.monotonic() - born
+            self._ending.wait(backoff.pause(life, has_answered=has_answered))
 
     def _watch(self, worker: Remote) -> None:
         with self._lock:

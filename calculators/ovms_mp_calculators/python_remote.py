@@ -21,7 +21,7 @@ from ovms_mp.core.errors import ServingError, Status, public_text
 from ovms_mp.core.meters import Recorder
 from ovms_mp.core.pending import Pending
 from ovms_mp.isolation import frames
-from ovms_mp.isolation.child import Child
+from ovms_mp.isolation.forking import Templates
 from ovms_mp.isolation.frames import Frame, FrameError
 from ovms_mp_calculators import python_wire
 from ovms_mp_calculators.python_model import Declared, Generation, Tensors, declared
@@ -45,7 +45,7 @@ MAX_COROUTINES: Final = 64
 MAX_QUEUED: Final = 1000
 """Calls that wait for a worker."""
 
-_MODULE: Final = "ovms_mp_calculators.python_worker"
+TEMPLATES: Final = Templates("ovms_mp_calculators.python_worker")
 _READ: Final = 1 << 16
 
 _ids: Final = itertools.count(1)
@@ -119,12 +119,12 @@ class Remote:
     """`run` is the work of one thread; the rest may be called from any."""
 
     def __init__(self, spec: Spec, answered: Callable[[], object]) -> None:
-        """`answered` hears of every answer. Raises OSError when no process can be
-        started.
+        """`answered` hears of every answer. TEMPLATES must be held. Raises OSError when
+        no process can be started.
         """
         self._spec = spec
         self._answered = answered
-        self._child = Child(_MODULE, is_heard=True)
+        self._child = TEMPLATES.fork()
         self._child.link.settimeout(SEND_SECONDS)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._lock = threading.Lock()
@@ -133,6 +133,8 @@ class Remote:
         self._slots = 1
         self._why = ""
         self._is_over = False
+        self.has_answered = False
+        """It has been of use."""
         self.has_sessions = False
         self.tensors: Declared = {}
 
@@ -217,7 +219,6 @@ class Remote:
     def run(self) -> str:
         """Hear the worker until it has ended; returns how that came."""
         output = self._child.output
-        assert output is not None
         exit_ = self._child.exit
         try:
             poll = select.poll()
@@ -313,6 +314,7 @@ class Remote:
         with self._lock:
             while self._queued and len(self._running) < self._slots:
                 self._send(self._queued.popleft())
+        self.has_answered = True
         self._answered()
         if isinstance(result, CalculatorError):
             call.pending.fail(result)
@@ -332,7 +334,7 @@ class Remote:
 
     def _end(self, output: int) -> None:
         # What it has said before it ended counts, but for a liar.
-        while not self._is_over and select.select([self._child.link], (), (), 0)[0]:
+        while not self._is_over and frames.is_waiting(self._child.link):
             if not self._take():
                 break
         how = self._child.how_it_ended()

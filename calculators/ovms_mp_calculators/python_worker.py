@@ -1,9 +1,8 @@
 """The worker process of a Python node with `isolation: PROCESS`.
 
-    python -P -m ovms_mp_calculators.python_worker SOCKET_FD LIFELINE_FD
-
-Its main thread does everything that a handler which is no coroutine does, one thing at a
-time; so a signal can interrupt it, as Ctrl-C would, when nobody waits for it any more.
+It is a fork of a template that has imported this module. Its main thread does everything
+that a handler which is no coroutine does, one thing at a time; so a signal can interrupt
+it, as Ctrl-C would, when nobody waits for it any more.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import logging
 import os
 import re
 import resource
-import select
 import signal
 import socket
 import sys
@@ -119,7 +117,7 @@ class Mail:
         while True:
             self._is_reading, self._has_rung = True, False
             try:
-                while select.select([self._link], (), (), 0)[0]:
+                while frames.is_waiting(self._link):
                     frame = frames.receive(self._link)
                     self._inbox.append(frame)
                     if frame.header == {"call": "cancel", "id": self._working_on}:
@@ -272,6 +270,10 @@ def _load(link: Link, header: dict[str, Any]) -> LocalModel:
 def main() -> None:
     """Run as a worker of the server that started this process."""
     faulthandler.enable()
+    if (random := sys.modules.get("numpy.random")) is not None:  # as numpy 1 has it
+        random.seed()  # forks of one template would all draw the same
+    # What threads of the handler's print is not to lie there.
+    sys.stdout = os.fdopen(sys.stdout.fileno(), "w", buffering=1, closefd=False)
     link = Link(worker.connect(sys.argv))
     mail = Mail(link.socket)
     try:
@@ -293,7 +295,3 @@ def main() -> None:
         Worker(link, mail, model).serve()
     sys.stdout.flush()
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -79,11 +79,12 @@ class Backoff:
     def __init__(self) -> None:
         self._short_lives = 0
 
-    def pause(self, life: float) -> float:
-        """Seconds to wait, after a life of so many: none after a first end, then longer
-        and longer.
+    def pause(self, life: float, *, has_answered: bool) -> float:
+        """Seconds to wait, after a life of so many: none after a first end, or one that
+        came after answers, then longer and longer.
         """
-        self._short_lives = 1 if life >= HEALTHY_SECONDS else self._short_lives + 1
+        is_well = has_answered or life >= HEALTHY_SECONDS
+        self._short_lives = 1 if is_well else self._short_lives + 1
         if self._short_lives == 1:
             return 0.0
         doubled = FIRST_PAUSE * 2.0 ** min(self._short_lives - 2, 16)

@@ -22,13 +22,14 @@ the server's own unless there are more of those than processors.
 
 
 class Child:
-    """`python -m MODULE SOCKET_FD LIFELINE_FD`, whose main begins with `worker.connect`.
+    """`python -m MODULE SOCKET_FD LIFELINE_FD …`: a worker, whose main begins with
+    `worker.connect`, or a template of workers.
 
     With `is_heard`, what it writes to standard output and error can be read from
     `output`; otherwise they are the server's.
     """
 
-    def __init__(self, module: str, *, is_heard: bool = False) -> None:
+    def __init__(self, module: str, *more: str, is_heard: bool = False) -> None:
         ours, theirs = socket.socketpair()
         lifeline, held = os.pipe()
         output, said = os.pipe() if is_heard else (None, None)
@@ -36,7 +37,7 @@ class Child:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
                 [
                     *(sys.executable, "-P", "-m", module),
-                    *(str(theirs.fileno()), str(lifeline)),
+                    *(str(theirs.fileno()), str(lifeline), *more),
                 ],
                 pass_fds=(theirs.fileno(), lifeline),
                 stdin=subprocess.DEVNULL,
@@ -90,10 +91,7 @@ class Child:
     def how_it_ended(self) -> str:
         """` by SIGSEGV`, ` with exit code 1`; empty if that is not known yet."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            code = self._process.wait(BURIAL_SECONDS)
-            if code < 0:
-                return f" by {signal.Signals(-code).name}"
-            return f" with exit code {code}"
+            return told(self._process.wait(BURIAL_SECONDS))
         return ""
 
     def bury(self) -> None:
@@ -108,3 +106,13 @@ class Child:
         os.close(self._held)
         if self.output is not None:
             os.close(self.output)
+
+
+def told(code: int) -> str:
+    """How a process ended: ` by SIGSEGV`, ` with exit code 1`."""
+    if code >= 0:
+        return f" with exit code {code}"
+    try:
+        return f" by {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal has no name
+        return f" by signal {-code}"

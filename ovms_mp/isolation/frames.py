@@ -14,6 +14,7 @@ import fcntl
 import json
 import mmap
 import os
+import select
 import socket
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -92,6 +93,15 @@ def _places(sizes: Sequence[int]) -> tuple[list[int], int]:
         offsets.append(end)
         end += -(-size // _ALIGNMENT) * _ALIGNMENT
     return offsets, end
+
+
+def is_waiting(link: socket.socket) -> bool:
+    """Whether there is something to receive, or the end. Not by `select`, which knows no
+    descriptor above 1023: a server has thousands.
+    """
+    poll = select.poll()
+    poll.register(link, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def receive(link: socket.socket) -> Frame:

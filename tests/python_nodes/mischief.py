@@ -50,6 +50,10 @@ class OvmsPythonModel:
     def hard_exit(self):
         os._exit(3)
 
+    def orphan(self):
+        os.kill(os.getppid(), 9)
+        time.sleep(3600)
+
     def crash(self):
         ctypes.string_at(0)
 
@@ -155,19 +159,20 @@ SURVIVED: Final = (
     Case("numbers", _CALLED, "contains int, not pyovms.Tensor"),
     Case("stranger", _CALLED, 'tensor "stranger", which is no output stream'),
     Case("nan", _CALLED, "ValueError: cannot convert float NaN to integer"),
+    Case("patch", "OK"),
     Case("yield late", _CALLED, "ValueError: late"),
 )
 """By handlers in the server, too."""
 
 CONTAINED: Final = (
     Case("hard_exit", "UNAVAILABLE", "the node's process ended with exit code 3"),
+    Case("orphan", "UNAVAILABLE", "the node's process ended"),
     Case("crash", "UNAVAILABLE", "the node's process ended by SIGSEGV"),
     Case("loop", "DEADLINE_EXCEEDED", "execute took more than 1.5 s"),
     Case("regex", "DEADLINE_EXCEEDED", "execute took more than 1.5 s"),
     Case("sleep", "DEADLINE_EXCEEDED", "execute took more than 1.5 s"),
     Case("allocate", _CALLED, "MemoryError: Unable to allocate 2.00 GiB"),
     Case("whisper", "OK"),
-    Case("patch", "OK"),
     Case("babble", "UNAVAILABLE", "the node's process sent nonsense"),
 )
 """By processes of their own only."""

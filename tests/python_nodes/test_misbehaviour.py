@@ -1,13 +1,24 @@
 """Whatever a handler does ends its own call at worst, in time, and a healthy graph beside
 it does not notice.
+
+The graph beside is one as people have: a classifier of two milliseconds on one thread
+(EfficientNet-Lite0) and a Python node that makes sense of its scores, on the stream of a
+client in a process of its own. Its slowest percent at most doubles, and nothing is
+allowed beyond that. The mischief happens again and again meanwhile, once in CHUNK round
+trips at least, with all that comes of it until the node is well again; so it is not lost
+in that percent. Before and between, the same client is measured without it. Of the rounds
+the middle one counts, and as others may use the machine, too, and it has its moods, a
+case may take some more of them to show that the law holds.
+
+`MISCHIEF=100` does each of them that often, for a night.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 
@@ -15,27 +26,28 @@ import grpc
 import numpy as np
 import pytest
 
+from tests.python_nodes import neighbour
 from tests.python_nodes.mischief import CONTAINED, HANDLER, SURVIVED, Case
+from tests.python_nodes.neighbour import Neighbour
 from tests.python_nodes.site import PROCESS, graph
 from tests.wire import calls, zoo
-from tests.wire.calls import Stream, arrays, ask, floats, infer, refusal, text
+from tests.wire.calls import Stream, arrays, ask, infer, refusal, text
 from tests.wire.servers import Process
 from tests.wire.waiting import until
 
 LIMITS = f"{PROCESS} time_limit_ms: 1500 memory_limit_mb: 512"
 GRAPHS = {"inside": graph(), "outside": graph(options=LIMITS)}
-ROUND_TRIPS = 100
-"""At a time, or more as long as the mischief goes on."""
-NOISE = 0.005
-"""Seconds beyond twice as long: what a call of another client costs, whatever comes of
-it, and one of two processors.
-"""
+TIMES = int(os.environ.get("MISCHIEF", "1"))
+ROUND = 100
+"""Round trips without mischief and with it, in turn."""
+CHUNK = 20
+"""Round trips for each mischief; more of them as long as it goes on."""
 ROUNDS = range(2, 9)
-"""How often it is done, calm and mischief in turn: more often as long as chance may be at
-work. Of the rounds' slowest percents the middle one counts: the machine has its moods.
-"""
 HOLDING = {"recurse", "shout", "fork"}
 """Inside, these keep the interpreter for milliseconds, which nobody else can have then."""
+RECOVERS_WITHIN = 60.0
+"""Seconds: for a node whose processes keep ending, the pauses are long."""
+SPARE_FILES = 5
 
 CASES = [
     *(("inside", case) for case in SURVIVED),
@@ -47,54 +59,53 @@ CASES = [
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """In a process of its own: this one would not like to be printed on."""
     folder = tmp_path_factory.mktemp("mischief")
+    config = neighbour.lay_out(folder / "site")
     for name, pbtxt in GRAPHS.items():
-        zoo.add_graph(folder, name, pbtxt, handler=HANDLER)
-    zoo.add_graph(folder, "healthy", zoo.ECHO)
-    names = [{"name": name} for name in (*GRAPHS, "healthy")]
-    config = zoo.write_config(folder, [], names)
+        zoo.add_graph(config.parent, name, pbtxt, handler=HANDLER)
+    served = json.loads(config.read_text())
+    served["mediapipe_config_list"] += [{"name": name} for name in GRAPHS]
+    config.write_text(json.dumps(served))
     with Process(folder, "--config_path", str(config)) as server:
         server.ready()
-        assert set(server.served()) == {*GRAPHS, "healthy"}
+        assert {*GRAPHS, neighbour.GRAPH} <= set(server.served())
         yield server
         server.ask_to_stop()
         assert server.code() == 0  # whatever finalize raises
         assert "finalize failed" in server.log
 
 
+@pytest.fixture(scope="module")
+def beside(server: Process) -> Iterator[Neighbour]:
+    with Neighbour(server.ready()) as beside:
+        beside.round_trips(ROUND)  # to warm up
+        yield beside
+
+
 @pytest.fixture
 def channel(server: Process) -> Iterator[grpc.Channel]:
+    """What was there before is there afterwards, and nothing else."""
     with calls.connect(server.ready()) as channel:
+        for name in GRAPHS:
+            assert recovers(channel, name)
+        processes = len(descendants(server.process.pid))
+        files = len(open_files(server))
         yield channel
+        for name in GRAPHS:
+            assert recovers(channel, name)
+        assert until(lambda: len(descendants(server.process.pid)) <= processes)
+        assert until(lambda: len(open_files(server)) <= files + SPARE_FILES)
 
 
-class Healthy:
-    """A stream of the graph beside, and how long its round trips took, in seconds."""
-
-    def __init__(self, channel: grpc.Channel) -> None:
-        self._channel = channel
-
-    def round_trips(self, are_done: Callable[[int], bool]) -> list[float]:
-        """One after the other until they are done, of which it is told the number."""
-        seconds: list[float] = []
-        with Stream(self._channel) as stream:
-            self._trip(stream)
-            while not are_done(len(seconds)):
-                started = time.perf_counter()
-                self._trip(stream)
-                seconds.append(time.perf_counter() - started)
-        return seconds
-
-    def _trip(self, stream: Stream) -> None:
-        stream.send(ask("healthy", {"in": floats(1)}))
-        stream.answer()
+def open_files(server: Process) -> list[Path]:
+    return list(Path(f"/proc/{server.process.pid}/fd").iterdir())
 
 
-def is_over(mischief: Future[calls.Status], round_trips: int) -> bool:
-    return round_trips >= ROUND_TRIPS and mischief.done()
-
-
-def p99(seconds: list[float]) -> float:
-    return float(np.percentile(seconds, 99))
+def descendants(pid: int) -> list[int]:
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, thread.read_text().split()):
+            found += [child, *descendants(child)]
+    return found
 
 
 def outcome(channel: grpc.Channel, name: str, word: str) -> calls.Status:
@@ -116,33 +127,52 @@ def is_well(channel: grpc.Channel, name: str) -> bool:
     return bytes(arrays(answer)["out"]) == b"said"
 
 
-@pytest.mark.timeout(240)
+def recovers(channel: grpc.Channel, name: str) -> bool:
+    return until(lambda: is_well(channel, name), RECOVERS_WITHIN)
+
+
+def happen(channel: grpc.Channel, name: str, case: Case) -> None:
+    """Mischief, once: it ends as it should, and leaves the node well."""
+    code, said = outcome(channel, name, case.word)
+    assert (code, case.text in said) == (case.code, True), said
+    assert recovers(channel, name)
+
+
+def p99(seconds: list[float]) -> float:
+    return float(np.percentile(seconds, 99))
+
+
+@pytest.mark.timeout(300 + 30 * TIMES)
 @pytest.mark.parametrize(
     ("name", "case"),
     CASES,
     ids=lambda each: each[0:99] if isinstance(each, str) else each.word,
 )
 def test_mischief_hurts_nobody_else(
-    server: Process, channel: grpc.Channel, name: str, case: Case
+    channel: grpc.Channel, beside: Neighbour, name: str, case: Case
 ) -> None:
     is_held = name == "inside" and case.word in HOLDING
     calm: list[float] = []  # of each round
-    beside: list[float] = []
-    with calls.connect(server.ready()) as own, ThreadPoolExecutor(1) as other:
-        healthy = Healthy(own)
-        for number in range(1, ROUNDS.stop):
-            assert until(lambda: is_well(channel, name), within=60)
-            mischief = other.submit(outcome, channel, name, case.word)
-            now = healthy.round_trips(partial(is_over, mischief))
-            code, said = mischief.result()
-            assert (code, case.text in said) == (case.code, True), said
-            beside.append(p99(now))
-            assert until(lambda: is_well(channel, name), within=60)
-            calm.append(p99(healthy.round_trips(len(now).__le__)))
-            is_right = median(beside) <= 2 * median(calm) + NOISE
-            if is_held or (number >= ROUNDS.start and is_right):
+    troubled: list[float] = []
+    times = 0
+    with ThreadPoolExecutor(1) as other:
+        for number in range(1, ROUNDS.stop + TIMES):
+            calm.append(p99(beside.round_trips(ROUND)))
+            seconds: list[float] = []
+            while len(seconds) < ROUND:
+                happening = other.submit(happen, channel, name, case)
+                seconds += beside.round_trips(CHUNK)
+                while not happening.done():
+                    seconds += beside.round_trips(CHUNK)
+                happening.result()
+                times += 1
+            troubled.append(p99(seconds))
+            is_right = is_held or median(troubled) <= 2 * median(calm)
+            if number >= ROUNDS.start and times >= TIMES and is_right:
                 return
-    raise AssertionError(f"p99 {median(beside):.4f} s, {median(calm):.4f} s without")
+    raise AssertionError(
+        f"p99 {median(troubled):.4f} s, and without {case.word} {median(calm):.4f} s"
+    )
 
 
 @pytest.mark.parametrize("name", GRAPHS)

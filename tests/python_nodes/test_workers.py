@@ -308,3 +308,68 @@ def test_what_is_loading_does_not_hold_up_the_end(tmp_path: Path) -> None:
     assert until(lambda: victim not in two.pids)
     two.finalize()
     assert not two.pids or until(lambda: all(is_gone(pid) for pid in two.pids))
+
+
+ALIKE = """
+import os, random
+import numpy as np
+from pyovms import Tensor
+
+class OvmsPythonModel:
+    def execute(self, inputs):
+        if bytes(inputs[0]) == b"draw":
+            drawn = random.random(), float(np.random.rand())
+            return [Tensor("out", str((os.getpid(), *drawn)).encode())]
+        if bytes(inputs[0]) == b"compute":
+            square = np.ones((1000, 1000)) @ np.ones((1000, 1000))
+            return [Tensor("out", str(square.sum()).encode())]
+"""
+
+
+def test_no_two_processes_draw_the_same_numbers(tmp_path: Path) -> None:
+    """They come from one template, whose generators they would have."""
+    drawn: dict[str, tuple[str, ...]] = {}
+    model_ = model(tmp_path, ALIKE, workers=2)
+    while len(drawn) < 4:
+        pid, *numbers = (
+            told(model_.open(is_serial=True), "draw").strip("()").split(", ")
+        )
+        drawn.setdefault(pid, tuple(numbers))
+        os.kill(int(pid), signal.SIGKILL)
+        assert until(lambda pid=int(pid): pid not in model_.pids)
+    model_.finalize()
+    for numbers in zip(*drawn.values(), strict=True):
+        assert len(set(numbers)) == len(drawn)
+
+
+def test_a_process_may_use_all_threads_that_numpy_has(tmp_path: Path) -> None:
+    """Those of the template are not there any more after the fork."""
+    one = model(tmp_path, ALIKE)
+    assert told(one.open(is_serial=True), "compute") == "1000000000.0"
+    one.finalize()
+
+
+def test_workers_outlive_what_they_are_forked_from_in_name_only(
+    tmp_path: Path,
+) -> None:
+    """Whoever ends the template ends its workers' calls; then there is another one."""
+    two = model(tmp_path, workers=2)
+    session = two.open(is_serial=True)
+    waiting = ask(session, f"wait {tmp_path}/never")
+    assert until((tmp_path / "never.here").exists)
+    before = two.pids
+    parents = {parent(pid) for pid in before}
+    (template,) = parents
+    os.kill(template, signal.SIGKILL)
+    with pytest.raises(CalculatorError, match="the node's process ended") as caught:
+        waiting.result(30)
+    assert caught.value.code == "UNAVAILABLE"
+    assert until(lambda: all(is_gone(pid) for pid in before))
+    assert until(lambda: len(two.pids) == 2)
+    assert told(session, "again") == "again"
+    assert {parent(pid) for pid in two.pids}.isdisjoint({template})
+    two.finalize()
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

@@ -119,10 +119,15 @@ def refusal(channel: grpc.Channel, request: Request | bytes) -> Status:
 class Stream:
     """One ModelStreamInfer. Leaving the `with` block cancels it."""
 
-    def __init__(self, channel: grpc.Channel, *requests: Request) -> None:
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        *requests: Request,
+        seconds: float | None = ANSWERS_WITHIN,
+    ) -> None:
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         method: Any = channel.stream_stream(kserve.MODEL_STREAM_INFER)
-        self._call = method(iter(self._requests.get, None), timeout=ANSWERS_WITHIN)
+        self._call = method(iter(self._requests.get, None), timeout=seconds)
         self.send(*requests)
 
     def __enter__(self) -> Self:

@@ -59,9 +59,16 @@ def test_an_answer_in_between_starts_the_count_again() -> None:
 
 def test_pauses_grow_up_to_a_limit_and_a_long_life_ends_them() -> None:
     backoff = Backoff()
-    pauses = [backoff.pause(0.0) for _ in range(30)]
+    pauses = [backoff.pause(0.0, has_answered=False) for _ in range(30)]
     assert pauses[0] == 0.0
     assert pauses == sorted(pauses)
     assert pauses[-1] == LONGEST_PAUSE
-    assert backoff.pause(HEALTHY_SECONDS) == 0.0
-    assert backoff.pause(0.0) == pytest.approx(pauses[1])
+    assert backoff.pause(HEALTHY_SECONDS, has_answered=False) == 0.0
+    assert backoff.pause(0.0, has_answered=False) == pytest.approx(pauses[1])
+
+
+def test_who_has_answered_is_started_again_at_once() -> None:
+    """One request in many that ends its process does not keep the others waiting."""
+    backoff = Backoff()
+    assert [backoff.pause(0.1, has_answered=True) for _ in range(9)] == [0.0] * 9
+    assert backoff.pause(0.1, has_answered=False) > 0.0
