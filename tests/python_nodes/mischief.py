@@ -50,10 +50,6 @@ class OvmsPythonModel:
     def hard_exit(self):
         os._exit(3)
 
-    def orphan(self):
-        os.kill(os.getppid(), 9)
-        time.sleep(3600)
-
     def crash(self):
         ctypes.string_at(0)
 
@@ -166,7 +162,6 @@ SURVIVED: Final = (
 
 CONTAINED: Final = (
     Case("hard_exit", "UNAVAILABLE", "the node's process ended with exit code 3"),
-    Case("orphan", "UNAVAILABLE", "the node's process ended"),
     Case("crash", "UNAVAILABLE", "the node's process ended by SIGSEGV"),
     Case("loop", "DEADLINE_EXCEEDED", "execute took more than 1.5 s"),
     Case("regex", "DEADLINE_EXCEEDED", "execute took more than 1.5 s"),
