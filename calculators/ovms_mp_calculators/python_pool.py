@@ -226,7 +226,7 @@ class RemoteModel:
     def _died(self, worker: Remote | None, why: str) -> None:
         if self._ending.is_set():
             return
-        log.error("%s: %s", self._label, why)
+        log.error("%s: %s; another one is started", self._label, why)
         refused: list[Call] = []
         with self._lock:
             if worker in self._workers:

@@ -253,7 +253,8 @@ class Remote:
             late = [c for c in self._running.values() if c.due and c.due <= now]
             for call in late:
                 del self._running[call.id]
-                self._why = f"the node's process was ended: {call.fault}"
+                limit = "" if call.is_given_up else " (time_limit_ms of the node)"
+                self._why = f"the node's process was ended: {call.fault}{limit}"
                 self._is_over = True
         for call in late:
             call.pending.fail(CalculatorError(call.fault, "DEADLINE_EXCEEDED"))

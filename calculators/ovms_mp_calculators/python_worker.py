@@ -29,7 +29,7 @@ from ovms_mp_calculators import python_handler, python_wire
 from ovms_mp_calculators.python_output import Voice
 
 if TYPE_CHECKING:
-    from types import FrameType
+    from types import FrameType, TracebackType
 
     from ovms_mp.isolation.frames import Frame
     from ovms_mp_calculators.python_local import LocalModel, LocalSession
@@ -215,7 +215,7 @@ class Worker:
 
     def _fail(self, call: int, error: BaseException) -> None:
         if not isinstance(error, Cancelled):
-            _LOG.error("execute failed", exc_info=error)
+            _LOG.error("execute failed", exc_info=_of_the_handler(error))
         self._link.say({"id": call, "error": reason(error)})
 
     def _close_generation(self, call: int, number: int) -> None:
@@ -232,6 +232,19 @@ class Worker:
 
 
 _LOG: Final = logging.getLogger("handler")
+
+
+_OURS: Final = str(Path(__file__).parent)
+
+
+def _of_the_handler(
+    error: BaseException,
+) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+    """The exception with the part of its traceback that the handler's author knows."""
+    trace = error.__traceback__
+    while trace and trace.tb_frame.f_code.co_filename.startswith(_OURS):
+        trace = trace.tb_next
+    return type(error), error, trace
 
 
 def reason(error: BaseException) -> str:

@@ -48,6 +48,7 @@ HOLDING = {"recurse", "shout", "fork"}
 RECOVERS_WITHIN = 60.0
 """Seconds: for a node whose processes keep ending, the pauses are long."""
 SPARE_FILES = 5
+OUTSIDE = 'graph outside: node "worker":'
 
 CASES = [
     *(("inside", case) for case in SURVIVED),
@@ -211,8 +212,35 @@ def test_a_crash_is_in_the_log_with_the_line_of_the_handler(
     assert until(lambda: is_well(channel, "outside"), within=60)
     assert refusal(channel, ask("outside", {"in": text("crash")}))[0] == "UNAVAILABLE"
     assert until(lambda: "Fatal Python error: Segmentation fault" in server.log)
-    assert "the node's process ended by SIGSEGV" in server.log
+    assert f"{OUTSIDE} the node's process ended by SIGSEGV; another one" in server.log
     assert "in crash" in server.log
+
+
+def test_a_failing_handler_is_in_the_log_with_its_own_lines_and_none_of_ours(
+    server: Process, channel: grpc.Channel
+) -> None:
+    before = len(server.log)
+    assert (
+        refusal(channel, ask("outside", {"in": text("raise_")}))[0]
+        == "INVALID_ARGUMENT"
+    )
+    assert until(lambda: f"{OUTSIDE} ValueError: no\n" in server.log[before:])
+    said = [line for line in server.log[before:].splitlines() if OUTSIDE in line]
+    assert any("handler.py" in line and "in raise_" in line for line in said)
+    assert not any("ovms_mp_calculators/python_" in line for line in said)
+
+
+def test_a_call_that_took_too_long_is_in_the_log_with_the_limit_s_name(
+    server: Process, channel: grpc.Channel
+) -> None:
+    line = (
+        f"{OUTSIDE} the node's process was ended: execute took more than 1.5 s "
+        "(time_limit_ms of the node); another one is started\n"
+    )
+    before = len(server.log)
+    code, _ = refusal(channel, ask("outside", {"in": text("sleep")}))
+    assert code == "DEADLINE_EXCEEDED"
+    assert until(lambda: line in server.log[before:])
 
 
 def test_processes_that_only_end_are_refused_at_once_until_they_are_well(
