@@ -282,10 +282,16 @@ def join_requests(
     sizes: Callable[[str, str], Histogram],
     version: str,
 ) -> Joint | None:
-    """What `spec` asks for, None if requests stay by themselves. See Batcher."""
+    """What `spec` asks for, None if requests stay by themselves. Raises ServingError for
+    a model that is compiled anew for each shape, and as Batcher.
+    """
     policy = spec and spec.dynamic_batching
     if spec is None or policy is None or policy.max_batch_size == 1:
         return None
+    if spec.adaptation.is_auto:
+        # How many rows a batch has is chance: each number would be a compilation.
+        details = "dynamic_batching: not with a shape or batch_size of auto; -1 will do"
+        raise ServingError(Status.MODEL_NOT_LOADED, details)
     batches = Batches()
     observed: list[Histogram] = []
 

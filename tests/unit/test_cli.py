@@ -42,6 +42,38 @@ OTHER_MODES = (
 )
 MODEL = ("--model_name", "m", "--model_path", "/models/m")
 
+# Every option of a server and of its single model in OVMS 2024.0 and its current main,
+# as a sound command line has it; what such a line needs beside it.
+OF_OVMS = (
+    *("--port=9000", "--grpc_bind_address=127.0.0.1,::1", "--rest_port=8000"),
+    *("--rest_bind_address=0.0.0.0", "--grpc_workers=1", "--grpc_max_threads=8"),
+    *("--grpc_memory_quota=2147483648", "--rest_workers=4"),
+    *("--grpc_channel_arguments=grpc.max_connection_age_ms=2000",),
+    *("--file_system_poll_wait_seconds=0", "--sequence_cleaner_poll_wait_minutes=5"),
+    *("--custom_node_resources_cleaner_interval_seconds=300", "--cache_dir=c"),
+    *("--metrics_enable", "--metrics_list=ovms_streams", "--cpu_extension=."),
+    *("--log_level=DEBUG", "--log_path=x.log", "--trace_path=t"),
+    *("--verbose_response", "--allowed_origins=*", "--allowed_methods=GET"),
+    *("--allowed_headers=x-a", "--allow_credentials", "--api_key_file=keys"),
+    *("--allowed_media_domains=d", "--allowed_local_media_path=p"),
+    *("--batch_size=auto", "--shape=(1,3,-1,200:500)", "--layout=NHWC:NCHW"),
+    *("--mean=[1,2,3]", "--scale=2.5", "--color_format=BGR:RGB"),
+    *("--precision=uint8:fp32", '--model_version_policy={"all": {}}', "--nireq=4"),
+    *("--target_device=CPU", '--plugin_config={"NUM_STREAMS": 1}'),
+    *("--stateful", "--idle_sequence_cleanup=false", "--low_latency_transformation"),
+    "--max_sequence_number=7",
+)
+BESIDE = {
+    "--rest_workers": ("--rest_port=8000",),
+    "--metrics_enable": ("--rest_port=8000",),
+    "--metrics_list": ("--metrics_enable", "--rest_port=8000"),
+    "--mean": ("--layout=NHWC",),
+    "--scale": ("--layout=NHWC",),
+    "--color_format": ("--layout=NHWC",),
+    "--precision": ("--layout=NHWC",),
+    "--low_latency_transformation": ("--stateful",),
+}
+
 
 class Server:
     """Stands for the application: keeps what it is asked to serve."""
@@ -105,6 +137,31 @@ def test_a_switch_may_have_a_value() -> None:
         server = Server()
         assert main([text, "--rest_port=1", *MODEL], server.run) == 0
         assert (server.served[0].metrics is not None) is enabled
+
+
+@pytest.mark.parametrize("flag", OF_OVMS)
+def test_each_flag_of_ovms_is_accepted_and_says_so_if_it_does_nothing(
+    flag: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = flag.partition("=")[0]
+    server = Server()
+    assert main((flag, *BESIDE.get(name, ()), *MODEL), server.run) == 0
+    (settings,) = server.served
+    said = capsys.readouterr().out.count("has no effect")
+    does_nothing = name in {each.partition("=")[0] for each in IN_VAIN}
+    assert said == does_nothing
+    plain = Server()
+    assert main((*BESIDE.get(name, ()), *MODEL), plain.run) == 0
+    is_a_default = {
+        *("--rest_bind_address=0.0.0.0", "--grpc_workers=1", "--target_device=CPU"),
+        *("--sequence_cleaner_poll_wait_minutes=5", "--allowed_origins=*"),
+    }
+    changes_nothing = does_nothing or flag in is_a_default
+    assert (settings == plain.served[0]) is changes_nothing
 
 
 @pytest.mark.parametrize("flag", IN_VAIN)

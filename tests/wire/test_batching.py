@@ -4,7 +4,7 @@ that what is answered was answered because its batch was full.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -247,18 +247,27 @@ def test_texts_are_joined_as_numbers_are(tmp_path: Path) -> None:
             assert told == [word.encode()], told
 
 
-@pytest.mark.parametrize("name", ["static", "stateful"])
+AUTO = "not with a shape or batch_size of auto; -1 will do"
+NOT_JOINED: Mapping[str, tuple[ov.Model, Mapping[str, str], str]] = {
+    "static": (
+        tiny.add_one((1, 4)),
+        {},
+        "the first dimension of input x is not free for batches of 1 to 4",
+    ),
+    "stateful": (tiny.running_total(), {}, "the model has a state"),
+    "auto_shape": (tiny.add_one((-1, 4)), {"shape": "auto"}, AUTO),
+    "auto_batch": (tiny.add_one((-1, 4)), {"batch_size": "auto"}, AUTO),
+}
+
+
+@pytest.mark.parametrize("name", NOT_JOINED)
 def test_a_model_that_cannot_join_requests_is_left_out_and_says_why(
     tmp_path: Path, name: str
 ) -> None:
-    made = {"static": tiny.add_one((1, 4)), "stateful": tiny.running_total()}[name]
+    made, keys, reason = NOT_JOINED[name]
     zoo.add_model(tmp_path, name, made)
-    entries = [zoo.entry(name, dynamic_batching={"max_batch_size": 4})]
+    entries = [zoo.entry(name, dynamic_batching={"max_batch_size": 4}, **keys)]
     with serving(zoo.write_config(tmp_path, entries)) as server:
-        reason = {
-            "static": "the first dimension of input x is not free for batches of 1 to 4",
-            "stateful": "the model has a state",
-        }[name]
         assert server.said(f"dynamic_batching: {reason}")
         assert server.said("serving: nothing")
         assert "ovms_mp_batch_size" not in server.app.metrics.render().decode()

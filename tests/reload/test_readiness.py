@@ -1,0 +1,229 @@
+"""Readiness follows what is so, by every way in which it can be asked for: gRPC's two, its
+health protocol, asked and watched, and REST's two; and answers while others compute.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import numpy as np
+import pytest
+from ovms_mp_protos import kserve
+
+from tests.reload.mount import plus
+from tests.unit.inference import tiny
+from tests.wire import zoo
+from tests.wire.calls import ask, connect
+from tests.wire.rest import Rest
+from tests.wire.servers import Process, serving
+from tests.wire.waiting import until
+
+REFLECTED_WITHIN: Final = 2.0
+ANSWERED_WITHIN: Final = 0.1
+"""Seconds that one answer of a hundred may take when there is no processor to spare."""
+
+TRIALS: Final = 5
+SERVING: Final = kserve.HealthCheckResponse.SERVING
+FOUR: Final = np.zeros((1, 4), np.float32)
+
+
+class Probes:
+    """Everybody who asks whether a server is ready, and a servable of it."""
+
+    def __init__(self, channel: grpc.Channel, rest: Rest, name: str) -> None:
+        self._channel = channel
+        self._rest = rest
+        self._watched: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._calls = [self._watch(each) for each in ("", name)]
+        model = f"/v2/models/{name}/ready"
+        ready = kserve.ModelReadyRequest(name=name).SerializeToString()
+        self.of_the_server: Mapping[str, Callable[[], bool]] = {
+            "ServerReady": lambda: self._says(
+                kserve.SERVER_READY, b"", kserve.ServerReadyResponse
+            ),
+            "Check": lambda: self._check(""),
+            "Watch": lambda: self._seen(""),
+            "/v2/health/ready": lambda: rest.get("/v2/health/ready").code == 200,
+        }
+        self.of_the_servable: Mapping[str, Callable[[], bool]] = {
+            "ModelReady": lambda: self._says(
+                kserve.MODEL_READY, ready, kserve.ModelReadyResponse
+            ),
+            f"Check {name}": lambda: self._check(name),
+            f"Watch {name}": lambda: self._seen(name),
+            model: lambda: rest.get(model).code == 200,
+        }
+
+    def close(self) -> None:
+        for each in self._calls:
+            each.cancel()
+
+    def _says(self, method: str, message: bytes, answer: Any) -> bool:
+        asking: Any = self._channel.unary_unary(method, None, answer.FromString)
+        try:
+            return asking(message, timeout=20).ready
+        except grpc.RpcError:
+            return False
+
+    def _check(self, name: str) -> bool:
+        message = kserve.HealthCheckRequest(service=name).SerializeToString()
+        asking: Any = self._channel.unary_unary(
+            kserve.HEALTH_CHECK, None, kserve.HealthCheckResponse.FromString
+        )
+        try:
+            return asking(message, timeout=20).status == SERVING
+        except grpc.RpcError:
+            return False
+
+    def _seen(self, name: str) -> bool:
+        with self._lock:
+            return self._watched.get(name) == SERVING
+
+    def _watch(self, name: str) -> Any:
+        message = kserve.HealthCheckRequest(service=name).SerializeToString()
+        watching: Any = self._channel.unary_stream(
+            kserve.HEALTH_WATCH, None, kserve.HealthCheckResponse.FromString
+        )
+        states = watching(message, timeout=300)
+
+        def listen() -> None:
+            try:
+                for state in states:
+                    with self._lock:
+                        self._watched[name] = state.status
+            except grpc.RpcError:
+                return  # the test is over
+
+        threading.Thread(target=listen, daemon=True).start()
+        return states
+
+
+def agree(probes: Mapping[str, Callable[[], bool]], *, on: bool) -> bool:
+    """Whether all of them say that within the time."""
+    end = time.monotonic() + REFLECTED_WITHIN
+    return all(
+        until(lambda: probe() is on, max(0.0, end - time.monotonic()))  # noqa: B023
+        for probe in probes.values()
+    )
+
+
+def broken(config: Path) -> None:
+    zoo.add_model(config.parent, "late", plus(1))
+    (config.parent / "late" / "1" / "model.xml").write_text("not anything")
+    zoo.write_config(config.parent, [zoo.entry("m"), zoo.entry("late")])
+
+
+def test_each_probe_tells_of_each_failure_and_of_its_end(tmp_path: Path) -> None:
+    zoo.add_model(tmp_path, "m", plus(1))
+    config = zoo.write_config(tmp_path, [zoo.entry("m")])
+    with (
+        serving(config, file_system_poll_wait_seconds=0) as server,
+        server.connect() as channel,
+    ):
+        rest = Rest(server.app.rest_port)
+        late, m = Probes(channel, rest, "late"), Probes(channel, rest, "m")
+        assert agree(m.of_the_server, on=True)
+        assert agree(late.of_the_servable, on=False)
+        # What is wanted and cannot be loaded
+        broken(config)
+        assert not server.app.reload().is_ok
+        assert agree(m.of_the_server, on=False)
+        assert agree(late.of_the_servable, on=False)
+        assert agree(m.of_the_servable, on=True)
+        # and then can
+        tiny.save(tmp_path / "late" / "1", plus(1))
+        assert server.app.reload().is_ok
+        assert agree(m.of_the_server, on=True)
+        assert agree(late.of_the_servable, on=True)
+        # What is wanted no more
+        zoo.write_config(tmp_path, [zoo.entry("m")])
+        assert server.app.reload().is_ok
+        assert agree(late.of_the_servable, on=False)
+        assert agree(m.of_the_server, on=True)
+        # A server that is about to stop
+        server.app.catalog.stop()
+        assert agree(m.of_the_server, on=False)
+        for each in (late, m):
+            each.close()
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Iterator[tuple[grpc.Channel, Rest]]:
+    """A server whose model has more to do than all processors can."""
+    zoo.add_model(tmp_path, "slow", tiny.slow(steps=40, size=256))
+    zoo.add_graph(tmp_path, "echo", zoo.ECHO)
+    config = zoo.write_config(
+        tmp_path, [zoo.entry("slow", nireq=4)], [{"name": "echo"}]
+    )
+    flags = ("--config_path", str(config), "--rest_port", "auto")
+    message = ask("slow", {"x": np.zeros((256, 256), np.float32)}).SerializeToString()
+    is_over = threading.Event()
+    with Process(tmp_path, *flags) as server, connect(server.ready()) as channel:
+        listening = re.search(r"REST server listening on \S*:(\d+)", server.log)
+        assert listening, server.log
+        port = int(listening[1])
+
+        def press() -> None:
+            infer = channel.unary_unary(kserve.MODEL_INFER)
+            while not is_over.is_set():
+                infer(message, timeout=60)
+
+        pressing = [threading.Thread(target=press) for _ in range(8)]
+        for each in pressing:
+            each.start()
+        try:
+            with connect(server.ready()) as own:
+                yield own, Rest(port)
+        finally:
+            is_over.set()
+            for each in pressing:
+                each.join()
+
+
+def idle_share(seconds: float) -> float:
+    """Of all processors, while so much time passes."""
+
+    def times() -> tuple[int, int]:
+        fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+        return sum(map(int, fields)), int(fields[3])
+
+    before = times()
+    time.sleep(seconds)
+    after = times()
+    return (after[1] - before[1]) / max(1, after[0] - before[0])
+
+
+@pytest.mark.timeout(300)
+def test_probes_are_answered_soon_when_no_processor_is_free(
+    busy: tuple[grpc.Channel, Rest],
+) -> None:
+    """More than once later than that is too late: anything on this machine may come
+    between.
+    """
+    channel, rest = busy
+    probes = Probes(channel, rest, "echo")
+    asked = [
+        probe
+        for name, probe in {**probes.of_the_server, **probes.of_the_servable}.items()
+        if "Watch" not in name
+    ]
+    assert agree(probes.of_the_server, on=True)
+    assert idle_share(1.0) < 0.1
+    p99: list[float] = []
+    while len(p99) < TRIALS and min(p99, default=1.0) > ANSWERED_WITHIN:
+        taken: list[float] = []
+        for _ in range(50):
+            for probe in asked:
+                begun = time.perf_counter()
+                assert probe()
+                taken.append(time.perf_counter() - begun)
+        p99.append(float(np.quantile(taken, 0.99)))
+    probes.close()
+    assert min(p99) <= ANSWERED_WITHIN, p99
