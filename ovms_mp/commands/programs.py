@@ -90,6 +90,7 @@ def status(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     address: str = given.address
     from ovms_mp.frontend.grpc.asking import NoAnswer, ask
+    from ovms_mp.servable.description import State
 
     try:
         answer = ask(address, given.timeout, reaching.access(given))
@@ -100,7 +101,9 @@ def status(arguments: Sequence[str]) -> int:
     width = max((len(each.name) for each in answer.servables), default=0)
     for each in answer.servables:
         line = f"{each.name:{width}}  {each.version or '-':>4}  {each.state.value:<11}"
-        print(f"{line}  {' '.join(each.reason.split())}".rstrip())
+        is_retired = each.state is State.UNAVAILABLE and not each.reason
+        reason = "is not wanted any more" if is_retired else each.reason
+        print(f"{line}  {' '.join(reason.split())}".rstrip())
     is_well = answer.is_ready and not any(each.reason for each in answer.servables)
     return 0 if is_well else 1
 

@@ -24,6 +24,7 @@ from ovms_mp.servable.entries import (
 from ovms_mp.servable.found import Found
 from ovms_mp.servable.leases import Leased
 from ovms_mp.servable.patience import Waiting
+from ovms_mp.servable.refusals import Refusals
 from ovms_mp.servable.siblings import Siblings
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Catalog:
         self._dispose = dispose
         self._lock = threading.Lock()
         self._entries = Entries()
+        self.refusals: Final = Refusals()
         self._found = Found()
         self._waiting = Waiting(self._find)
         self._watchers: list[Callable[[], None]] = []
@@ -270,7 +272,7 @@ class Catalog:
     def status(self) -> tuple[ServableStatus, ...]:
         """What is to be told of everything, retired or not."""
         with self._lock:
-            return self._entries.status()
+            return self.refusals.status(self._entries.status())
 
     def watch(self, watcher: Callable[[], None]) -> None:
         """Call `watcher` after every change of what is served; it must not block."""
@@ -330,7 +332,7 @@ class Catalog:
     def index(self) -> tuple[Listed, ...]:
         """Everything that is served, is about to be, or could not be."""
         with self._lock:
-            return self._entries.index()
+            return self.refusals.listed(self._entries.index())
 
     def infer(self, request: InferRequest) -> Pending[InferResponse]:
         """ModelInfer on a model or graph. Raises ServingError, or fails with it."""

@@ -131,11 +131,15 @@ class Reconciler:
         """What the configuration says that cannot be."""
         taken = Status.MEDIAPIPE_GRAPH_NAME_OCCUPIED
         refused = {each.subject: each.error for each in wanted.config.problems}
-        if wanted.error is not None:
-            refused["the configuration before goes on"] = wanted.error
+        names = {name: each.text for name, each in refused.items() if ": " not in name}
         for name in wanted.graphs:
             if name in wanted.models:
                 refused[f"graph {name} is not served"] = ServingError(taken, name)
+                names[name] = ServingError(taken, name).text
+        if wanted.error is not None:
+            refused["the configuration before goes on"] = wanted.error
+        whole = "" if wanted.error is None else wanted.error.text
+        self._catalog.refusals.become(names, whole)
         for key in self._faults.all():
             if key.kind == "config" and key.name not in refused:
                 self._mend(key)

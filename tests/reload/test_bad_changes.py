@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from ovms_mp.servable.description import State
 from ovms_mp.servable.status import Outcome
 from tests.reload.mount import CHANGES, Mount, expected, told, write
 from tests.wire.servers import Server, serving
@@ -165,6 +166,8 @@ def test_a_config_that_cannot_be_read_changes_nothing(
     write(mount.config, text)
     report = server.app.reload()
     assert "config.json" in report.error
+    assert all("config.json" in each.reason for each in server.app.catalog.index())
+    assert all("config.json" in each.reason for each in server.app.catalog.status())
     assert server.app.catalog.names() == names
     assert all(server.app.catalog.is_servable_ready(name, "") for name in names)
     # What it named goes on to be looked at.
@@ -174,6 +177,7 @@ def test_a_config_that_cannot_be_read_changes_nothing(
     mount.write_config()
     report = server.app.reload()
     assert not report.error and report.is_ok
+    assert not any(each.reason for each in server.app.catalog.index())
 
 
 def test_a_config_that_is_gone_changes_nothing(mount: Mount, server: Server) -> None:
@@ -222,11 +226,23 @@ def test_an_entry_that_cannot_be_honoured_leaves_the_old(
     config = json.loads(text)
     for each in config["model_config_list"]:
         if each["config"]["name"] == "moved":
-            each["config"]["base_path"] = "s3://bucket/nothing"
+            each["config"]["base_path"] = "hdfs://host/nothing"
+    config["model_config_list"].append(
+        {"config": {"name": "new", "base_path": "moved", "shape": "1,4"}}
+    )
     before = told(channel, "moved")
     write(mount.config, json.dumps(config))
     report = server.app.reload()
-    assert any("s3://" in each.reason for each in report.changes)
+    assert any("hdfs://" in each.reason for each in report.changes)
     assert told(channel, "moved") == before
+    said = {each.name: each for each in server.app.catalog.index()}
+    assert "hdfs://" in said["moved"].reason
+    assert (said["new"].state, said["new"].version) == (State.UNAVAILABLE, "")
+    assert "expected (1,3" in said["new"].reason
+    assert not said["in_place"].reason
+    told_by_rest = {each.name: each for each in server.app.catalog.status()}
+    assert "hdfs://" in told_by_rest["moved"].reason
+    assert "expected (1,3" in told_by_rest["new"].reason
     write(mount.config, text)
     assert server.app.reload().is_ok
+    assert not [each for each in server.app.catalog.index() if each.reason]
