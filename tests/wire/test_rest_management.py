@@ -91,7 +91,10 @@ def test_a_config_that_cannot_be_read_is_told_and_changes_nothing(
     answer = rest.ask("POST", RELOAD)
     assert answer.code == 500
     assert answer.json == {"error": "Config file not found or cannot open."}
-    assert rest.get("/v1/config").json == before
+    told = rest.get("/v1/config").json
+    reasons = {each.pop("reason").partition(" - ")[0] for each in told.values()}
+    assert reasons == {"File not found or cannot open"}
+    assert told == before
     assert rest.infer("add_one", inputs(tensor("x", FIVE))).code == 200
 
 
