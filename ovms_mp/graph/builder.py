@@ -16,7 +16,7 @@ from ovms_mp.graph.definition import (
     NodeDefinition,
     StreamDefinition,
 )
-from ovms_mp.graph.lane import is_straight
+from ovms_mp.graph.lane import way_through
 from ovms_mp.graph.policies import POLICIES, MakePolicy, make_policy
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class _Builder:
             streams=tuple(self._streams),
             max_queue_size=config.max_queue_size,
             report_deadlock=config.report_deadlock,
-            is_straight=is_straight(made, [number for _, number in inputs]),
+            way=way_through(made, [number for _, number in inputs]),
         )
 
     def _error(self, line: int, message: str) -> ServingError:

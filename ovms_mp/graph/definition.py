@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from ovms_mp.calculator.base import Calculator, NodeInfo
     from ovms_mp.graph.config import NodeConfig, StreamName
+    from ovms_mp.graph.lane_source import Way
     from ovms_mp.graph.policies import MakePolicy
 
 PROVIDED_SIDE_PACKETS: Final = frozenset({"py"})
@@ -93,8 +94,13 @@ class GraphDefinition:
     streams: tuple[StreamDefinition, ...]
     max_queue_size: int
     report_deadlock: bool
-    is_straight: bool = False
-    """See `lane`."""
+    way: Way | None = None
+    """How a packet goes straight through, where it can: see `lane`."""
+
+    @property
+    def is_straight(self) -> bool:
+        """True if nodes can be called in but one order."""
+        return self.way is not None
 
     @property
     def is_short(self) -> bool:

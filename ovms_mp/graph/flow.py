@@ -130,17 +130,6 @@ class Flow:
             if stream.taps:
                 self.deliver(stream, timestamp, payload, bound)
 
-    def pass_on(
-        self, stream: Stream, timestamp: Timestamp, payload: Any, bound: Timestamp
-    ) -> None:
-        """A packet goes on to consumers that take it at once: see `lane`."""
-        stream.bound = bound
-        for queue in stream.consumers:
-            queue.bound = bound
-            queue.was_fed = True
-        if stream.taps:
-            self.deliver(stream, timestamp, payload, bound)
-
     def pass_by(self, stream: Stream, bound: Timestamp) -> None:
         """No packet goes on; consumers know it at once."""
         stream.bound = bound

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class RunListener(Protocol):
-    """What a run tells, on its strand; the calls must not block."""
+    """What a run tells, on its strand; the calls must neither block nor raise."""
 
     def packet(self, output: int, packet: Packet) -> None:
         """A packet on the `output`-th output stream of the graph."""

@@ -9,11 +9,10 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from ovms_mp.calculator.context import EMPTY
 from ovms_mp.core.errors import ServingError, Status
-from ovms_mp.core.packet import Packet
 from ovms_mp.core.timestamp import DONE
 from ovms_mp.graph import failures
+from ovms_mp.graph.delivery import Delivery
 from ovms_mp.graph.ending import close_nodes
 from ovms_mp.graph.growth import Growth
 from ovms_mp.graph.lane import Lane
@@ -28,9 +27,10 @@ if TYPE_CHECKING:
 
     from ovms_mp.calculator.context import Context
     from ovms_mp.core.pace import Pace
+    from ovms_mp.core.packet import Packet
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.graph.definition import GraphDefinition
-    from ovms_mp.graph.listener import BoundListener, NodeStatus, RunListener
+    from ovms_mp.graph.listener import NodeStatus, RunListener
     from ovms_mp.graph.node import NodeRun, Timed
     from ovms_mp.graph.strand import Call, Submit
 
@@ -59,8 +59,10 @@ class GraphRun:
         "_scheduler",
         "_strand",
         "_waiting",
+        "delivery",
         "errors",
         "is_held",
+        "post",
     )
 
     def __init__(
@@ -82,7 +84,10 @@ class GraphRun:
         if timed is not None:
             for node in self._scheduler.nodes:
                 node.process = timed(node.label, node.process)
+        self.delivery: Final = Delivery(self._scheduler.flow, listener)
         self._strand = Strand(submit, self._turn, pace)
+        self.post: Final = self._strand.post
+        """Run a call on the strand, then whatever it makes possible."""
         self._outputs = len(definition.outputs)
         self._room = Growth(definition)
         self._waiting: set[Context] = set()
@@ -115,10 +120,6 @@ class GraphRun:
         self._scheduler.side_packets.update(side_packets)
         self._open()
 
-    def post(self, call: Call, *, is_light: bool = True) -> None:
-        """Run `call` on the strand, then whatever it makes possible."""
-        self._strand.post(call, is_light=is_light)
-
     def feed(self, stream: int, packet: Packet) -> None:
         """A packet for a graph input. On the strand only.
 
@@ -131,12 +132,11 @@ class GraphRun:
         if known.expected and (problem := problem_on(known, packet.payload)):
             self.fail(failures.failed("INVALID_ARGUMENT", problem))
             return
-        if self._definition.is_straight:
-            lane = self._lane
-            if lane is None:
-                lane = self._lane = Lane(self._definition, self._scheduler)
-            if lane.takes(packet):
-                return
+        lane = self._lane
+        if lane is None and self._definition.way is not None:
+            lane = self._lane = Lane(self._definition, self._scheduler, self)
+        if lane is not None and lane.takes(packet):
+            return
         self._turn_off()
         self._tell(self._scheduler.feed, stream, packet)
 
@@ -214,10 +214,13 @@ class GraphRun:
             return
         call()
         lane = self._lane
-        if lane is None or lane.packet is None or not self._go_straight(lane):
-            self._drain()
-        else:
-            self._listener.settled(has_room=True)
+        if lane is not None and lane.packet is not None:
+            if self.errors or self.is_held:
+                self._turn_off()
+            elif lane.go():
+                self._listener.settled(has_room=True)
+                return
+        self._drain()
 
     def _open(self) -> None:
         """Open the nodes that can be: all at the start, but for those whose side packets
@@ -271,21 +274,6 @@ class GraphRun:
                 return
         self._settle()
 
-    def _go_straight(self, lane: Lane) -> bool:
-        """True if that was all there is to do."""
-        if self.errors or self.is_held:
-            self._turn_off()
-            return False
-        context = lane.run(self)
-        if context is None:
-            return lane.level is not None
-        if context.pending is None:
-            self._tell(self._scheduler.done, context)
-        else:
-            self._wait(context)
-        self.called(_node(context))
-        return False
-
     def failed(self, error: BaseException, node: NodeRun) -> None:
         """See lane.Host."""
         self.fail(failures.raised(error, "Process", node.label))
@@ -296,12 +284,20 @@ class GraphRun:
             self._scheduler.side_packets.update(node.set_side_packets)
             self._open()
         if self._scheduler.flow.produced:
-            self._deliver()
+            self.delivery.deliver()
+
+    def left(self, context: Context) -> None:
+        """See lane.Host."""
+        if context.pending is None:
+            self._tell(self._scheduler.done, context)
+        else:
+            self._wait(context)
+        self.called(_node(context))
 
     def _settle(self) -> None:
         scheduler = self._scheduler
         if scheduler.flow.produced:
-            self._deliver()
+            self.delivery.deliver()
         if scheduler.throttle.full and not (self.errors or self.is_held):
             outcome = self._room.make_room(scheduler)
             if isinstance(outcome, ServingError):
@@ -365,15 +361,6 @@ class GraphRun:
 
     def _blame(self, error: StreamError) -> None:
         self.fail(failures.failed("INVALID_ARGUMENT", str(error)))
-
-    def _deliver(self) -> None:
-        flow, listener = self._scheduler.flow, self._listener
-        produced, flow.produced = flow.produced, []
-        for output, timestamp, payload in produced:
-            if payload is EMPTY:
-                cast("BoundListener", listener).bound(output, timestamp)
-            else:
-                listener.packet(output, Packet(timestamp, payload))
 
     def _finish(self) -> None:
         for context in self._waiting:
