@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ovms_mp.frontend.http.app import NO_KEYS
 from ovms_mp.frontend.http.app import Rest as RestApp
 from ovms_mp.settings import SecuritySettings
 from tests.wire import zoo
-from tests.wire.calls import Stream, ask, floats
+from tests.wire.calls import Stream, ask, floats, status_of
 from tests.wire.rest import Answer, Rest
 from tests.wire.servers import HOST, Process, Server, serving
 from tests.wire.waiting import until
@@ -174,6 +175,20 @@ def test_a_stream_without_a_key_ends_before_its_first_message(
             "an API key is needed: authorization: Bearer KEY",
         )
     assert until(server.is_idle)
+
+
+def test_who_has_no_key_is_refused_before_he_has_sent_anything(
+    server: Server, channel: grpc.Channel
+) -> None:
+    """Or a stranger could make the server take in what he likes."""
+    there_is_nothing = threading.Event()
+    for path in methods(server):
+        if path not in OPEN:
+            call = channel.stream_stream(path)(
+                (b"" for _ in iter(there_is_nothing.wait, True)), timeout=20
+            )
+            assert status_of(lambda call=call: list(call))[0] == "UNAUTHENTICATED", path
+    there_is_nothing.set()
 
 
 def test_tritons_clients_show_their_key(server: Server) -> None:

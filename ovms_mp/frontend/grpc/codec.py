@@ -26,6 +26,7 @@ from ovms_mp.core.messages import (
     TypedValues,
 )
 from ovms_mp.core.tensor import Array
+from ovms_mp.frontend import limits
 from ovms_mp.frontend.grpc.heads import Memory, RequestHead, split
 from ovms_mp.frontend.grpc.wire import (
     HARMLESS_SIZE,
@@ -116,6 +117,7 @@ def decode_request(message: bytes) -> InferRequest:
         )
     said = parse(kserve.ModelInferRequest, beside)
     parameters = _decode_parameters(said.parameters)
+    limits.judge_beside(said.id, parameters)
     return InferRequest(
         model, version, said.id, parameters, filled, len(raw), outputs=outputs
     )
@@ -143,7 +145,7 @@ def request_of(found: Scan) -> InferRequest:
     """
     parsed = parse(kserve.ModelInferRequest, found.rest)
     raw = found.raw or tuple(parsed.raw_input_contents)
-    return InferRequest(
+    request = InferRequest(
         model_name=parsed.model_name,
         model_version=parsed.model_version,
         id=parsed.id,
@@ -157,6 +159,8 @@ def request_of(found: Scan) -> InferRequest:
         raw_count=len(raw),
         outputs=tuple([each.name for each in parsed.outputs]),
     )
+    limits.judge(request)
+    return request
 
 
 def encode_response(response: InferResponse) -> bytes:

@@ -44,8 +44,12 @@ class Outlet:
     something takes the lock once, and has the first act from there.
     """
 
-    def __init__(self, call: StreamCall) -> None:
+    def __init__(
+        self, call: StreamCall, on_over: Callable[[], object] | None = None
+    ) -> None:
+        """`on_over` is called once, when nothing of the stream can be sent any more."""
         self._call = call
+        self._on_over = on_over
         self._session: StreamSession | None = None
         self._lock = threading.Lock()
         self._is_turning = False
@@ -154,7 +158,7 @@ class Outlet:
         if self._outcome is not None:
             if self._waiting:
                 return None
-            self._is_over = True
+            self._end()
             return partial(self._call.finish, *self._outcome)
         # Half of what holds a session releases it: no change of mind at every answer.
         share = 2 if self._is_held else 1
@@ -186,8 +190,15 @@ class Outlet:
     def _lose(self) -> None:
         """The transport takes nothing more, and has said or will say so to `close`."""
         with self._lock:
-            self._is_over = True
+            self._end()
             self._waiting.clear()
+
+    def _end(self) -> None:
+        """Under the lock."""
+        self._is_over = True
+        on_over, self._on_over = self._on_over, None
+        if on_over is not None:
+            on_over()
 
     def _doom(self) -> None:
         with self._lock:

@@ -5,6 +5,8 @@ this is on a call's way.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, cast
 
@@ -12,6 +14,7 @@ from ovms_mp.core.pending import Cancelled, Pending
 from ovms_mp.frontend.grpc.wire import first_text
 from ovms_mp.frontend.transport.seam import (
     Abort,
+    Admission,
     Call,
     Code,
     Handler,
@@ -20,8 +23,6 @@ from ovms_mp.frontend.transport.seam import (
     StreamCall,
     Unary,
     UnaryHandler,
-    stream,
-    unary,
 )
 from ovms_mp.telemetry import requests
 
@@ -52,11 +53,25 @@ def failed(call: Call, servable: str, error: Abort) -> None:
 
 
 def _recorded(handler: Handler, method: str) -> Handler:
+    admission = handler.admission and _recorded_admission(handler.admission, method)
     if isinstance(handler, Unary):
         call = _recorded_call(handler.handler, method)
-        return unary(call, is_reserved=handler.is_reserved)
-    factory = handler.factory
-    return stream(lambda: _RecordedSession(factory, method))
+        return replace(handler, handler=call, admission=admission)
+    factory = partial(_RecordedSession, handler.factory, method)
+    return replace(handler, factory=factory, admission=admission)
+
+
+def _recorded_admission(admission: Admission, method: str) -> Admission:
+    def admit(call: Call) -> None:
+        begun = perf_counter()
+        try:
+            admission(call)
+        except Abort as error:
+            took = perf_counter() - begun
+            requests.answered(INTERFACE, method, "", error.code.name, took)
+            raise
+
+    return admit
 
 
 def _recorded_call(handler: UnaryHandler, method: str) -> UnaryHandler:

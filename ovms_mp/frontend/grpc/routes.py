@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from ovms_mp_protos import kserve
@@ -12,6 +13,7 @@ from ovms_mp.frontend.grpc.access import closed
 from ovms_mp.frontend.grpc.catalog import Catalog
 from ovms_mp.frontend.grpc.health import HealthService
 from ovms_mp.frontend.grpc.inference import InferenceService
+from ovms_mp.frontend.grpc.places import Places
 from ovms_mp.frontend.grpc.recording import recorded
 from ovms_mp.frontend.grpc.reflection import Reflection
 from ovms_mp.frontend.grpc.streaming import ModelStream
@@ -38,17 +40,20 @@ def routes(
     version: str,
     access: Access,
     *,
+    max_streams: int = 0,
     is_recorded: bool = False,
 ) -> Mapping[str, Handler]:
     """What a transport needs to serve `catalog` to those who have `access`: a handler
     for each path.
 
-    `version` is the product's, for ServerMetadata. With `is_recorded` each call is in
+    `version` is the product's, for ServerMetadata. At most `max_streams` of
+    ModelStreamInfer are open at a time, 0 is no limit. With `is_recorded` each call is in
     the log.
     """
     reflection = Reflection(
         kserve.pool.FindServiceByName(name).file for name in _SERVICES
     )
+    places = Places(max_streams)
     unary_handlers = {
         **InferenceService(catalog, version).handlers(),
         **health.handlers(),
@@ -60,10 +65,15 @@ def routes(
             path: unary(handler, is_reserved=path != kserve.MODEL_INFER)
             for path, handler in unary_handlers.items()
         },
-        kserve.MODEL_STREAM_INFER: stream(lambda: ModelStream(catalog)),
+        kserve.MODEL_STREAM_INFER: stream(partial(_model_stream, catalog, places)),
         kserve.HEALTH_WATCH: stream(health.watch),
         kserve.SERVER_REFLECTION_INFO: stream(reflection.session),
         kserve.V1ALPHA_SERVER_REFLECTION_INFO: stream(reflection.session),
     }
     let_in = closed(handlers, access)
     return recorded(let_in) if is_recorded else let_in
+
+
+def _model_stream(catalog: Catalog, places: Places) -> ModelStream:
+    places.take()
+    return ModelStream(catalog, places.give_back)

@@ -11,7 +11,7 @@ refusal is the status of the call, and its end.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ovms_mp_protos import kserve
 
@@ -31,6 +31,9 @@ from ovms_mp.frontend.transport.seam import Session, StreamCall
 from ovms_mp.servable.base import StreamSession
 from ovms_mp.telemetry import requests
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 METHOD: Final = method_of(kserve.MODEL_STREAM_INFER)
 
 STRICT: Final = ("triton_grpc_error", "true")
@@ -44,15 +47,19 @@ class ModelStream(Session):
     calls the others from any thread, one at a time.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(
+        self, catalog: Catalog, on_over: Callable[[], object] | None = None
+    ) -> None:
+        """`on_over` is called when it is over, once."""
         self._catalog = catalog
+        self._on_over = on_over
         self._session: StreamSession | None = None
         self._name = ""
 
     def on_open(self, call: StreamCall) -> None:
         """Read the first request."""
         self._is_strict = STRICT in call.invocation_metadata
-        self._outlet = Outlet(call)
+        self._outlet = Outlet(call, self._on_over)
         self._outlet.allow_next()
 
     def on_message(self, message: bytes) -> None:

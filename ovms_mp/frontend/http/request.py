@@ -22,6 +22,7 @@ from ovms_mp.core.messages import (
     Parameter,
 )
 from ovms_mp.core.tensor import BYTES
+from ovms_mp.frontend import limits
 from ovms_mp.frontend.grpc.wire import MAX_FIELDS, MAX_RANK
 from ovms_mp.frontend.http import pieces, values
 from ovms_mp.frontend.http.errors import Problem, Refusal
@@ -107,6 +108,7 @@ def decode(name: str, version: str, body: Buffer, length: int) -> Asked:
         INTERFACE,
     )
     named = dict(_output(each, is_binary) for each in outputs)
+    limits.judge(request._replace(outputs=tuple(named)))
     return Asked(request, Wanted(named or None, is_binary))
 
 

@@ -25,10 +25,9 @@ from ovms_mp.frontend.transport.options import (
 )
 from ovms_mp.frontend.transport.seam import (
     Handler,
-    SessionFactory,
     Stream,
     Tls,
-    UnaryHandler,
+    Unary,
 )
 
 # Binding and starting are local.
@@ -139,21 +138,19 @@ class AioServer:
 
     def _method(self, path: str, handler: Handler) -> _Method:
         if isinstance(handler, Stream):
-            return grpc.stream_stream_rpc_method_handler(
-                self._stream(path, handler.factory)
-            )
+            return grpc.stream_stream_rpc_method_handler(self._stream(path, handler))
         # As a stream of requests: grpcio's unary methods never answer a client that
         # sends no message, and it waits for ever.
-        return grpc.stream_unary_rpc_method_handler(self._unary(path, handler.handler))
+        return grpc.stream_unary_rpc_method_handler(self._unary(path, handler))
 
     def _unary(
-        self, path: str, handler: UnaryHandler
+        self, path: str, route: Unary
     ) -> Callable[[object, Context], Awaitable[bytes]]:
         async def serve(_: object, context: Context) -> bytes:
             call = UnaryCall(path, context, self._loop)
             self._in_flight += 1
             try:
-                return await call.run(handler, self._max_send_bytes)
+                return await call.run(route, self._max_send_bytes)
             except grpc.aio.AbortError as aborted:
                 # grpcio keeps it with the context. Its traceback would keep the frames,
                 # they the call and the context, and all that only until the next
@@ -166,7 +163,7 @@ class AioServer:
         return serve
 
     def _stream(
-        self, path: str, factory: SessionFactory
+        self, path: str, route: Stream
     ) -> Callable[[object, Context], Awaitable[None]]:
         async def serve(_: object, context: Context) -> None:
             call = StreamCall(
@@ -178,7 +175,7 @@ class AioServer:
             )
             self._in_flight += 1
             try:
-                await call.run(factory)
+                await call.run(route)
             finally:
                 self._in_flight -= 1
 

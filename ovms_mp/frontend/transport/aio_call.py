@@ -16,11 +16,7 @@ import grpc.aio
 from ovms_mp.core.pending import Pending
 from ovms_mp.frontend.transport.aio_loop import LoopThread
 from ovms_mp.frontend.transport.call import EXPIRED, NO_MESSAGE, ServedCall
-from ovms_mp.frontend.transport.seam import (
-    Code,
-    Ending,
-    UnaryHandler,
-)
+from ovms_mp.frontend.transport.seam import Code, Ending, Unary
 
 log = logging.getLogger(__name__)
 
@@ -82,14 +78,17 @@ def leave() -> NoReturn:
 class UnaryCall(AioCall):
     """One message for one message."""
 
-    async def run(self, handler: UnaryHandler, max_send_bytes: int | None) -> bytes:
+    async def run(self, route: Unary, max_send_bytes: int | None) -> bytes:
         """The answer. Raises what ends the RPC otherwise."""
+        refused = self._refused(route.admission)
+        if refused is not None:
+            await self._abort(refused)
         message = await self._message()
         if message is None:
             await self._abort(NO_MESSAGE)
         if self.is_expired:
             await self._abort(EXPIRED)
-        answer = self._attempt(handler, message, self)
+        answer = self._attempt(route.handler, message, self)
         if isinstance(answer, Pending):
             answer = await self._settled(answer)
         answer = self._sendable(answer, max_send_bytes)

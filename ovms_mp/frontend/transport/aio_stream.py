@@ -28,7 +28,7 @@ from ovms_mp.frontend.transport.seam import (
     Metadata,
     OnWritten,
     Session,
-    SessionFactory,
+    Stream,
 )
 
 log = logging.getLogger(__name__)
@@ -110,9 +110,9 @@ class StreamCall(AioCall):
         self._loop.post(self._wake)
         return True
 
-    async def run(self, factory: SessionFactory) -> None:
+    async def run(self, route: Stream) -> None:
         """Live until the status is settled and all is sent; grpcio sends the status."""
-        self._open(factory)
+        self._open(route)
         self._loop.spawn(self._read_all())
         self._loop.spawn(self._write_all())
         try:
@@ -131,8 +131,9 @@ class StreamCall(AioCall):
         self._wake()
         self._set_status()
 
-    def _open(self, factory: SessionFactory) -> None:
-        session = self._attempt(factory)
+    def _open(self, route: Stream) -> None:
+        refused = self._refused(route.admission)
+        session = refused or self._attempt(route.factory)
         if isinstance(session, Ending):
             self._outbox.finish(session)
             return

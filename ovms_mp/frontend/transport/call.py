@@ -7,11 +7,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from ovms_mp.frontend.transport.seam import (
     INTERNAL,
     Abort,
+    Admission,
+    Call,
     Code,
     Ending,
     Metadata,
@@ -100,6 +102,13 @@ class ServedCall:
         except BaseException as error:
             log.error("%s: the handler failed", self.method, exc_info=error)
             return INTERNAL
+
+    def _refused(self, admission: Admission | None) -> Ending | None:
+        """How the call ends at once; None if it may go on."""
+        if admission is None:
+            return None
+        answer = self._attempt(admission, cast("Call", self))
+        return answer if isinstance(answer, Ending) else None
 
     def _sendable(self, answer: object, limit: int | None) -> bytes | Ending:
         """What a handler answered, or the status of a call that has no such answer."""

@@ -148,9 +148,9 @@ class CoreServer:
     ) -> list[Poller]:
         limits = Limits(send_limit, max_send_bytes)
         methods: dict[bytes, MakeCall] = {
-            path.encode(): partial(UnaryCall, path, route.handler, max_send_bytes)
+            path.encode(): partial(UnaryCall, path, route, max_send_bytes)
             if isinstance(route, Unary)
-            else partial(StreamCall, path, route.factory, limits)
+            else partial(StreamCall, path, route, limits)
             for path, route in routes.items()
         }
         reserved = [

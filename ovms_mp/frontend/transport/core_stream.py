@@ -24,7 +24,7 @@ from ovms_mp.frontend.transport.seam import (
     Metadata,
     OnWritten,
     Session,
-    SessionFactory,
+    Stream,
 )
 
 # The core says end of stream for a cancelled call too, mostly before it says that the
@@ -45,7 +45,6 @@ class StreamCall(CoreCall):
     __slots__ = (
         "_are_headers_sent",
         "_credit",
-        "_factory",
         "_further_reads",
         "_is_input_open",
         "_is_overrun",
@@ -54,19 +53,20 @@ class StreamCall(CoreCall):
         "_is_status_sent",
         "_max_send_bytes",
         "_outbox",
+        "_route",
         "_session",
     )
 
     def __init__(
         self,
         method: str,
-        factory: SessionFactory,
+        route: Stream,
         limits: Limits,
         keeper: Keeper,
         event: cygrpc.RequestCallEvent,
     ) -> None:
         super().__init__(method, keeper, event)
-        self._factory = factory
+        self._route = route
         self._session: Session | None = None
         self._max_send_bytes = limits.max_send_bytes
         self._credit = 0
@@ -134,7 +134,8 @@ class StreamCall(CoreCall):
         if not is_started:
             self.collapse(is_new=True)
             return
-        session = self._attempt(self._factory)
+        refused = self._refused(self._route.admission)
+        session = refused or self._attempt(self._route.factory)
         if isinstance(session, Ending):
             self._break_off(session)
         else:

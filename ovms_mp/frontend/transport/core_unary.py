@@ -17,7 +17,7 @@ from ovms_mp.frontend.transport.core_call import (
     Keeper,
     status_of,
 )
-from ovms_mp.frontend.transport.seam import Code, Ending, UnaryHandler
+from ovms_mp.frontend.transport.seam import Code, Ending, Unary, UnaryHandler
 
 _OK: Final = int(Code.OK)
 
@@ -30,18 +30,19 @@ class UnaryCall(CoreCall):
     not there.
     """
 
-    __slots__ = ("_handler", "_is_awaited", "_max_send_bytes", "_pending")
+    __slots__ = ("_admission", "_handler", "_is_awaited", "_max_send_bytes", "_pending")
 
     def __init__(
         self,
         method: str,
-        handler: UnaryHandler | None,
+        route: Unary | None,
         max_send_bytes: int | None,
         keeper: Keeper,
         event: cygrpc.RequestCallEvent,
     ) -> None:
         super().__init__(method, keeper, event)
-        self._handler = handler
+        self._handler: UnaryHandler | None = route and route.handler
+        self._admission = route and route.admission
         self._max_send_bytes = max_send_bytes
         self._pending: Pending[bytes] | None = None
         self._is_awaited = False
@@ -50,8 +51,11 @@ class UnaryCall(CoreCall):
         """Start what there is to do. In the polling thread, as all that follows but the
         settling of a Pending; until there is one, nobody else can touch the call.
         """
-        if self._handler is None:
-            is_started = self._answer(NO_METHOD)
+        refused = (
+            NO_METHOD if self._handler is None else self._refused(self._admission)
+        )
+        if refused is not None:
+            is_started = self._answer(refused)
         else:
             is_started = self._start(
                 (cygrpc.ReceiveMessageOperation(NO_FLAGS),), self._on_message

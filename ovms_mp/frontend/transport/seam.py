@@ -256,6 +256,9 @@ class Session(Protocol):
 
 UnaryHandler = Callable[[bytes, Call], bytes | Pending[bytes]]
 SessionFactory = Callable[[], Session]
+Admission = Callable[[Call], object]
+"""Lets a call pass, or raises Abort: asked once, before a message of the call is read, so
+that who may not call cannot make the server take in what he sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +271,7 @@ class Unary:
 
     handler: UnaryHandler
     is_reserved: bool = False
+    admission: Admission | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +279,7 @@ class Stream:
     """Any number of messages each way."""
 
     factory: SessionFactory
+    admission: Admission | None = None
 
 
 Handler = Unary | Stream

@@ -18,6 +18,7 @@ from ovms_mp.frontend.transport.seam import (
     Call,
     Server,
     Session,
+    Stream,
     StreamCall,
     Unary,
     stream,
@@ -73,7 +74,7 @@ class World:
 
     def serve(
         self,
-        routes: Mapping[str, Callable[..., Any] | Unary],
+        routes: Mapping[str, Callable[..., Any] | Stream | Unary],
         addresses: Sequence[str] = ("127.0.0.1:0",),
         **options: Any,
     ) -> Server:
@@ -82,7 +83,7 @@ class World:
             f"/test.Service/{name}": stream(handler)
             if isinstance(handler, (type, Made))
             else handler
-            if isinstance(handler, Unary)
+            if isinstance(handler, (Stream, Unary))
             else unary(handler)
             for name, handler in routes.items()
         }
