@@ -23,6 +23,7 @@ from ovms_mp.calculator.base import ContractError
 from ovms_mp.core import addresses, heap
 from ovms_mp.core.errors import ServingError
 from ovms_mp.doors import Doors
+from ovms_mp.frontend.grpc.arguments import arguments
 from ovms_mp.frontend.grpc.routes import health_of, routes
 from ovms_mp.frontend.transport.choice import transport
 from ovms_mp.frontend.transport.seam import Server
@@ -60,19 +61,6 @@ PATIENCE_SECONDS: Final = 3.0
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 RELOAD_SIGNAL: Final = signal.SIGHUP
 
-_CHANNEL_ARGUMENTS: Final = (
-    # No compression: a message limit counts bytes before they are inflated, and 0.9 MB
-    # of gzip became 3 GB.
-    ("grpc.compression_enabled_algorithms_bitset", 1),
-    # gRPC's default takes a client that asks more often than every five minutes, on a
-    # stream that is silent, for an attacker; it only wants to know if we are alive.
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    # gRPC reads ahead of us what it thinks is under way, for each stream. Its estimate
-    # grows with a busy machine's delays: 76 MiB were kept for a client that did not read
-    # its answers. 4 MiB let a client 100 ms away send 40 MiB/s.
-    ("grpc.http2.bdp_probe", 0),
-    ("grpc.http2.lookahead_bytes", 4 << 20),
-)
 _SHARED: Final = (("grpc.so_reuseport", 1),)
 
 
@@ -205,19 +193,26 @@ class App:
 
     def _listen(self) -> None:
         settings, is_shared = self._settings, self._company is not None
+        limits = settings.limits
         self._grpc = transport(settings.grpc_transport)(
             routes(
                 self.catalog,
                 self._health,
                 __version__,
                 self._doors.access,
+                max_streams=limits.max_streams,
                 is_recorded=settings.access_log,
             ),
             [addresses.text(host, settings.port) for host in settings.bind_addresses],
             max_receive_bytes=settings.grpc_max_message_size,
+            max_send_bytes=limits.max_response_size or None,
             tls=self._doors.grpc_tls(),
             options=(
-                *_CHANNEL_ARGUMENTS,
+                *arguments(
+                    max_metadata_bytes=limits.grpc_max_metadata_size,
+                    max_concurrent_streams=limits.grpc_max_concurrent_streams,
+                    allows_compression=limits.grpc_compression,
+                ),
                 *settings.grpc_channel_arguments,
                 *(_SHARED if is_shared else ()),
             ),
@@ -239,7 +234,11 @@ class App:
             self.reload if self._company is None else self._company.reload,
             __version__,
             page=self._page if self.metrics.is_enabled else None,
-            limits=Limits(rest.rest_max_body_size, rest.rest_max_json_size),
+            limits=Limits(
+                rest.rest_max_body_size,
+                rest.rest_max_json_size,
+                answer=limits.max_response_size,
+            ),
             access=self._doors.access,
             is_recorded=settings.access_log,
             cors=Cors(

@@ -96,6 +96,13 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
         Flag("grpc_workers", "N", "server processes on the port, default 1"),
         Flag("grpc_transport", "NAME", "core (default) or aio"),
         Flag("grpc_max_message_size", "BYTES", "largest request, default 1 GiB"),
+        Flag("grpc_max_metadata_size", "BYTES", "of a call, default 16 KiB"),
+        Flag(
+            "grpc_max_concurrent_streams", "N", "calls of a connection, default any"
+        ),
+        Flag("grpc_compression", "", "clients may send compressed messages"),
+        Flag("max_streams", "N", "streams open at a time, default 1000; 0: any"),
+        Flag("max_response_size", "BYTES", "of either port, default 256 MiB; 0: any"),
         Flag("grpc_channel_arguments", "NAME=VALUE,...", "options of the gRPC server"),
     ),
     "REST and metrics": (

@@ -21,6 +21,7 @@ from ovms_mp.core.addresses import UNIX
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.repository.config import ModelSpec, MonitoringSpec
 from ovms_mp.settings.flags import Flags, UsageError
+from ovms_mp.settings.limits import USUAL, LimitSettings, limits
 from ovms_mp.settings.model import MODEL_FLAGS, model
 from ovms_mp.settings.rest import UNTOLD, RestSettings, rest
 from ovms_mp.settings.security import TRUSTING, SecuritySettings, security
@@ -63,6 +64,7 @@ class Settings:
     grpc_transport: str = TRANSPORTS[0]
     grpc_max_message_size: int = GIB
     grpc_channel_arguments: tuple[tuple[str, str | int], ...] = ()
+    limits: LimitSettings = USUAL
     rest: RestSettings = UNTOLD
     security: SecuritySettings = TRUSTING
     metrics: MonitoringSpec | None = None
@@ -132,6 +134,7 @@ def settings_from(given: Mapping[str, str]) -> Settings:
         grpc_max_message_size=_message_size(flags),
         grpc_channel_arguments=_channel_arguments(flags),
         rest=rest(flags),
+        limits=limits(flags),
         security=security(flags),
         metrics=metrics,
         log_level=flags.one_of("log_level", tuple(LEVELS), "INFO"),

@@ -26,8 +26,9 @@ class _Window:
 
 
 class Quota(logging.Filter):
-    """For loggers. A record is of the `kind` that it has, or else of its logger's.
-    Thread-safe.
+    """For loggers. A record is of the `kind` that it has; or else, with an exception, of
+    the kind of those that were raised in that place; or else of its logger's. So the
+    first of each kind is shown whatever floods there are. Thread-safe.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
@@ -39,7 +40,7 @@ class Quota(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether it is shown."""
-        kind: str = getattr(record, "kind", record.name)
+        kind: str = getattr(record, "kind", "") or _kind_of(record)
         now = self._clock()
         with self._lock:
             window = self._windows.get(kind)
@@ -80,6 +81,18 @@ class Quota(logging.Filter):
         timer.daemon = True
         self._timers.add(timer)
         timer.start()
+
+
+def _kind_of(record: logging.LogRecord) -> str:
+    error = record.exc_info[1] if record.exc_info else None
+    if error is None:
+        return record.name
+    kind, trace = f"{record.name} {type(error).__name__}", error.__traceback__
+    if trace is None:
+        return kind
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{kind} at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
 
 
 @contextmanager

@@ -19,7 +19,7 @@ class Places:
         """Raises Abort, RESOURCE_EXHAUSTED, if there is none left."""
         with self._lock:
             if self._count and self._taken >= self._count:
-                text = f"the server has {self._count} streams open (grpc_max_streams)"
+                text = f"the server has {self._count} streams open (--max_streams)"
                 raise Abort(Code.RESOURCE_EXHAUSTED, f"Resource exhausted - {text}")
             self._taken += 1
 

@@ -27,7 +27,7 @@ from ovms_mp.frontend.http.management import Management
 from ovms_mp.frontend.http.protocol import FULL
 from ovms_mp.frontend.http.request import INTERFACE
 from ovms_mp.telemetry.page import CONTENT_TYPE
-from ovms_mp.telemetry.requests import MAX_NAME, answered, cut
+from ovms_mp.telemetry.requests import MAX_NAME, answered, cut, failed
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -110,8 +110,7 @@ class Rest:
                 code = message["status"]
             await send(message)
 
-        path = scope["raw_path"].decode("latin-1")
-        method = f"{scope['method']} {cut(path, MAX_NAME)}"
+        method = _asked(scope)
         try:
             await self._answer(scope, receive, hear)
         finally:
@@ -126,9 +125,9 @@ class Rest:
             await send(message)
 
         if scope.get("state", {}).get(FULL):
-            await _refused(Problem.BUSY)(scope, receive, tell)
+            await _refused(Problem.BUSY, scope)(scope, receive, tell)
         elif scope["method"] not in _METHODS:
-            await _refused(Problem.UNSUPPORTED_METHOD)(scope, receive, tell)
+            await _refused(Problem.UNSUPPORTED_METHOD, scope)(scope, receive, tell)
         elif scope["method"] == "OPTIONS":
             await Response()(scope, receive, tell)
         else:
@@ -193,8 +192,18 @@ def _metrics(page: Callable[[], bytes]) -> Handler:
 async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     is_known = error.status_code == 405
-    return _refused(Problem.UNSUPPORTED_METHOD if is_known else Problem.INVALID_URL)
+    problem = Problem.UNSUPPORTED_METHOD if is_known else Problem.INVALID_URL
+    return _refused(problem, request.scope)
 
 
-def _refused(problem: Problem) -> Response:
-    return error_response(*problem.value)
+def _refused(problem: Problem, scope: Scope) -> Response:
+    """To who is at no route; the log hears of it."""
+    code, text = problem.value
+    failed(INTERFACE, _asked(scope), "", str(code), text)
+    return error_response(code, text)
+
+
+def _asked(scope: Scope) -> str:
+    """Method and path, as far as they are for people."""
+    path = scope["raw_path"].decode("latin-1")
+    return f"{cut(scope['method'], MAX_NAME)} {cut(path, MAX_NAME)}"

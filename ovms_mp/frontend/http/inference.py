@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import InferResponse
 from ovms_mp.core.tensor import BYTES
 from ovms_mp.frontend.http import body, compression, request, response
@@ -50,13 +51,15 @@ _PIECE: Final = 1 << 18
 
 class Limits(NamedTuple):
     """Of the body of a request: bytes of all of it, and of what in it is JSON; seconds
-    for it to come; and bytes of all bodies together.
+    for it to come; bytes of all bodies together; and of the outputs of an answer, 0 for
+    any.
     """
 
     body: int = 1 << 30
     json: int = 1 << 26
     seconds: float = BODY_SECONDS
     held: int = MAX_HELD_BYTES
+    answer: int = 0
 
 
 class Inference:
@@ -91,6 +94,12 @@ class Inference:
             pending = await self._do(size, lambda: self._catalog.infer(said))
             answer = await _settled(pending, asked)
             size = sum(response.size_of(each.data) for each in answer.outputs)
+            if 0 < limits.answer < size:
+                details = (
+                    f"a response has {size} bytes, and at most {limits.answer} may be"
+                    " sent"
+                )
+                raise ServingError(Status.RESOURCE_EXHAUSTED, details)
             if wanted.binary and wanted.outputs is None:
                 size = 0
             encoded = await self._do(size, lambda: response.encode(answer, wanted))

@@ -18,6 +18,8 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.server import ServerState
 
 from ovms_mp.frontend.http.errors import JSON, Problem, error_body
+from ovms_mp.frontend.http.request import INTERFACE
+from ovms_mp.telemetry import requests
 
 HEAD_SECONDS: Final = 10.0
 """For a connection's first request to begin, and for any to have its head complete."""
@@ -153,6 +155,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._is_answering and self.cycle.response_started:
             self.transport.close()  # the answer would stand within another
             return
+        requests.failed(INTERFACE, "request", "", str(code), text)
         body = error_body(text)
         self.transport.write(
             b"HTTP/1.1 %d \r\ncontent-type: %s\r\ncontent-length: %d\r\n"

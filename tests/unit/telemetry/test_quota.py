@@ -84,3 +84,25 @@ def test_who_is_not_too_fast_is_heard_always(
         say("x", "a", MAX_LINES)
         clock[0] += 1.0
     assert heard == ["x"] * 5 * MAX_LINES
+
+
+def test_the_first_exception_of_each_kind_has_its_traceback_in_any_flood(
+    quota: Quota, heard: list[str]
+) -> None:
+    def fail(kind: type[Exception], text: str) -> None:
+        try:
+            raise kind(text)
+        except kind:
+            logging.getLogger(NAME).exception(text)
+
+    def fail_elsewhere() -> None:
+        try:
+            raise ValueError
+        except ValueError:
+            logging.getLogger(NAME).exception("elsewhere")
+
+    for _ in range(MAX_LINES + 5):
+        fail(ValueError, "flood")
+    fail(KeyError, "of another type")
+    fail_elsewhere()
+    assert heard == ["flood"] * MAX_LINES + ["of another type", "elsewhere"]

@@ -197,8 +197,8 @@ def test_what_is_no_request_is_refused(document: Any, binary: bytes, text: str) 
 
 
 def test_more_axes_than_there_are_is_an_error_of_grpcs() -> None:
-    with pytest.raises(ServingError, match="at most 32; Actual: 33; input name: x"):
-        one(shape=[1] * 33)
+    with pytest.raises(ServingError, match="at most 16; Actual: 17; input name: x"):
+        one(shape=[1] * 17)
 
 
 @pytest.mark.parametrize(
