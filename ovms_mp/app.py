@@ -98,7 +98,9 @@ class App:
         self._doors = Doors(settings.security, os.environ)
         self._company = company
         # Metrics are what they are at the start (OVMS).
-        monitoring = settings.monitoring(repository.read(settings.source).metrics)
+        monitoring = settings.monitoring(
+            repository.read(settings.source, settings.security.config_root).metrics
+        )
         self.metrics = (
             Metrics(monitoring.families) if monitoring.is_enabled else Metrics.off()
         )
@@ -130,6 +132,7 @@ class App:
                 settings.source,
                 settings.calculators_path,
                 Mirrors(settings.file_system_poll_wait_seconds),
+                settings.security.config_root,
             ),
             Reconciler(self.catalog, loader, calculators, self.metrics),
             poll_seconds=settings.file_system_poll_wait_seconds,

@@ -43,6 +43,7 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
         Flag("model_name", "NAME", "name of a single model or graph"),
         Flag("model_path", "PATH", "its directory, or a model file"),
         Flag("calculators_path", "DIR", "Python modules with calculators for graphs"),
+        Flag("config_root", "DIR", "nothing that the config names lies elsewhere"),
         Flag("cpu_extension", "FILE", "a library with further operations of models"),
         Flag("cache_dir", "DIR", "compiled models are kept there for the next start"),
         Flag(
@@ -97,9 +98,7 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
         Flag("grpc_transport", "NAME", "core (default) or aio"),
         Flag("grpc_max_message_size", "BYTES", "largest request, default 1 GiB"),
         Flag("grpc_max_metadata_size", "BYTES", "of a call, default 16 KiB"),
-        Flag(
-            "grpc_max_concurrent_streams", "N", "calls of a connection, default any"
-        ),
+        Flag("grpc_max_concurrent_streams", "N", "calls of a connection, default any"),
         Flag("grpc_compression", "", "clients may send compressed messages"),
         Flag("max_streams", "N", "streams open at a time, default 1000; 0: any"),
         Flag("max_response_size", "BYTES", "of either port, default 256 MiB; 0: any"),

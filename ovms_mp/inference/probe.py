@@ -5,6 +5,7 @@ OpenVINO's reader crash ends the child, and the server tells instead of ending.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.secrets import without_secrets
 from ovms_mp.inference.engine import file_name
 
 _CHILD: Final = (sys.executable, "-m", "ovms_mp.inference.reader")
@@ -81,6 +83,7 @@ class Probe:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=without_secrets(os.environ),
             text=True,
             # Ctrl-C in a terminal is for the server, which then closes the child.
             start_new_session=True,

@@ -12,6 +12,8 @@ import subprocess
 import sys
 from typing import Final
 
+from ovms_mp.core.secrets import without_secrets
+
 BURIAL_SECONDS: Final = 5.0
 
 NICENESS: Final = 5
@@ -40,6 +42,7 @@ class Child:
                     *(str(theirs.fileno()), str(lifeline), *more),
                 ],
                 pass_fds=(theirs.fileno(), lifeline),
+                env=without_secrets(os.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,

@@ -17,6 +17,7 @@ from ovms_mp.core.adaptation import NO_ADAPTATION, Adaptation, parse
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.stream_policy import NO_LIMITS, StreamPolicy
 from ovms_mp.repository import document, storage
+from ovms_mp.repository.confinement import ensure_within
 from ovms_mp.repository.document import Scalar
 from ovms_mp.repository.models import is_file
 from ovms_mp.repository.schema import (
@@ -119,14 +120,14 @@ class RepositoryConfig:
     brought_by: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def read(source: Path | ModelSpec) -> RepositoryConfig:
+def read(source: Path | ModelSpec, root: Path | None = None) -> RepositoryConfig:
     """What a config.json says, or the one servable at a spec's base path: a graph if
-    there is a graph.pbtxt, else a model.
+    there is a graph.pbtxt, else a model. With a `root`, all of it lies below that.
 
     Raises ServingError, FILE_INVALID or JSON_INVALID, if the config cannot be read or
     breaks its schema. A subconfig that does is a problem of its graph only.
     """
-    reading = _Reading()
+    reading = _Reading(root)
     if isinstance(source, ModelSpec):
         reading.single(source)
     else:
@@ -175,7 +176,8 @@ def place_of(text: str, base: Path) -> tuple[Path, str]:
 class _Reading:
     """One reading, as it grows."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path | None) -> None:
+        self._root = root
         self.models: dict[str, ModelSpec] = {}
         self.graphs: dict[str, GraphSpec] = {}
         self.metrics: MonitoringSpec | None = None
@@ -188,13 +190,16 @@ class _Reading:
         base_path = spec.base_path.absolute()
         if spec.url:
             self.models[spec.name] = spec
-        elif graph_home(base_path) is None:
+            return
+        ensure_within(self._root, (base_path,))
+        if graph_home(base_path) is None:
             self.models[spec.name] = replace(spec, base_path=base_path)
         else:
             self._graph(GraphEntry(spec.name, str(base_path)), base_path)
 
     def config(self, file: Path) -> None:
         """A config.json: all its own models first, then its graphs and theirs."""
+        ensure_within(self._root, (file,))
         self.documents.append(file)
         written = parse_config(document.read(file))
         self.metrics = written.monitoring
@@ -214,6 +219,8 @@ class _Reading:
 
     def _model(self, entry: ModelEntry, directory: Path) -> None:
         spec = _model_spec(entry, directory)
+        if not spec.url:
+            ensure_within(self._root, (spec.base_path,))
         if self.models.setdefault(spec.name, spec) != spec:
             details = "the name is taken by a model with other settings"
             raise ServingError(Status.MODEL_NOT_LOADED, details)
@@ -222,6 +229,7 @@ class _Reading:
         self, entry: GraphEntry, directory: Path, config: Path | None = None
     ) -> None:
         spec = _graph_spec(entry, directory, config)
+        ensure_within(self._root, (spec.base_path, spec.graph_path, spec.subconfig))
         if self.graphs.setdefault(spec.name, spec) != spec:
             raise ServingError(Status.MEDIAPIPE_GRAPH_NAME_OCCUPIED, spec.name)
         if spec.subconfig is None:

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.repository import config as configuration
 from ovms_mp.repository import models
-from ovms_mp.repository.config import GraphSpec, ModelSpec, RepositoryConfig
+from ovms_mp.repository.config import (
+    GraphSpec,
+    ModelSpec,
+    Problem,
+    RepositoryConfig,
+)
+from ovms_mp.repository.confinement import ensure_within
 from ovms_mp.repository.files import (
     Digests,
     Files,
@@ -119,9 +125,13 @@ class Scanner:
         source: Path | ModelSpec,
         calculators_path: Path | None = None,
         mirrors: Mirrors | None = None,
+        root: Path | None = None,
     ) -> None:
-        """Models in cloud storage are looked for in `mirrors`."""
+        """Models in cloud storage are looked for in `mirrors`. With a `root`, what a
+        config names, and each file of it, lies below that.
+        """
         self._source = source
+        self._root = root
         self.mirrors: Final = mirrors
         self._calculators_path = calculators_path and calculators_path.absolute()
         self._config: RepositoryConfig | None = None
@@ -138,7 +148,7 @@ class Scanner:
             config_path = self._source.absolute()
             looked_at.update(stamps((config_path.parent, config_path)))
         try:
-            config = self._config = configuration.read(self._source)
+            config = self._config = configuration.read(self._source, self._root)
         except ServingError as problem:
             if before is None:
                 raise
@@ -149,20 +159,30 @@ class Scanner:
         calculators = None
         if self._calculators_path is not None:
             calculators = self._calculators(self._calculators_path, looked_at)
-        return Snapshot(
-            config,
-            error,
-            {spec.name: self._model(spec, looked_at) for spec in config.models},
-            {spec.name: self._graph(spec, looked_at) for spec in config.graphs},
-            calculators,
-            looked_at,
-        )
+        models = {spec.name: self._model(spec, looked_at) for spec in config.models}
+        graphs: dict[str, GraphPart] = {}
+        for spec in config.graphs:
+            found = self._graph(spec, looked_at)
+            try:
+                there = (path for path, stamp in found.part.files.items() if stamp)
+                ensure_within(self._root, there)
+            except ServingError as problem:
+                problems = (*config.problems, Problem(spec.name, problem))
+                config = replace(config, problems=problems)
+            else:
+                graphs[spec.name] = found
+        return Snapshot(config, error, models, graphs, calculators, looked_at)
 
     def _model(
         self, spec: ModelSpec, looked_at: dict[Path, Stamp | None]
     ) -> ModelParts:
         if spec.url:
             return self._mirrored(spec, looked_at)
+        return self._local(spec, looked_at, self._root)
+
+    def _local(
+        self, spec: ModelSpec, looked_at: dict[Path, Stamp | None], root: Path | None
+    ) -> ModelParts:
         base = spec.base_path
         looked_at.update(stamps((base.parent, base, base / "1")))
         # Where it lies and which versions are chosen says nothing of a version itself.
@@ -176,9 +196,11 @@ class Scanner:
                     folders, files = (path.parent,), models.companions(path)
                 else:
                     files, folders = tree(path)
-                part = versions[number] = Part(path, settings, stamps(files))
+                part = Part(path, settings, stamps(files))
                 looked_at.update(stamps(folders))
                 looked_at.update(part.files)
+                ensure_within(root, part.files)
+                versions[number] = part
         except ServingError as error:
             return ModelParts(spec, error=error)
         return ModelParts(spec, versions)
@@ -193,7 +215,8 @@ class Scanner:
         mirror = self.mirrors.of(spec)
         if mirror.is_coming or mirror.error is not None:
             return ModelParts(spec, {}, mirror.error, is_coming=mirror.is_coming)
-        return self._model(replace(spec, url="", base_path=mirror.folder), looked_at)
+        found = replace(spec, url="", base_path=mirror.folder)
+        return self._local(found, looked_at, None)
 
     def _graph(self, spec: GraphSpec, looked_at: dict[Path, Stamp | None]) -> GraphPart:
         beside = spec.graph_path.parent

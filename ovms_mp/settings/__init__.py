@@ -1,6 +1,7 @@
 """What the operator wants: command-line flags, judged once, as one frozen value."""
 
 from ovms_mp.settings.flags import UsageError
+from ovms_mp.settings.limits import LimitSettings
 from ovms_mp.settings.model import MODEL_FLAGS
 from ovms_mp.settings.rest import RestSettings
 from ovms_mp.settings.security import SecuritySettings, TlsPaths
@@ -19,6 +20,7 @@ __all__ = (
     "EVERYWHERE",
     "MODEL_FLAGS",
     "TRANSPORTS",
+    "LimitSettings",
     "RestSettings",
     "SecuritySettings",
     "Settings",

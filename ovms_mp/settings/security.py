@@ -19,12 +19,15 @@ class TlsPaths(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SecuritySettings:
-    """Files of keys, and the certificates of both ports; None for none."""
+    """Files of keys, and the certificates of both ports; None for none. What a config
+    names lies below `config_root`, if there is one.
+    """
 
     api_key_file: Path | None = None
     admin_api_key_file: Path | None = None
     grpc_tls: TlsPaths | None = None
     rest_tls: TlsPaths | None = None
+    config_root: Path | None = None
 
 
 TRUSTING: Final = SecuritySettings()
@@ -40,7 +43,15 @@ def security(flags: Flags) -> SecuritySettings:
         flags.path("admin_api_key_file"),
         _tls(flags, "grpc"),
         _tls(flags, "rest"),
+        _config_root(flags),
     )
+
+
+def _config_root(flags: Flags) -> Path | None:
+    root = flags.path("config_root")
+    if root is not None and not root.is_dir():
+        raise UsageError(f"config_root should be a directory, not {str(root)!r}")
+    return root and root.absolute()
 
 
 def _tls(flags: Flags, port: str) -> TlsPaths | None:

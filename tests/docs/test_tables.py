@@ -35,7 +35,7 @@ from ovms_mp.telemetry.families import FAMILIES, OF_WORKERS
 from tests.docs.blocks import Table, blocks_of
 from tests.fakes.catalog import FakeCatalog
 
-UNITS = {"MiB": 1 << 20, "GiB": 1 << 30}
+UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 CALCULATORS = [each.name for each in entry_points(group="ovms_mp.calculators")]
 FLOW = "flow calculators: "
 
@@ -89,7 +89,14 @@ def test_the_defaults_of_flags_are_those_of_the_settings(
     for flag, default, _ in tables["flags"].rows:
         name = words(flag)[0].removeprefix("--").replace("grpc_bind", "bind")
         name = name.replace("bind_address", "bind_addresses")
-        value = getattr(settings, name, getattr(settings.rest, name, None))
+        value = next(
+            (
+                getattr(each, name)
+                for each in (settings, settings.rest, settings.limits)
+                if hasattr(each, name)
+            ),
+            None,
+        )
         if value is None or value == () or not words(default):
             continue
         text = value[0] if isinstance(value, tuple) else value
@@ -97,7 +104,7 @@ def test_the_defaults_of_flags_are_those_of_the_settings(
             str(text).lower() if isinstance(text, bool) else str(text)
         ]
         seen += 1
-    assert seen >= 7
+    assert seen >= 12
 
 
 def test_every_conversion_is_in_its_table(tables: dict[str, Table]) -> None:
@@ -196,7 +203,15 @@ def test_every_datatype_has_its_json_in_the_table(tables: dict[str, Table]) -> N
     assert sorted(named(tables["JSON of datatypes"])) == sorted(set(known))
 
 
-LIMITS = ("requests", "streams", "REST", "configuration", "Python nodes", "the process")
+LIMITS = (
+    "requests",
+    "connections",
+    "streams",
+    "REST",
+    "configuration",
+    "Python nodes",
+    "the process",
+)
 
 
 @pytest.mark.parametrize("which", LIMITS)
@@ -208,6 +223,7 @@ def test_a_limit_is_the_constant_beside_it(
         assert found is not None
         number = float(found[1]) * UNITS.get(found[2] or "", 1)
         value = constant_at(constant.strip("`"))
+        number *= 1000 if constant.endswith("_MS`") else 1
         if callable(value):  # what it is on this machine
             assert float(str(value())) <= number, constant
         else:

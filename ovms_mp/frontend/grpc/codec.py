@@ -26,7 +26,7 @@ from ovms_mp.core.messages import (
     TypedValues,
 )
 from ovms_mp.core.tensor import Array
-from ovms_mp.frontend import limits
+from ovms_mp.frontend.grpc import limits
 from ovms_mp.frontend.grpc.heads import Memory, RequestHead, split
 from ovms_mp.frontend.grpc.wire import (
     HARMLESS_SIZE,

@@ -22,7 +22,7 @@ from ovms_mp.core.messages import (
     Parameter,
 )
 from ovms_mp.core.tensor import BYTES
-from ovms_mp.frontend import limits
+from ovms_mp.frontend.grpc import limits
 from ovms_mp.frontend.grpc.wire import MAX_FIELDS, MAX_RANK
 from ovms_mp.frontend.http import pieces, values
 from ovms_mp.frontend.http.errors import Problem, Refusal

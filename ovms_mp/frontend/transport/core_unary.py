@@ -51,9 +51,7 @@ class UnaryCall(CoreCall):
         """Start what there is to do. In the polling thread, as all that follows but the
         settling of a Pending; until there is one, nobody else can touch the call.
         """
-        refused = (
-            NO_METHOD if self._handler is None else self._refused(self._admission)
-        )
+        refused = NO_METHOD if self._handler is None else self._refused(self._admission)
         if refused is not None:
             is_started = self._answer(refused)
         else:

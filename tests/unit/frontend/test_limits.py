@@ -22,7 +22,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "parameters of an input": ({"of_input": 65}, "65 parameters, at most 64"),
     "name": ({"name": 257}, "a parameter's name of 257 characters, at most 256"),
     "text": ({"text": 4097}, "4097 characters, at most 4096; parameter: n"),
-    "id": ({"id": 4097}, "an id of 4097 characters, at most 4096"),
+    "id": ({"identity": 4097}, "an id of 4097 characters, at most 4096"),
 }
 
 
@@ -34,10 +34,10 @@ def over_grpc(
     of_input: int = 0,
     name: int = 1,
     text: int = 0,
-    id: int = 0,
+    identity: int = 0,
     is_raw: bool = True,
 ) -> InferRequest:
-    message = kserve.ModelInferRequest(model_name="m", id="i" * id)
+    message = kserve.ModelInferRequest(model_name="m", id="i" * identity)
     for number in range(inputs):
         message.inputs.add(name=str(number), datatype="UINT8", shape=[1])
         if is_raw:
@@ -64,11 +64,11 @@ def over_rest(
     of_input: int = 0,
     name: int = 1,
     text: int = 0,
-    id: int = 0,
+    identity: int = 0,
 ) -> InferRequest:
     tensor = {"datatype": "UINT8", "shape": [1], "data": [1]}
     said: dict[str, Any] = {
-        "id": "i" * id,
+        "id": "i" * identity,
         "inputs": [{**tensor, "name": str(each)} for each in range(inputs)],
         "outputs": [{"name": str(each)} for each in range(outputs)],
         "parameters": {str(each): True for each in range(1, parameters)},

@@ -341,7 +341,9 @@ def test_who_is_not_admitted_is_refused_before_a_message_is_read(
         return message
 
     made = Made(Open)
-    server = world.serve({"u": Unary(answer, admission=admit), "s": Stream(made, admit)})
+    server = world.serve(
+        {"u": Unary(answer, admission=admit), "s": Stream(made, admit)}
+    )
     rpc = stream_of(world.dial(), kind[0])
     silence = threading.Event()
     for requests in (iter([b"x" * 1_000_000]), iter(silence.wait, True), iter([])):

@@ -51,9 +51,7 @@ def _judge_parameters(parameters: Mapping[str, Parameter]) -> None:
         if len(name) > MAX_NAME:
             _refuse(f"a parameter's name of {len(name)} characters, at most {MAX_NAME}")
         if isinstance(value, str) and len(value) > MAX_TEXT:
-            _refuse(
-                f"{len(value)} characters, at most {MAX_TEXT}; parameter: {name}"
-            )
+            _refuse(f"{len(value)} characters, at most {MAX_TEXT}; parameter: {name}")
 
 
 def _refuse(why: str) -> None:

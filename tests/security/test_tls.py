@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 import urllib.request
+import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.error import URLError
 
@@ -30,15 +33,22 @@ OTHERS = trustme.CA()
 class Files:
     """A certificate in files."""
 
-    def __init__(self, folder: Path, authority: trustme.CA = AUTHORITY) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        authority: trustme.CA = AUTHORITY,
+        expires: datetime | None = None,
+    ) -> None:
         self.certificate = folder / "chain.pem"
         self.key = folder / "key.pem"
         self.roots = folder / "roots.pem"
         authority.cert_pem.write_to_path(self.roots)
-        self.renew(authority)
+        self.renew(authority, expires)
 
-    def renew(self, authority: trustme.CA = AUTHORITY) -> None:
-        identity = authority.issue_cert(NAME)
+    def renew(
+        self, authority: trustme.CA = AUTHORITY, expires: datetime | None = None
+    ) -> None:
+        identity = authority.issue_cert(NAME, not_after=expires)
         identity.private_key_pem.write_to_path(self.key)
         chain = b"".join(each.bytes() for each in identity.cert_chain_pems)
         self.certificate.write_bytes(chain)
@@ -154,6 +164,49 @@ def test_clients_show_a_certificate_where_they_must(
             )
             assert is_live(port, AUTHORITY, *(pair or ())) is is_good
             assert has_page(rest_port, AUTHORITY, identity) is is_good
+
+
+def test_a_certificate_that_has_expired_lets_no_client_in(
+    config: Path, files: Files, tmp_path: Path
+) -> None:
+    (tmp_path / "old").mkdir()
+    old = Files(tmp_path / "old", expires=datetime(2020, 1, 1, tzinfo=UTC))
+    paths = files.paths(is_mutual=True)
+    security = SecuritySettings(grpc_tls=paths, rest_tls=paths)
+    with serving(config, security=security) as server:
+        for identity, is_good in ((old, False), (files, True)):
+            pair = identity.key.read_bytes(), identity.certificate.read_bytes()
+            assert is_live(server.app.port, AUTHORITY, *pair) is is_good
+            assert has_page(server.app.rest_port, AUTHORITY, identity) is is_good
+
+
+@pytest.mark.parametrize(
+    ("version", "is_good"),
+    [
+        (ssl.TLSVersion.TLSv1, False),
+        (ssl.TLSVersion.TLSv1_1, False),
+        (ssl.TLSVersion.TLSv1_2, True),
+        (ssl.TLSVersion.TLSv1_3, True),
+    ],
+)
+def test_nothing_is_below_tls_1_2(
+    server: Server, version: ssl.TLSVersion, is_good: bool
+) -> None:
+    context = ssl.create_default_context(cadata=AUTHORITY.cert_pem.bytes().decode())
+    # What the library would not offer by itself, so that it is the server that refuses.
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = version
+    for port in (server.app.port, server.app.rest_port):
+        with socket.create_connection((NAME, port or 0), timeout=20) as connection:
+            try:
+                with context.wrap_socket(connection, server_hostname=NAME) as wrapped:
+                    said = wrapped.version()
+            except (ssl.SSLError, OSError):
+                said = None
+        assert (said is not None) is is_good
 
 
 def test_a_certificate_that_is_none_is_no_start(config: Path, files: Files) -> None:
