@@ -197,7 +197,9 @@ class ServingError(Exception):
 
 # One line of a terminal or dashboard; OpenVINO's own messages run to pages.
 MAX_PUBLIC_TEXT: Final = 512
-_PATH: Final = re.compile(r"(?<![\w./:-])/(?:[^\s/'\"<>:]+/)+(?=[^\s/'\"<>:]*)")
+_PATH: Final = re.compile(
+    r"(?:\bfile://|(?<![\w./:-]))/(?:[^\s/'\"<>:]+/)+(?=[^\s/'\"<>:]*)"
+)
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f\s]+")
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,7 @@ from ovms_mp_protos import kserve
 from tests.unit.inference import tiny
 from tests.wire import calls, rest, zoo
 from tests.wire.calls import Stream, ask, floats, infer, refusal, status_of
-from tests.wire.servers import Process
+from tests.wire.servers import HOST, Process
 from tests.wire.waiting import until
 
 FIVE: Final = floats(1, 2, 3, 4, 5)
@@ -166,6 +167,24 @@ def test_why_a_request_failed_is_said_without_being_asked_for(plain: Logged) -> 
         ('REST POST /v2/models/{name}/infer "echo" failed: 400: ', "y is unexpected"),
     ):
         assert until(lambda w=words: plain.said("][info] ", *w)), words
+
+
+def test_why_rest_refused_what_has_no_route_is_said_too(plain: Logged) -> None:
+    assert plain.rest.get("/nowhere%0aelse?x=y").code == 400
+    assert plain.rest.ask("DELETE", "/v2").code == 406
+    assert plain.rest.ask("POST", "/v2", headers=HEADERS).code == 406
+    assert plain.rest.get("/v1/config").code == 401
+    with socket.create_connection((HOST, plain.rest.port), timeout=20) as connection:
+        connection.sendall(b"no http at all\r\n\r\n")
+        assert b" 400 " in connection.recv(1 << 12)
+    for line in (
+        "REST GET /nowhere%0aelse failed: 400: Invalid request URL",
+        "REST DELETE /v2 failed: 406: Unsupported method",
+        "REST POST /v2 failed: 406: Unsupported method",
+        "REST GET /v1/config failed: 401: an API key is needed",
+        "REST request failed: 400: ",
+    ):
+        assert until(lambda x=line: plain.said("][info] ", x)), line
 
 
 def test_a_request_that_a_stream_survives_is_said_too(plain: Logged) -> None:
