@@ -198,6 +198,15 @@ def _value(problem: rest_errors.Problem) -> tuple[int, str]:
     return problem.value
 
 
+def test_every_test_of_security_is_in_its_table(
+    root: Any, tables: dict[str, Table]
+) -> None:
+    named = {file for row in tables["tests of security"].rows for file in words(row[2])}
+    assert not [file for file in named if not (root / file).is_file()]
+    there = {f"tests/security/{each.name}" for each in root.glob("tests/security/*.py")}
+    assert there <= named
+
+
 def test_every_datatype_has_its_json_in_the_table(tables: dict[str, Table]) -> None:
     known = [*Datatype.__members__, "BYTES", values.BF16]
     assert sorted(named(tables["JSON of datatypes"])) == sorted(set(known))
