@@ -63,10 +63,11 @@ def _rows(rows: Sequence[Told]) -> str:
 def _aims(aims: Sequence[Told]) -> str:
     lines = ["| ratio, in the same run | is | at least | |", "|---|--:|--:|---|"]
     for aim in aims:
-        verdict = "" if aim["ratio"] >= aim["at least"] else "missed"
-        lines.append(
-            f"| {aim['what']} | **{aim['ratio']:.2f}** | {aim['at least']:g} | {verdict} |"
-        )
+        least = aim["at least"]
+        is_missed = least is not None and aim["ratio"] < least
+        told = "-" if least is None else f"{least:g}"
+        verdict = "missed" if is_missed else ""
+        lines.append(f"| {aim['what']} | **{aim['ratio']:.2f}** | {told} | {verdict} |")
     return "\n".join(lines)
 
 

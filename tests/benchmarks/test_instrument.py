@@ -128,10 +128,14 @@ def test_a_ratio_is_the_median_of_the_rounds_own_ratios() -> None:
 
 def test_a_report_has_each_row_in_each_form(tmp_path: Path) -> None:
     rows = [row("ovms_mp", 300).told(), row("other <one>", 100).told()]
-    aims = [{"what": "a / b", "ratio": 0.5, "at least": 1.0}]
+    aims = [
+        {"what": "a / b", "ratio": 0.5, "at least": 1.0},
+        {"what": "a / c", "ratio": 0.1, "at least": None},
+    ]
     text = report.write(rows, aims, {"more": [{"case": "x", "y": 1}]}, {}, tmp_path)
     assert (
         "| case | ovms_mp | 300 |" in text and "missed" in text and "| x | 1 |" in text
     )
+    assert "| a / c | **0.10** | - |  |" in text and text.count("missed") == 1
     picture = (tmp_path / "benchmarks.svg").read_text()
     assert "ovms_mp" in picture and "other &lt;one&gt;" in picture

@@ -124,9 +124,17 @@ class _Lines(logging.Handler):
 
 
 class Process:
-    """`python -m ovms_mp` with these flags. Leaving the `with` block kills it."""
+    """`python -m ovms_mp` with these flags, and so much more `environment`. Leaving the
+    `with` block kills it.
+    """
 
-    def __init__(self, folder: Path, *flags: str, port: str = "0") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *flags: str,
+        port: str = "0",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._log = folder / "server.log"
         everywhere = ("--grpc_bind_address", HOST, "--rest_bind_address", HOST)
         with self._log.open("w") as output:
@@ -134,7 +142,7 @@ class Process:
                 [sys.executable, "-m", "ovms_mp", *flags, *everywhere, "--port", port],
                 stdout=output,
                 stderr=output,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
             )
 
     def __enter__(self) -> Self:
