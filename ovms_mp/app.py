@@ -27,6 +27,7 @@ from ovms_mp.frontend.grpc.arguments import arguments
 from ovms_mp.frontend.grpc.routes import health_of, routes
 from ovms_mp.frontend.transport.choice import transport
 from ovms_mp.frontend.transport.seam import Server
+from ovms_mp.inference.engine import Borrow
 from ovms_mp.inference.openvino import OpenVINOEngine
 from ovms_mp.inference.probe import Probe
 from ovms_mp.library.hosting import Registry
@@ -78,13 +79,14 @@ class Company:
     `page` gives the metrics of all; it may block, and raise PageUnavailable. `reload`
     has all look at what is mounted, and blocks until they have; it may raise
     ServingError. One that joins others listens when it has loaded, not before: they
-    serve meanwhile.
+    serve meanwhile. `borrow` has large weights where all can map them.
     """
 
     siblings: Siblings
     page: Callable[[], Page]
     reload: Callable[[], Report]
     listens_first: bool
+    borrow: Borrow
 
 
 class App:
@@ -112,6 +114,7 @@ class App:
             extension=settings.cpu_extension,
             cache_dir=settings.cache_dir,
             share=1 if company is None else settings.grpc_workers,
+            borrow=company and company.borrow,
         )
         self.catalog = Catalog(
             self.metrics,

@@ -21,6 +21,7 @@ from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.servable.siblings import Siblings
 from ovms_mp.servable.status import Change, Outcome, Report
 from ovms_mp.settings import Settings, UsageError, settings_from
+from ovms_mp.supervisor.borrowing import Borrower
 from ovms_mp.supervisor.channel import ChannelError, Message
 from ovms_mp.supervisor.link import Link, SupervisorGone
 from ovms_mp.telemetry import page
@@ -86,7 +87,11 @@ class Worker:
         # Who tells one worker to reload means all.
         heed_signals(self._stop, [self._ask_for_reload])
         company = Company(
-            self._siblings, self._page_of_all, self._reload_all, listens_first
+            self._siblings,
+            self._page_of_all,
+            self._reload_all,
+            listens_first,
+            Borrower(self._link).borrowed,
         )
         app = App(self._settings, company)
         app.start()

@@ -4,7 +4,8 @@ results come later.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, TypeAlias
@@ -20,6 +21,10 @@ Property: TypeAlias = "str | int | float | bool | Mapping[str, Property]"
 
 TensorData: TypeAlias = Array | Buffer
 """An input: an array, or the bytes of one."""
+
+Borrow: TypeAlias = "Callable[[Path], AbstractContextManager[Path | None]]"
+"""Gives, within, a file that has what is in a file now, and that nobody can write to: it
+may be mapped. None: there is none."""
 
 # Each one that waits holds its input tensors. At 5 ms an inference, a thousand take
 # five seconds: who comes after them is better off to hear no at once.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from math import inf
 from time import perf_counter
@@ -82,6 +82,7 @@ class PooledModel:
         self.is_stateful: Final = any(isinstance(one, StatefulSlot) for one in slots)
         self._threads = threads
         self._paces = Paces(inputs)
+        self._closing = ExitStack()
 
     @property
     def busy(self) -> int:
@@ -161,9 +162,14 @@ class PooledModel:
             limit.join()
             self.pool.give(slot)
 
+    def when_closed(self, callback: Callable[[], object]) -> None:
+        """Have it called by `close`, once."""
+        self._closing.callback(callback)
+
     def close(self) -> None:
         """See engine.CompiledModel."""
         self.pool.close()
+        self._closing.close()
 
     def hand_over(self, slot: Slot, inference: _Inference) -> None:
         """Let another thread run `inference` on `slot`."""

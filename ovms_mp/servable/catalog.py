@@ -289,7 +289,7 @@ class Catalog:
         with self._lock:
             graph = self._entries.graph(name)
             if graph is not None:
-                is_ready = graph.state is GraphState.AVAILABLE
+                is_ready, version = graph.state is GraphState.AVAILABLE, ""
             else:
                 is_ready = self._entries.model(name).is_ready(parse_version(version))
         if interface is not None:

@@ -30,15 +30,20 @@ class Siblings:
         return self._are_ready
 
     def serve(self, name: str, version: str) -> bool:
-        """True if each that serves has this version ready; an empty one, or 0, is any."""
+        """True if each that serves has this version ready; an empty one, or 0, is any,
+        which need not be the same in each.
+        """
         servables = self._servables
         if servables is None:
             return True  # nobody serves yet
-        versions = servables.get(name, ())
-        return bool(versions) if version in {"", "0"} else version in versions
+        if version in {"", "0"}:
+            return name in servables
+        return version in servables.get(name, ())
 
     def tell(self, *, are_ready: bool, servables: Mapping[str, Sequence[str]]) -> None:
-        """What holds from now on: the versions by name that all have ready."""
+        """What holds from now on: the names that all have ready, and of each the versions
+        that all have.
+        """
         self._servables = servables
         self._are_ready = are_ready
         for watcher in tuple(self._watchers):

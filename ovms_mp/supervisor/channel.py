@@ -8,10 +8,10 @@ and a `result` or an `error`); what else it has belongs to its kind:
 | --- | --- | --- |
 | say | `serve`: flags, number, ports; the first message | `state`: what it serves |
 | | `fleet`: what all serve | `counted`: its last page of metrics |
-| | `stop` | |
+| | `stop` | `returned`: a `file` that it uses no more |
 | ask | `page`: its page of metrics | `page`: the page of all |
 | | `reload`: what came of it | `reload`: what came of it in each |
-| | `ping`: nothing | |
+| | `ping`: nothing | `weights`: a file to map, with what is in `path` |
 """
 
 from __future__ import annotations

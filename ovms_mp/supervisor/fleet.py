@@ -9,12 +9,15 @@ import logging
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ovms_mp.supervisor import reports
 from ovms_mp.supervisor.channel import Message
 from ovms_mp.supervisor.reports import Reports, problems
 from ovms_mp.supervisor.restarts import Restarts
+from ovms_mp.supervisor.weights import Weights
 from ovms_mp.supervisor.worker import State, Worker, WorkerGone
 from ovms_mp.telemetry import families, page
 from ovms_mp.telemetry.families import Family
@@ -61,6 +64,7 @@ class Fleet:
         self._has_served = asyncio.Event()
         self._is_stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
+        self._weights = Weights()
         self._code = 0
 
     async def run(self) -> int:
@@ -153,13 +157,13 @@ class Fleet:
             worker.kill()
         asking = asyncio.create_task(self._kill_if_it_hangs(worker))
         try:
-            code = await worker.listen(self._publish, self._answer)
+            code = await worker.listen(self._changed, partial(self._answer, worker))
             return Ending(code), worker.served_seconds
         finally:
             asking.cancel()
             del self._workers[number]
             self._ended = page.merged([self._ended, page.history(worker.page)])
-            self._publish()
+            self._changed()
 
     async def _kill_if_it_hangs(self, worker: Worker) -> None:
         with suppress(WorkerGone):
@@ -173,9 +177,15 @@ class Fleet:
                     worker.kill()
                     return
 
+    def _changed(self) -> None:
+        self._weights.keep(
+            {file for each in self._workers.values() for file in each.borrowed}
+        )
+        self._publish()
+
     def _publish(self) -> None:
-        """Tell each worker what holds for all: ready are those names and versions that
-        are so in every worker that serves, and the whole if no worker is missing.
+        """Tell each worker what holds for all: ready are those names, and those versions,
+        that are so in every worker that serves, and the whole if no worker is missing.
         """
         serving = [each for each in self._workers.values() if each.state is not None]
         if serving:
@@ -190,12 +200,24 @@ class Fleet:
             log.info("all %d workers serve", self._count)
         self._is_whole = is_whole
 
-    async def _answer(self, question: str) -> Any:
-        if question == "page":
-            return page.to_json(await self._page())
-        if question == "reload":
-            return reports.to_json(await self.reload())
-        raise ValueError(f"{question!r} is nothing to ask a supervisor")
+    async def _answer(self, worker: Worker, message: Message) -> Any:
+        match message["ask"]:
+            case "page":
+                return page.to_json(await self._page())
+            case "reload":
+                return reports.to_json(await self.reload())
+            case "weights":
+                return await self._lend(worker, Path(message["path"]))
+            case other:
+                raise ValueError(f"{other!r} is nothing to ask a supervisor")
+
+    async def _lend(self, worker: Worker, path: Path) -> str | None:
+        try:
+            return await self._weights.lend(path, worker.borrowed)
+        except OSError as error:
+            why = error.strerror
+            log.warning("%s is not shared by workers: %s", path.name, why)
+            return None
 
     async def _page(self) -> Page:
         """What all workers count, the ended ones included, and how many there are."""
@@ -233,19 +255,20 @@ def _stop(worker: Worker) -> None:
 
 
 def _common(states: Sequence[State]) -> dict[str, list[str]]:
-    """The names and versions that are ready in all of these."""
+    """The names that are ready in all of these, and which of their versions are: none,
+    while some workers have a new one already, and others the one before.
+    """
     if not states:
         return {}
     first, *others = states
     common: dict[str, list[str]] = {}
     for name, versions in first.servables.items():
-        everywhere = [
-            version
-            for version in versions
-            if all(version in each.servables.get(name, ()) for each in others)
-        ]
-        if everywhere:
-            common[name] = everywhere
+        if all(each.servables.get(name) for each in others):
+            common[name] = [
+                version
+                for version in versions
+                if all(version in each.servables[name] for each in others)
+            ]
     return common
 
 

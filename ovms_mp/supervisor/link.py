@@ -55,12 +55,14 @@ class Link:
         """Tell the supervisor; nothing if it is gone."""
         self._send({"say": what, **more})
 
-    def ask(self, what: str, within: float) -> Any:
-        """Its answer; blocks. Raises SupervisorGone, also after so many seconds."""
+    def ask(self, what: str, within: float, **more: Any) -> Any:
+        """Its answer; blocks. Raises SupervisorGone, also after so many seconds, and
+        where it could not answer.
+        """
         number = next(self._numbers)
         pending = self._questions[number] = Pending[Any]()
         try:
-            self._send({"ask": what, "id": number})
+            self._send({"ask": what, "id": number, **more})
             return pending.result(within)
         except TimeoutError:
             raise SupervisorGone("the supervisor does not answer") from None

@@ -10,6 +10,7 @@ import logging
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ class Worker:
         """None until it serves."""
         self.page: Page = ()
         """The last that is known of it."""
+        self.borrowed: Counter[str] = Counter()
+        """Files that it was lent, and has not returned."""
         self._process = process
         self._reader, self._writer = link
         self._questions: dict[int, asyncio.Future[Any]] = {}
@@ -135,9 +138,9 @@ class Worker:
             self.page = page.from_json(await self.ask("page", within))
 
     async def listen(
-        self, changed: Callable[[], object], answer: Callable[[str], Awaitable[Any]]
+        self, changed: Callable[[], object], answer: Callable[[Message], Awaitable[Any]]
     ) -> int:
-        """Hear what it says until it has ended: `changed` is called after each state,
+        """Hear what it says until it has ended: `changed` is called after each thing,
         `answer` is asked what it asks. Returns the exit code, which is negative if a
         signal ended it.
         """
@@ -161,7 +164,7 @@ class Worker:
             self._writer.close()
 
     async def _read(
-        self, changed: Callable[[], object], answer: Callable[[str], Awaitable[Any]]
+        self, changed: Callable[[], object], answer: Callable[[Message], Awaitable[Any]]
     ) -> None:
         answering: set[asyncio.Task[None]] = set()
         try:
@@ -208,6 +211,8 @@ class Worker:
                     self._serving_since = time.monotonic()
             case "counted":
                 self.page = page.from_json(message.get("page"))
+            case "returned":
+                self.borrowed -= Counter([str(message.get("file"))])
             case other:
                 raise ChannelError(f"{other!r} is nothing that a worker says")
 
@@ -221,10 +226,10 @@ class Worker:
             future.set_result(message.get("result"))
 
     async def _answer(
-        self, message: Message, answer: Callable[[str], Awaitable[Any]]
+        self, message: Message, answer: Callable[[Message], Awaitable[Any]]
     ) -> None:
         try:
-            told = {"result": await answer(str(message["ask"]))}
+            told = {"result": await answer(message)}
         except Exception as error:
             log.exception("worker %d asked in vain", self.number)
             told = {"error": str(error)}

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
+import grpc
 import pytest
 from ovms_mp_protos import kserve
 
@@ -32,12 +33,17 @@ def config_with(config: Path, *models: str) -> None:
     zoo.write_config(config.parent, entries, [{"name": "who"}])
 
 
-def is_served(channel: Any, name: str) -> bool:
+def is_called_ready(channel: Any, name: str, version: str = "") -> bool:
     method: Any = channel.unary_unary(
         kserve.MODEL_READY, None, kserve.ModelReadyResponse.FromString
     )
-    request = kserve.ModelReadyRequest(name=name).SerializeToString()
-    return refusal(channel, ask(name, {"x": FIVE}))[0] == "OK" and method(request).ready
+    request = kserve.ModelReadyRequest(name=name, version=version)
+    return method(request.SerializeToString(), timeout=60).ready
+
+
+def is_served(channel: Any, name: str) -> bool:
+    is_answered = refusal(channel, ask(name, {"x": FIVE}))[0] == "OK"
+    return is_answered and is_called_ready(channel, name)
 
 
 def test_a_signal_reloads_one_worker_after_the_other(
@@ -80,6 +86,70 @@ def test_a_signal_reloads_one_worker_after_the_other(
         assert failures == []
         server.ask_to_stop()
         assert server.code() == 0
+
+
+class Caller(threading.Thread):
+    """Asks without a version, and whether the model is ready, until it is enough."""
+
+    def __init__(self, channel: Any, enough: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self._channel = channel
+        self._enough = enough
+        self.versions: list[int] = []
+        self.complaints: list[str] = []
+
+    def run(self) -> None:
+        request = ask("add_one", {"x": FIVE})
+        while not self._enough.is_set():
+            try:
+                version = int(infer(self._channel, request).model_version)
+            except grpc.RpcError as error:
+                self.complaints.append(str(error))
+                continue
+            if self.versions and version < self.versions[-1]:
+                self.complaints.append(f"{version} after {self.versions[-1]}")
+            self.versions.append(version)
+            if not is_called_ready(self._channel, "add_one"):
+                self.complaints.append("not ready")
+
+
+def test_nobody_notices_that_workers_reload_by_themselves(
+    server: Workers, config: Path, tmp_path: Path
+) -> None:
+    """Each looks for itself: some serve the new version while others have the one before,
+    and the model is ready all the while.
+    """
+    with ExitStack() as stack:
+        channels = server.channels(stack, per_worker=2)
+        enough = threading.Event()
+        callers = {
+            pid: [Caller(each, enough) for each in of_worker]
+            for pid, of_worker in channels.items()
+        }
+        everyone = [each for of_worker in callers.values() for each in of_worker]
+        stack.callback(enough.set)
+        for each in everyone:
+            each.start()
+        for version in range(2, 6):
+            zoo.add_model(tmp_path, "new", tiny.add_one((1, 5)), version)
+            moved = config.parent / "add_one" / str(version)
+            (tmp_path / "new" / str(version)).rename(moved)
+            assert becomes(
+                lambda version=version: all(
+                    each.versions[-1:] == [version] for each in everyone
+                )
+            )
+        enough.set()
+        for each in everyone:
+            each.join()
+        assert [each.complaints[:3] for each in everyone if each.complaints] == []
+        for channel, *_ in channels.values():
+            assert is_called_ready(channel, "add_one", "5")
+            assert (
+                refusal(channel, ask("add_one", {"x": FIVE}, model_version="1"))[0]
+                == "NOT_FOUND"
+            )
+            assert is_called_ready(channel, "who", "1")
 
 
 def test_changes_are_seen_by_all_workers_and_by_those_that_come_later(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ from openvino import _offline_transformations  # pyright: ignore[reportPrivateUs
 from ovms_mp.core.errors import ServingError, Status, public_text
 from ovms_mp.core.shape import Dim
 from ovms_mp.inference.engine import (
+    Borrow,
     CompiledModel,
     ModelConfig,
     Ports,
@@ -28,6 +30,7 @@ from ovms_mp.inference.engine import (
 )
 from ovms_mp.inference.model import PooledModel, Slot
 from ovms_mp.inference.openvino.adapting import adapt, open_up, partial_shape, reshape
+from ovms_mp.inference.openvino.caching import alone_in
 from ovms_mp.inference.openvino.conversions import Conversions
 from ovms_mp.inference.openvino.ports import ports_of
 from ovms_mp.inference.openvino.slot import InferSlot
@@ -59,6 +62,10 @@ _TOLERANCE: Final = 1.1
 
 _NO_PROPERTIES: Final[Mapping[str, Property]] = {}
 
+# Of smaller ones, to ask for them costs more than it saves.
+SHARED_FROM: Final = 1 << 20
+"""Bytes of weights."""
+
 # Operations on texts, which OVMS always has; to load them takes some milliseconds.
 _TOKENIZERS: Final = "openvino_tokenizers"
 _TOKENIZERS_LIBRARY: Final = "lib/libopenvino_tokenizers.so"
@@ -75,7 +82,8 @@ class OpenVINOEngine:
     there at the next start. Raises ServingError if one of the two cannot be used.
 
     `share` processes like this one use the machine at a time: a model on the CPU has as
-    many of its cores as come to one, unless its config says how many threads.
+    many of its cores as come to one, unless its config says how many threads. Large
+    weights of an IR are had from all of them by `borrow`.
     """
 
     def __init__(
@@ -85,6 +93,7 @@ class OpenVINOEngine:
         extension: Path | None = None,
         cache_dir: Path | None = None,
         share: int = 1,
+        borrow: Borrow | None = None,
     ) -> None:
         cores = len(os.sched_getaffinity(0))
         self._cores = max(1, cores // share) if share > 1 else None
@@ -95,6 +104,7 @@ class OpenVINOEngine:
         if extension is not None:
             self._extend(extension)
         self._cache_dir = cache_dir
+        self._borrow = borrow
         self._conversions = Conversions(self._core)
         self._threads = Threads("inference")
         self._probe = probe
@@ -107,15 +117,13 @@ class OpenVINOEngine:
             self._probe.check(path)
         status = Status.MODEL_NOT_LOADED
         try:
-            # What concerns reading is not for compiling.
-            # Weights that are mapped instead of read change under a model that serves,
-            # when somebody writes to the file.
-            reading = {MMAP: properties.pop(MMAP, False)}
-            model = adapt(self.read(path, reading), config)
-            if config.low_latency:
-                _unroll_into_states(model)
-            status = Status.CANNOT_COMPILE_MODEL_INTO_TARGET_DEVICE
-            loaded = self._compile_well(model, config, properties)
+            with ExitStack() as held:
+                model = adapt(self._read(path, properties, held), config)
+                if config.low_latency:
+                    _unroll_into_states(model)
+                status = Status.CANNOT_COMPILE_MODEL_INTO_TARGET_DEVICE
+                loaded = self._compile_well(model, config, properties)
+                loaded.when_closed(held.pop_all().close)
             if not config.adaptation.is_auto:
                 return loaded
             return self._reshaping(loaded, model, config, properties)
@@ -124,6 +132,25 @@ class OpenVINOEngine:
             raise ServingError(error.status, details) from error
         except Exception as error:  # whatever a foreign file made a reader do
             raise _load_error(status, path, error) from error
+
+    def _read(
+        self, path: Path, properties: dict[str, Property], held: ExitStack
+    ) -> ov.Model:
+        """The model in a file, with the property taken away that is not for compiling.
+
+        Weights that are mapped change under a model that serves, when somebody writes
+        to their file: they are read, unless the config wants otherwise, or there is
+        one, `held` then, that nobody can write to. Those of a model in a cache are
+        not needed any more when it is found there.
+        """
+        wanted = properties.pop(MMAP, None)
+        if wanted is None and self._borrow is not None and CACHE_DIR not in properties:
+            weights = path.with_suffix(".bin")
+            if path.suffix == ".xml" and _size(weights) >= SHARED_FROM:
+                mapped = held.enter_context(self._borrow(weights))
+                if mapped is not None:
+                    return self.read(path, {MMAP: True}, mapped)
+        return self.read(path, {MMAP: wanted or False})
 
     def _reshaping(
         self,
@@ -179,14 +206,16 @@ class OpenVINOEngine:
     def _compile(
         self, model: ov.Model, config: ModelConfig, properties: Mapping[str, Property]
     ) -> PooledModel:
-        compiled = self._core.compile_model(
-            model, config.target_device, dict(properties)
-        )
+        cache = properties.get(CACHE_DIR)
+        with alone_in(Path(str(cache)) if cache else None):
+            compiled = self._core.compile_model(
+                model, config.target_device, dict(properties)
+            )
         names = config.names
         inputs = ports_of(model.inputs, compiled.inputs, "in", names.inputs)
         outputs = ports_of(model.outputs, compiled.outputs, "out", names.outputs)
         remembers = bool(model.get_variables())
-        if self._cache_dir is not None and compiled.get_property(FROM_CACHE):
+        if cache and compiled.get_property(FROM_CACHE):
             _log.info("model %s was found in the cache", model.get_friendly_name())
         count = config.nireq or compiled.get_property(
             "OPTIMAL_NUMBER_OF_INFER_REQUESTS"
@@ -253,14 +282,20 @@ class OpenVINOEngine:
             raise ServingError(Status.FILE_INVALID, public_text(details)) from error
 
     def read(
-        self, path: Path, properties: Mapping[str, Property] = _NO_PROPERTIES
+        self,
+        path: Path,
+        properties: Mapping[str, Property] = _NO_PROPERTIES,
+        weights: Path | None = None,
     ) -> ov.Model:
-        """The model in a file. Raises RuntimeError, and what the binding makes of other
+        """The model in a file, of which an IR may have its `weights` elsewhere. Raises RuntimeError, and what the binding makes of other
         errors: UnicodeDecodeError where OpenVINO's text quotes a file's bytes.
         """
         # Absolute, so that a path in OpenVINO's messages can be recognised as one.
         with self._conversions.reading(path):
-            model = self._core.read_model(path.absolute(), config=dict(properties))  # pyright: ignore[reportUnknownMemberType]  # no types in its stub
+            untyped: Any = self._core  # no types in its stub
+            model: ov.Model = untyped.read_model(
+                path.absolute(), weights or "", config=dict(properties)
+            )
         if not model.outputs:  # what becomes of an empty PaddlePaddle file
             raise RuntimeError("the model has no outputs")
         return model
@@ -273,6 +308,13 @@ def _unroll_into_states(model: ov.Model) -> None:
     made: Any = _offline_transformations
     made.convert_sequence_to_tensor_iterator_transformation(model)
     made.apply_low_latency_transformation(model, use_const_initializer=True)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _tokenizers() -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ import pytest
 from ovms_mp.core.adaptation import parse
 from ovms_mp.core.errors import ServingError
 from ovms_mp.core.tensor import Array
-from ovms_mp.inference.engine import ModelConfig
+from ovms_mp.inference.engine import CompiledModel, ModelConfig
 from ovms_mp.inference.openvino import OpenVINOEngine
+from ovms_mp.inference.openvino.caching import alone_in
 from tests.unit.inference import tiny
+from tests.unit.inference.slots import await_
 
 # Without a number, short models are compiled twice.
 ONCE = ModelConfig(plugin_config=tiny.EXACT.plugin_config, nireq=1)
@@ -78,3 +81,36 @@ def test_an_extension_is_a_library_of_operations(tmp_path: Path) -> None:
         with pytest.raises(ServingError, match=f"{bad.name} is no extension") as caught:
             OpenVINOEngine(extension=bad)
         assert str(tmp_path) not in caught.value.text
+
+
+def waits_for(folder: Path) -> bool:
+    """Whether somebody waits until he is alone in the folder."""
+    inode = f":{folder.stat().st_ino} "
+    lines = Path("/proc/locks").read_text().splitlines()
+    return any("-> FLOCK" in line and inode in line for line in lines)
+
+
+def test_a_cache_has_one_user_at_a_time(tmp_path: Path) -> None:
+    """OpenVINO writes to the file that others may map: who looks waits."""
+    path, cache = tiny.save(tmp_path, tiny.add_one()), tmp_path / "cache"
+    engine = OpenVINOEngine(cache_dir=cache)
+    engine.load(path, ONCE).close()
+    (blob,) = cache.iterdir()
+    loaded: list[CompiledModel] = []
+    loading = threading.Thread(target=lambda: loaded.append(engine.load(path, ONCE)))
+    with alone_in(cache):
+        loading.start()
+        await_(lambda: waits_for(cache))
+        content = blob.read_bytes()
+        blob.chmod(0o600)
+        blob.write_bytes(
+            content[:100]
+        )  # half of it, as who writes leaves it for a while
+        assert waits_for(cache)
+        assert not loaded
+        blob.write_bytes(content)
+    loading.join(60)
+    (model,) = loaded
+    assert blob.read_bytes() == content  # or it would have been written anew
+    model.close()
+    engine.close()
