@@ -247,6 +247,7 @@ class App:
             ),
             access=self._doors.access,
             is_recorded=settings.access_log,
+            settings=settings.told_limits,
             cors=Cors(
                 rest.allowed_origins,
                 rest.allowed_methods,

@@ -13,7 +13,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -84,6 +84,17 @@ class Settings:
     def sequence_idle_seconds(self) -> float | None:
         """After so long without a request a sequence is forgotten; None for never."""
         return 60.0 * self.sequence_cleaner_poll_wait_minutes or None
+
+    @property
+    def told_limits(self) -> Mapping[str, int]:
+        """How much clients may use up, by the names of the flags."""
+        rest = self.rest
+        return {
+            "grpc_max_message_size": self.grpc_max_message_size,
+            "rest_max_body_size": rest.rest_max_body_size,
+            "rest_max_json_size": rest.rest_max_json_size,
+            **asdict(self.limits),
+        }
 
     def monitoring(self, config: MonitoringSpec | None) -> MonitoringSpec:
         """What flags and the config file together say of metrics.

@@ -32,7 +32,7 @@ OPEN = {
     *("/v2/health/live", "/v2/health/ready", "/metrics"),
     *("/v2/models/{name}/ready", "/v2/models/{name}/versions/{version}/ready"),
 }
-ADMINS = {"/v1/config/reload"}
+ADMINS = {"/v1/config/reload", "/v1/limits"}
 
 
 @pytest.fixture(scope="module")

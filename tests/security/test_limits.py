@@ -240,3 +240,16 @@ def test_who_says_nothing_on_an_open_port_is_hung_up_on(usual: Server) -> None:
     with socket.create_connection((HOST, usual.app.port), timeout=100) as silent:
         while silent.recv(1 << 12):
             pass  # the server's own settings
+
+
+def test_limits_are_told_by_the_names_of_their_flags(strict: Server) -> None:
+    assert rest.Rest(strict.app.rest_port).get("/v1/limits").json == {
+        "grpc_max_message_size": 1 << 30,
+        "rest_max_body_size": 1 << 30,
+        "rest_max_json_size": 64 * MIB,
+        "max_response_size": MIB,
+        "max_streams": 3,
+        "grpc_max_concurrent_streams": 2,
+        "grpc_max_metadata_size": 16 << 10,
+        "grpc_compression": False,
+    }

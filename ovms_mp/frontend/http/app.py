@@ -46,6 +46,7 @@ class PageUnavailable(Exception):
 LIMITS: Final = Limits()
 EVERYBODY: Final = Cors()
 NO_KEYS: Final = Access()
+NOTHING_SAID: Final[Mapping[str, int]] = {}
 
 REALMS: Final[Mapping[str, Realm]] = {
     "/v2/health/live": Realm.OPEN,
@@ -54,6 +55,7 @@ REALMS: Final[Mapping[str, Realm]] = {
     "/v2/models/{name}/versions/{version}/ready": Realm.OPEN,
     "/metrics": Realm.OPEN,
     "/v1/config/reload": Realm.ADMIN,
+    "/v1/limits": Realm.ADMIN,
 }
 """Routes that are not INFERENCE."""
 
@@ -76,10 +78,13 @@ class Rest:
         cors: Cors = EVERYBODY,
         access: Access = NO_KEYS,
         is_recorded: bool = False,
+        settings: Mapping[str, int] = NOTHING_SAID,
     ) -> None:
-        """With `is_recorded` each request is in the log."""
+        """With `is_recorded` each request is in the log. `settings` are limits as flags
+        set them, by their names, for `/v1/limits`.
+        """
         self._inference = Inference(catalog, limits)
-        self._management = Management(catalog, reload)
+        self._management = Management(catalog, reload, settings)
         kserve = KServe(catalog, version)
         route = partial(_route, access)
         routes = [*_routes(route, kserve, self._inference, self._management)]
@@ -168,6 +173,7 @@ def _routes(
         ),
         route("GET", "/v1/config", management.config),
         route("POST", "/v1/config/reload", management.reload),
+        route("GET", "/v1/limits", management.limits),
         route("GET", status, management.servable),
         route("GET", status + version, management.servable),
     ]

@@ -14,6 +14,8 @@ from ovms_mp.frontend.http.kserve import told
 from ovms_mp.servable.status import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -30,9 +32,12 @@ VERSIONS_FAILED: Final = (
 class Management:
     """Handlers of the v1 paths; for one event loop. `close` when that is over."""
 
-    def __init__(self, catalog: Catalog, reload: Reload) -> None:
+    def __init__(
+        self, catalog: Catalog, reload: Reload, settings: Mapping[str, int]
+    ) -> None:
         self._catalog = catalog
         self._reload = reload
+        self._settings = settings
         self._beside = ThreadPoolExecutor(1, "rest-reload")
         self._running: asyncio.Task[Report] | None = None
         self._next: asyncio.Task[Report] | None = None
@@ -44,6 +49,10 @@ class Management:
     async def config(self, request: Request) -> Response:
         """What became of everything."""
         return told(self._status())
+
+    async def limits(self, request: Request) -> Response:
+        """How much clients may use up, as flags say."""
+        return told(self._settings)
 
     async def servable(self, request: Request) -> Response:
         """What became of one servable, or of one version."""

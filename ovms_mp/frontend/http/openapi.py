@@ -158,6 +158,11 @@ _OPERATIONS: Final[Mapping[str, _Operation]] = {
         },
         {},
     ),
+    "/v1/limits": (
+        "How much clients may use up, as flags say.",
+        {"200": _answer("By the names of the flags; 0 is no limit.", "Limits")},
+        {},
+    ),
     "/v1/models/{name}": (
         "The state of a model or graph.",
         {"200": _answer("By version.", "State")},
@@ -314,6 +319,9 @@ _SCHEMAS: Final[Mapping[str, Any]] = {
             "reason": _STRING,
         },
         "model_version_status",
+    ),
+    "Limits": _object(
+        {}, additionalProperties={"type": ["integer", "boolean"], "minimum": 0}
     ),
     "States": _object({}, additionalProperties=_named("State")),
 }
