@@ -80,6 +80,10 @@ class _Log(logging.Handler):
             self._voice.say(record.levelno, line)
 
 
+class Interrupted(KeyboardInterrupt):
+    """Nobody waits for the call any more: no fault of anybody's."""
+
+
 class Mail:
     """What the server says, in order; a cancellation also while a handler is at work."""
 
@@ -96,8 +100,8 @@ class Mail:
         return self._inbox.popleft() if self._inbox else frames.receive(self._link)
 
     def begin(self, call: int) -> None:
-        """A handler is at work for this call. Raises KeyboardInterrupt, now or until
-        `end`, when the call is cancelled.
+        """A handler is at work for this call. Raises Interrupted, now or until `end`,
+        when the call is cancelled.
         """
         self._working_on = call
         self._read()
@@ -127,7 +131,7 @@ class Mail:
             if not self._has_rung:
                 break
         if is_cancelled:
-            raise KeyboardInterrupt
+            raise Interrupted
 
 
 class Worker:
@@ -214,7 +218,7 @@ class Worker:
             self._link.say({"id": call, "generation": True})
 
     def _fail(self, call: int, error: BaseException) -> None:
-        if not isinstance(error, Cancelled):
+        if not isinstance(error, (Cancelled, Interrupted)):
             _LOG.error("execute failed", exc_info=_of_the_handler(error))
         self._link.say({"id": call, "error": reason(error)})
 

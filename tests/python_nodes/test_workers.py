@@ -143,7 +143,7 @@ def test_what_waited_for_a_process_that_ends_is_done_by_another(
 
 
 def test_a_call_that_is_cancelled_is_interrupted_and_its_process_stays(
-    tmp_path: Path,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = model(tmp_path)
     session = one.open(is_serial=True)
@@ -158,6 +158,7 @@ def test_a_call_that_is_cancelled_is_interrupted_and_its_process_stays(
         assert told(session, "done") == "done"
     assert one.pids == pids
     one.finalize()
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]
 
 
 def test_tensors_of_all_sizes_and_kinds_cross_and_come_back(
