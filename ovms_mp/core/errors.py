@@ -203,6 +203,15 @@ _PATH: Final = re.compile(
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f\s]+")
 
 
+def one_line(text: str) -> str:
+    """`text` with a blank for each character that a client may have named something with
+    and a terminal or a log would obey: line breaks, other controls, lone surrogates.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
 def public_text(message: str) -> str:
     """`message` fit for a client: one line of at most 512 characters, in which a path
     is reduced to its last component.

@@ -10,7 +10,7 @@ import logging
 import uuid
 from typing import Final, NamedTuple
 
-from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.errors import ServingError, Status, one_line
 from ovms_mp.core.pending import Cancelled
 from ovms_mp.frontend.grpc.wire import MalformedMessage
 from ovms_mp.frontend.transport.seam import Abort, Code, fitting
@@ -145,7 +145,7 @@ def outcome_of(error: BaseException) -> Outcome:
     """
     match error:
         case ServingError():
-            return Outcome(CODES[error.status], fitting(error.text))
+            return Outcome(CODES[error.status], fitting(one_line(error.text)))
         case MalformedMessage():
             return Outcome(Code.INVALID_ARGUMENT, str(error))
         case Cancelled():

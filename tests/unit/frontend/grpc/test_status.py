@@ -50,6 +50,12 @@ def test_what_ovms_calls_unknown_has_a_code_and_its_text(
     assert outcome_of(ServingError(status, "why")) == (code, f"{status.value} - why")
 
 
+@pytest.mark.parametrize("letter", ["\n", "\0", "\x1b", "\u2028", "\x9b", "\u202e"])
+def test_what_a_client_calls_something_does_not_break_the_line(letter: str) -> None:
+    error = ServingError(Status.INVALID_UNEXPECTED_INPUT, f"a{letter}b is unexpected")
+    assert outcome_of(error).text == "Unexpected input - a b is unexpected"
+
+
 def test_no_error_is_unknown_to_clients() -> None:
     assert not {Code.OK, Code.UNKNOWN} & set(CODES.values())
 
