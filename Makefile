@@ -39,9 +39,17 @@ transports: .venv .venv-grpcio ## both transports on the oldest and newest grpci
 	OVMS_MP_TEST_LIVES=$(LIVES) $(BIN)/python -m pytest tests/wire/transport
 	OVMS_MP_TEST_LIVES=$(LIVES) .venv-grpcio/bin/python -m pytest tests/wire/transport
 
-.PHONY: reloads
-reloads: .venv ## 200 reloads under load: nothing lost, nothing mixed, nothing left
-	RELOADS=200 $(BIN)/python -m pytest -s tests/reload/test_zero_loss.py
+GATES ?=
+
+.PHONY: gates
+gates: .venv ## what a server has to bear, R1 to R20 or GATES='R2 R5'; PUBLISH=1 puts figures in docs
+	$(BIN)/python -m tests.gates.run --only $(GATES) $(if $(PUBLISH),--publish)
+
+MINUTES ?= 600
+
+.PHONY: soak
+soak: .venv ## the same as for a release, in MINUTES=600 at most
+	$(BIN)/python -m tests.gates.run --tier night --minutes $(MINUTES) --only $(GATES)
 
 .PHONY: bench
 bench: .venv .venv-native ## the server beside OpenVINO's own speed, in one run

@@ -2,53 +2,20 @@
 
 from __future__ import annotations
 
-import queue
 import statistics
 import time
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import grpc
-import numpy as np
 import pytest
-from ovms_mp_protos import kserve
 
 from tests.wire import calls, zoo
 from tests.wire.calls import Stream, ask, floats, infer
+from tests.wire.deaf import FRAME, FRAMES, Deaf
 from tests.wire.servers import Process
 
-FRAMES: Final = 200
-FRAME: Final = np.random.default_rng(1).integers(0, 256, (512, 512, 3), np.uint8)
 MIB: Final = 1 << 20
-
-
-class Deaf:
-    """Sends frames and does not read what comes back until it is asked to."""
-
-    def __init__(self, channel: grpc.Channel) -> None:
-        self._said: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self.sent = 0
-        method: Any = channel.stream_stream(
-            kserve.MODEL_STREAM_INFER, None, kserve.ModelStreamInferResponse.FromString
-        )
-        self.answers = method(self._frames(), timeout=50)
-
-    def _frames(self) -> Iterator[bytes]:
-        message = ask("image", {"in": FRAME}).SerializeToString()
-        for _ in range(FRAMES):
-            yield message
-            self.sent += 1
-
-    def is_stuck(self, seconds: float = 0.5) -> bool:
-        """Whether nothing more is sent; that is known after a while only."""
-        sent, since = self.sent, time.monotonic()
-        while time.monotonic() < since + 20:
-            if self.sent != sent:
-                sent, since = self.sent, time.monotonic()
-            elif time.monotonic() > since + seconds:
-                return True
-            time.sleep(0.01)
-        return False
 
 
 @pytest.fixture(scope="module")

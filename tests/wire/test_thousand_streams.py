@@ -42,11 +42,13 @@ ONES: Final = np.ones((1, 4), np.float32)
 
 @contextmanager
 def crowd_of(server: Server, *kinds: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, crowd.__file__, server.address, str(CHANNELS), *kinds]
+    options = (server.address, str(CHANNELS), "1")  # answers
+    command = [sys.executable, crowd.__file__, *options, *kinds]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
+            assert heard(process) == "connected"
             yield process
         finally:
             process.kill()
@@ -115,7 +117,7 @@ def test_a_thousand_streams_end_well_when_their_client_has_done(
     with crowd_of(server, *KINDS) as process:
         assert heard(process) == "open"
         assert process.stdin is not None
-        process.stdin.write("\n")
+        process.stdin.write("close\n")
         process.stdin.flush()
         assert heard(process) == "closed"
         assert until(lambda: is_empty(server), within=PATIENCE)

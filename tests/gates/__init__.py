@@ -1,0 +1,1 @@
+"""`make gates` and `make soak`: what the server has to bear, measured."""
