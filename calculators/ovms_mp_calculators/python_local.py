@@ -87,11 +87,22 @@ def foreign(voice: Voice) -> Generator[None]:
     """
     process = os.getpid()
     try:
-        with speaking(voice):
+        with speaking(voice), signed(voice):
             yield
     finally:
         if os.getpid() != process:
             os._exit(1)
+
+
+@contextmanager
+def signed(voice: Voice) -> Generator[None]:
+    """What is raised in the block says whose it is: in the log, not to clients."""
+    try:
+        yield
+    except BaseException as error:
+        if voice.is_at_home:
+            error.add_note(voice.label)
+        raise
 
 
 class LocalSession:
@@ -155,7 +166,8 @@ class LocalSession:
             return LOOP.run(self._await(inputs))
 
     async def _await(self, inputs: Tensors) -> Answer:
-        result = await self._model.execute(inputs, **await self._keywords())
+        with signed(self._model.voice):
+            result = await self._model.execute(inputs, **await self._keywords())
         answer = self._answer(result)
         if isinstance(answer, Pending):
             raise TypeError("execute must return a list of pyovms.Tensor once awaited")
@@ -304,7 +316,8 @@ class AsyncGeneration:
     async def _step(self) -> Tensors | None:
         async with self._lock:
             try:
-                item = await anext(self._iterator)
+                with signed(self._session.model.voice):
+                    item = await anext(self._iterator)
             except StopAsyncIteration:
                 return None
             return tensors_of(item, "yield")

@@ -36,6 +36,8 @@ class Voice:
     ) -> None:
         """`tell` is given levels and lines; without it, the log is."""
         self.label = label
+        self.is_at_home = tell is None
+        """It speaks into this process's log."""
         self._tell = tell or self._log
         self._lock = threading.Lock()
         self._began = time.monotonic()
