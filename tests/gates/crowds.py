@@ -87,7 +87,8 @@ def opened(run: Run) -> list[Figure]:
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with Subject(run.folder, "--config_path", str(_config(run.folder))) as subject:
+    flags = ("--config_path", str(_config(run.folder)), "--max_streams", "0")
+    with Subject(run.folder, *flags) as subject:
         address = subject.ready()
         _come_and_go(subject, address, 20, "close")
         before = subject.state()
@@ -133,7 +134,8 @@ def freed(run: Run) -> list[Figure]:
     half-closing, and one during a long inference, leave nothing after a second.
     """
     figures: list[Figure] = []
-    with Subject(run.folder, "--config_path", str(_config(run.folder))) as subject:
+    flags = ("--config_path", str(_config(run.folder)), "--max_streams", "0")
+    with Subject(run.folder, *flags) as subject:
         address = subject.ready()
         _come_and_go(subject, address, 20, "close")
         before = subject.state()
