@@ -14,6 +14,7 @@ import grpc
 import pytest
 
 from ovms_mp.core.pending import Pending
+from ovms_mp.frontend.transport.core import HAS_RESERVED
 from ovms_mp.frontend.transport.seam import Abort, Call, Code, Stream, Unary
 from tests.wire.transport.world import (
     Later,
@@ -122,6 +123,31 @@ def test_a_burst_of_calls_waits_until_it_is_taken_up(world: World) -> None:
     futures = [rpc.future(b"%d" % number) for number in range(4000)]
     for number, future in enumerate(futures):
         assert future.result() == b"%d" % number
+
+
+@pytest.mark.skipif(not HAS_RESERVED, reason="grpcio 1.62 has no such limit")
+def test_a_call_beyond_those_that_may_wait_is_refused_and_they_are_served(
+    world: World,
+) -> None:
+    """The limit is 10,000 unless the options of the server say otherwise."""
+    go_on = threading.Event()
+
+    def handler(message: bytes, call: Call) -> bytes:
+        go_on.wait(30)
+        return message
+
+    names = ("max_pending_requests", "max_pending_requests_hard_limit")
+    world.serve({"u": handler}, options=[(f"grpc.server.{name}", 20) for name in names])
+    rpc = world.unary("u")
+    futures = [rpc.future(b"1") for _ in range(300)]
+    assert until(lambda: sum(each.done() for each in futures) >= 200)
+    assert not any(each.code() is grpc.StatusCode.OK for each in futures if each.done())
+    go_on.set()
+    served = [each for each in futures if each.exception() is None]
+    assert len(served) >= 20
+    assert all(each.result() == b"1" for each in served)
+    refused = {each.code() for each in futures if each.exception() is not None}
+    assert refused == {grpc.StatusCode.CANCELLED}
 
 
 def test_an_answer_that_is_there_already_is_the_answer(world: World) -> None:
