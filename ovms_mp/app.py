@@ -66,9 +66,7 @@ _SHARED: Final = (("grpc.so_reuseport", 1),)
 
 
 def compute_threads() -> int:
-    """Threads that run graphs: more than cores, since Python nodes may wait for files
-    and networks (the number is concurrent.futures' own default).
-    """
+    """More than cores, as concurrent.futures has: Python nodes may wait for networks."""
     return min(32, (os.cpu_count() or 1) + 4)
 
 
