@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from ovms_mp.calculator.context import EMPTY
-from ovms_mp.core.packet import Packet, new_packet
+from ovms_mp.core.packet import Packet
+from ovms_mp.core.tuples import make
 
 if TYPE_CHECKING:
     from ovms_mp.core.timestamp import Timestamp
@@ -44,7 +45,7 @@ class Delivery:
             flow.deliver(stream, timestamp, payload, bound)
             self.deliver()
             return
-        packet = new_packet(Packet, (timestamp, payload))
+        packet = make(Packet, (timestamp, payload))
         for tap in stream.taps:
             tap.bound = bound
             tap.settled = timestamp

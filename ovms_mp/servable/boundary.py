@@ -17,6 +17,7 @@ from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.image import ImageFormat, ImageFrame
 from ovms_mp.core.messages import InferRequest, InferResponse, InputTensor, OutputTensor
 from ovms_mp.core.tensor import BYTES, Array, Datatype, byte_size
+from ovms_mp.core.tuples import make
 from ovms_mp.servable import contents, encoded
 from ovms_mp.servable.structured import structured
 
@@ -337,7 +338,7 @@ def _from_array(stream: str, payload: object) -> OutputTensor:
         raise _wrong_payload(stream, payload, "a stream of tensors", "numpy.ndarray")
     name = _NAMES.get(array.dtype)
     if name is not None and array.nbytes <= _COPIED_BYTES:
-        return OutputTensor(stream, name, array.shape, array.tobytes())
+        return make(OutputTensor, (stream, name, array.shape, array.tobytes()))
     little = array.dtype.newbyteorder("<")
     datatype = Datatype.from_dtype(little)
     if datatype is None:

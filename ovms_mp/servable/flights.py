@@ -20,6 +20,8 @@ MAX_REMEMBERED: Final = 1024
 # Of their ids together, and of one that comes back.
 MAX_ID_CHARACTERS: Final = 1 << 20
 
+_UNKNOWN: Final = ("", None)
+
 
 class Flights:
     """The requests of one stream. A timestamp has landed when every output is settled
@@ -78,15 +80,11 @@ class Flights:
         if self._aloft:
             self._aloft.clear()
 
-    def id_at(self, timestamp: Timestamp) -> str:
-        """The id of the request at `timestamp`, if it is known."""
-        known = self._known.get(timestamp)
-        return "" if known is None else known[0]
-
-    def arrival_at(self, timestamp: Timestamp) -> float | None:
-        """When the first request at `timestamp` arrived, if it is known."""
-        known = self._known.get(timestamp)
-        return None if known is None else known[1]
+    def at(self, timestamp: Timestamp) -> tuple[str, float | None]:
+        """The id of the request at `timestamp`, and when the first one arrived there, as
+        far as they are known.
+        """
+        return self._known.get(timestamp, _UNKNOWN)
 
     def _forget(self, timestamp: Timestamp) -> None:
         self._characters -= len(self._known.pop(timestamp)[0])

@@ -14,6 +14,7 @@ from ovms_mp.core.messages import (
     TensorInfo,
 )
 from ovms_mp.core.packet import Packet
+from ovms_mp.core.tuples import make
 from ovms_mp.library.tensors import known_tensors
 from ovms_mp.servable import boundary
 from ovms_mp.servable.boundary import Kind
@@ -101,7 +102,7 @@ class GraphInterface:
                 details = f"{tensor.name} is unexpected"
                 raise ServingError(Status.INVALID_UNEXPECTED_INPUT, details)
             read, stream = known
-            yield stream, Packet(timestamp, read(tensor))
+            yield stream, make(Packet, (timestamp, read(tensor)))
 
     def response(
         self, packets: Sequence[tuple[int, Packet]], request_id: str
@@ -121,17 +122,14 @@ class GraphInterface:
                 id=request_id,
                 parameters={**complete.parameters, **parameters},
             )
-        return InferResponse(
-            model_name=self.name,
-            model_version=VERSION,
-            id=request_id,
-            parameters=parameters,
-            outputs=tuple([self._output(*each) for each in packets]),
+        outputs: list[OutputTensor] = []
+        for output, packet in packets:
+            write, name = self._writers[output]
+            outputs.append(write(name, packet.payload))
+        return make(
+            InferResponse,
+            (self.name, VERSION, request_id, parameters, tuple(outputs)),
         )
-
-    def _output(self, output: int, packet: Packet) -> OutputTensor:
-        write, name = self._writers[output]
-        return write(name, packet.payload)
 
 
 def _info(name: str, kind: Kind, known: Mapping[str, TensorInfo]) -> TensorInfo:

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ovms_mp.core.errors import ServingError
+from ovms_mp.core.tuples import make
 from ovms_mp.servable import boundary
 from ovms_mp.servable.admission import Admission
 from ovms_mp.servable.flights import Collected, Flights
@@ -100,7 +101,7 @@ class GraphSession:
         """See StreamSession. A request that cannot be is refused here, and one that has
         to give way gives way, whatever the graph is busy with.
         """
-        arrival = _Arrival(request, SUBSEQUENT, time.perf_counter())
+        arrival = make(_Arrival, (request, SUBSEQUENT, time.perf_counter()))
         try:
             check_subsequent(request, self._name, ("", "0", VERSION))
         except ServingError as error:
@@ -237,14 +238,13 @@ class GraphSession:
     def _respond(self, packets: Sequence[tuple[int, Packet]]) -> None:
         self._lifetime.touch()
         timestamp = packets[0][1].timestamp
-        request_id = self._flights.id_at(timestamp)
+        request_id, arrival = self._flights.at(timestamp)
         try:
             response = self._interface.response(packets, request_id)
         except ServingError as error:
             self._run.fail(error)
             return
         self._meter.responses.inc()
-        arrival = self._flights.arrival_at(timestamp)
         self._answers.answered(arrival)
         latency = self._meter.latency
         if arrival is not None and latency is not None:
@@ -261,12 +261,13 @@ class GraphSession:
         if self._is_cancelled:
             return
         self._has_room = has_room
-        if self._run.is_idle:
-            self._flights.rest()
-        may_enter = self._may_enter()
-        if may_enter and self._admission.waiting:
+        flights, admission = self._flights, self._admission
+        if flights and self._run.is_idle:
+            flights.rest()
+        may_enter = has_room and admission.may_enter(len(flights))
+        if may_enter and admission.waiting:
             self._run.post(self._admit)
-        elif self._owes_room and self._admission.has_room(may_enter=may_enter):
+        elif self._owes_room and admission.has_room(may_enter=may_enter):
             self._owes_room = False
             self._sink.room()
 

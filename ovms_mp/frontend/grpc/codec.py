@@ -7,6 +7,7 @@ request's are views on the message, a response's are copied once, to the wire.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import nan
 from typing import Final, NamedTuple, TypeVar
 
@@ -26,6 +27,7 @@ from ovms_mp.core.messages import (
     TypedValues,
 )
 from ovms_mp.core.tensor import Array
+from ovms_mp.core.tuples import make
 from ovms_mp.frontend.grpc import limits
 from ovms_mp.frontend.grpc.heads import Memory, RequestHead, split
 from ovms_mp.frontend.grpc.wire import (
@@ -105,15 +107,16 @@ def decode_request(message: bytes) -> InferRequest:
         return _decode(message)
     filled = tuple(
         [
-            InputTensor(name, datatype, shape, data, None, "", parameters)
+            make(InputTensor, (name, datatype, shape, data, None, "", parameters))
             for (name, datatype, shape, parameters), data in zip(
                 inputs, raw, strict=True
             )
         ]
     )
     if not beside:
-        return InferRequest(
-            model, version, "", NO_PARAMETERS, filled, len(raw), outputs=outputs
+        return make(
+            InferRequest,
+            (model, version, "", NO_PARAMETERS, filled, len(raw), "gRPC", outputs),
         )
     said = parse(kserve.ModelInferRequest, beside)
     parameters = _decode_parameters(said.parameters)
@@ -350,11 +353,17 @@ def _encode_beside(response: InferResponse) -> bytes:
 def _encode_number(name: str, value: int) -> bytes:
     """One parameter: every answer of a stream has its timestamp."""
     number = varint(value)
-    key = name.encode()
+    key = _encode_key(name)
     # ModelInferResponse.parameters, a map: its key, its value, of which int64_param.
-    said = b"".join((b"\x12", varint(len(number) + 1), b"\x10", number))
-    entry = b"".join((b"\x0a", varint(len(key)), key, said))
-    return b"".join((b"\x22", varint(len(entry)), entry))
+    size = len(number)
+    entry = varint(len(key) + size + 3)
+    return b"".join((b"\x22", entry, key, b"\x12", varint(size + 1), b"\x10", number))
+
+
+@lru_cache(maxsize=64)
+def _encode_key(name: str) -> bytes:
+    key = name.encode()
+    return b"".join((b"\x0a", varint(len(key)), key))
 
 
 def _encode_parameter(parameter: kserve.InferParameter, value: Parameter) -> None:

@@ -181,7 +181,10 @@ class Outlet:
         with self._lock:
             self._in_transport -= 1
             self._bytes -= size
-            act = self._begin() if is_sent else None
+            # Mostly nobody has waited for it.
+            is_awaited = self._waiting or self._credits or self._is_held
+            is_awaited = is_awaited or self._outcome is not None
+            act = self._begin() if is_sent and is_awaited else None
         if is_sent:
             self._turn(act)
         else:

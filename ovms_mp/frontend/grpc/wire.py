@@ -82,6 +82,9 @@ class Scan(NamedTuple):
     packed: Mapping[int, PackedContents] = _NOTHING
 
 
+_OCTETS: Final = tuple(bytes((value,)) for value in range(0x80))
+
+
 def scan(message: bytes) -> Scan:
     """Take a ModelInferRequest apart. Elements of `bytes_contents` are not limited.
 
@@ -96,6 +99,8 @@ def scan(message: bytes) -> Scan:
 
 def varint(value: int) -> bytes:
     """`value`, which is not negative, as protobuf writes it."""
+    if value <= 0x7F:
+        return _OCTETS[value]
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)

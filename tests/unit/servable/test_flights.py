@@ -17,16 +17,16 @@ def test_a_timestamp_lands_when_every_output_is_settled_at_it():
     assert len(flights) == 1
     assert not flights.settled(0, 5)
     assert flights.settled(1, 7)
-    assert flights.id_at(5) == "five"  # for the answers that settled it
+    assert flights.at(5) == ("five", 1.0)  # for the answers that settled it
     flights.land()
-    assert len(flights) == 0 and flights.id_at(5) == ""
+    assert len(flights) == 0 and flights.at(5) == ("", None)
 
 
 def test_what_a_resting_graph_has_not_sent_is_not_in_flight_but_keeps_its_id():
     flights = Flights(1)
     flights.depart(5, "five", 1.0)
     flights.rest()
-    assert len(flights) == 0 and flights.id_at(5) == "five"
+    assert len(flights) == 0 and flights.at(5) == ("five", 1.0)
 
 
 def test_parts_of_one_timestamp_count_once_and_the_last_id_is_told():
@@ -34,7 +34,7 @@ def test_parts_of_one_timestamp_count_once_and_the_last_id_is_told():
     for name in ("first", "", "last"):
         flights.depart(3, name, float(len(name)))
     assert len(flights) == 1
-    assert flights.id_at(3) == "last" and flights.arrival_at(3) == 5.0
+    assert flights.at(3) == ("last", 5.0)
 
 
 def test_a_graph_that_never_settles_costs_a_bounded_memory():
@@ -44,7 +44,7 @@ def test_a_graph_that_never_settles_costs_a_bounded_memory():
     assert len(flights) == MAX_REMEMBERED
     for timestamp in range(5):
         flights.depart(10**6 + timestamp, "x" * (MAX_ID_CHARACTERS // 2), 0.0)
-    assert flights.id_at(10**6 + 4) and not flights.id_at(10**6)
+    assert flights.at(10**6 + 4)[0] and not flights.at(10**6)[0]
 
 
 def test_a_bound_never_goes_back():
