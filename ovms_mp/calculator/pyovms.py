@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Self, TypeAlias, cast
+from typing import Any, Final, Self, TypeAlias, cast
 
 import numpy as np
 
@@ -15,13 +15,16 @@ Memory: TypeAlias = SupportsBuffer | Array | np.generic
 
 __all__ = ("Tensor",)
 
+_BEYOND_INT64: Final = 2**63
+
 
 class Tensor(Exporter):
     """A named view on somebody's memory; it never changes and never copies.
 
     `buffer` is anything with the buffer protocol: an array, bytes, a memoryview.
     `shape` and `datatype` are what the tensor says of itself, and default to what the
-    buffer says; nothing checks that they fit it. A datatype is a KServe name where
+    buffer says; nothing checks that they fit it, only that a message can hold them:
+    integers of 64 bits, and text that is Unicode. A datatype is a KServe name where
     there is one for the buffer's elements, else their format in PEP 3118's language,
     or whatever name its author chose.
 
@@ -56,7 +59,7 @@ class Tensor(Exporter):
         self._datatype = _datatype(array) if datatype is None else datatype
         self._name = name
         self._ref_obj = buffer
-        self._shape = array.shape if shape is None else tuple(map(int, shape))
+        self._shape = array.shape if shape is None else _told(shape)
         return self
 
     @property
@@ -104,6 +107,15 @@ class Tensor(Exporter):
 def _check_text(what: str, value: object) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{what} must be str, not {type(value).__name__}")
+    if not value.isascii():
+        value.encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
+
+
+def _told(shape: Iterable[int]) -> tuple[int, ...]:
+    told = tuple(map(int, shape))
+    if any(not -_BEYOND_INT64 <= each < _BEYOND_INT64 for each in told):
+        raise ValueError("a shape has integers of 64 bits")
+    return told
 
 
 def _read_only(buffer: Memory) -> Array:

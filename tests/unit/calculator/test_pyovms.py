@@ -135,6 +135,19 @@ def test_what_has_no_memory_to_show_is_refused(wrong: Any):
         Tensor("x", wrong)
 
 
+@pytest.mark.parametrize("length", [2**63, -(2**63) - 1, 2**70])
+def test_a_shape_that_no_message_can_hold_is_refused(length: int):
+    with pytest.raises(ValueError, match="integers of 64 bits"):
+        Tensor("x", b"abc", [1, length])
+    assert Tensor("x", b"abc", [2**63 - 1, -(2**63)]).shape == (2**63 - 1, -(2**63))
+
+
+@pytest.mark.parametrize("said", [{"name": "\ud800"}, {"datatype": "\udfff"}])
+def test_text_that_no_message_can_hold_is_refused(said: dict[str, str]):
+    with pytest.raises(ValueError, match="surrogates not allowed"):
+        Tensor(**{"name": "é", "buffer": b"", "datatype": "ü", **said})
+
+
 def test_names_are_text():
     number: Any = 1
     with pytest.raises(TypeError, match="name must be str, not int"):
