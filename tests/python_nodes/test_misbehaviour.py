@@ -102,11 +102,23 @@ def open_files(server: Process) -> list[Path]:
 
 
 def descendants(pid: int) -> list[int]:
+    """Those that run. What a handler has forked inside the server, and did not wait for,
+    has ended and is no process any more but its number.
+    """
     found: list[int] = []
     for thread in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, thread.read_text().split()):
-            found += [child, *descendants(child)]
+            found += [child] if runs(child) else []
+            found += descendants(child)
     return found
+
+
+def runs(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 def outcome(channel: grpc.Channel, name: str, word: str) -> calls.Status:
