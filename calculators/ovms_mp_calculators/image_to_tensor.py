@@ -1,0 +1,207 @@
+"""An image, or a turned part of it, becomes a model's input: ImageToTensorCalculator.
+
+    node {
+      calculator: "ImageToTensorCalculator"
+      input_stream: "IMAGE:image"                        # ImageFrame
+      input_stream: "NORM_RECT:roi"                      # NormalizedRect, optional
+      output_stream: "TENSORS:tensors"                   # [[1, height, width, channels]]
+      output_stream: "LETTERBOX_PADDING:padding"         # left, top, right, bottom
+      output_stream: "MATRIX:matrix"                     # [4, 4]: tensor to image
+      node_options: {
+        [type.googleapis.com/mediapipe.ImageToTensorCalculatorOptions] {
+          output_tensor_width: 128
+          output_tensor_height: 128
+          keep_aspect_ratio: true
+          output_tensor_float_range { min: -1 max: 1 }
+          border_mode: BORDER_ZERO
+        }
+      }
+    }
+
+As MediaPipe's with OpenCV. One of the three ranges must be given: pixels of 0 to 255
+become FP32, INT8 or UINT8 of that range. Of SRGBA alpha is left out, GRAY8 keeps its one
+channel. `keep_aspect_ratio` widens the part rather than to stretch it, and what lies
+outside the image is its border's pixel (BORDER_REPLICATE, the default) or black.
+
+A rect of no width and no height, and an image without its rect, give nothing. Padding and
+matrix are in fractions of the tensor and of the image. TENSOR instead of TENSORS is the
+array without the list. `gpu_origin` has no meaning here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import cv2
+import numpy as np
+from ovms_mp_protos import graph
+
+from ovms_mp.calculator import (
+    Calculator,
+    ContractError,
+    Input,
+    Options,
+    Output,
+    TensorInfo,
+    tagged,
+)
+from ovms_mp.core.image import ImageFormat, ImageFrame
+from ovms_mp.core.tensor import Array
+from ovms_mp.formats.rect import NormalizedRect
+from ovms_mp_calculators.image_region import Region, padded, region_of, rotated_matrix
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ovms_mp.calculator import Context, InferenceSession, NodeInfo
+    from ovms_mp.core.image import Pixels
+
+_OPTIONS: Final = graph.ImageToTensorCalculatorOptions
+_CHANNELS: Final = {
+    ImageFormat.GRAY8: 1,
+    ImageFormat.SRGB: 3,
+    ImageFormat.SRGBA: 3,
+}
+# Beyond, OpenCV's maps do not fit their integers.
+_MAX_SIDE: Final = (1 << 15) - 2
+
+
+class ImageToTensorCalculator(Calculator):
+    """Fails for images of other formats than GRAY8, SRGB and SRGBA, without pixels, or
+    of sides beyond 32766, and for rects that are not finite or of negative size.
+    """
+
+    timestamp_offset = 0
+
+    frame = Input(ImageFrame, "IMAGE")
+    rect = Input(NormalizedRect, "NORM_RECT", optional=True)
+    tensors: Output[list[Array]] = Output(list, "TENSORS", optional=True)
+    tensor: Output[Array] = Output(np.ndarray, "TENSOR", optional=True)
+    padding: Output[tuple[float, ...]] = Output(
+        tuple, "LETTERBOX_PADDING", optional=True
+    )
+    matrix: Output[Array] = Output(np.ndarray, "MATRIX", optional=True)
+    options = Options(_OPTIONS)
+
+    @classmethod
+    def check(cls, node: NodeInfo) -> None:
+        """One output of tensors, and a range that the numbers fit."""
+        options = node.options.get(_OPTIONS.DESCRIPTOR.full_name, _OPTIONS())
+        made = tagged(node.outputs, "TENSORS"), tagged(node.outputs, "TENSOR")
+        if bool(made[0]) == bool(made[1]):
+            raise ContractError("one output is needed, TENSORS or TENSOR")
+        low, high = _limits(options)
+        least, most, _ = _range(options)
+        if not least < most or least < low or most > high:
+            raise ContractError(
+                f"the range of {least:g} to {most:g} is not a part of {low:g} to {high:g}"
+            )
+        for name in ("output_tensor_width", "output_tensor_height"):
+            size = getattr(options, name)
+            if options.HasField(name) and not 0 < size <= _MAX_SIDE:
+                raise ContractError(f"{name} {size} is not 1 to {_MAX_SIDE}")
+
+    @classmethod
+    def known_tensors(
+        cls, node: NodeInfo, shared: Any, sessions: Mapping[str, InferenceSession]
+    ) -> Mapping[str, TensorInfo]:
+        """Frames of bytes."""
+        frames = tagged(node.inputs, "IMAGE")
+        return {e.name: TensorInfo(e.name, "UINT8", (-1, -1, -1)) for e in frames}
+
+    def open(self, ctx: Context) -> None:
+        """What each value of a pixel becomes."""
+        options = self.options
+        least, most, dtype = _range(options)
+        scale = np.float32(np.float32(most - least) / np.float32(255))
+        values = np.arange(256, dtype=np.float32) * scale + np.float32(least)
+        if dtype != np.float32:
+            limits = np.iinfo(dtype)
+            values = np.clip(np.rint(values), limits.min, limits.max)
+        self._table = values.astype(dtype)
+        is_zero = options.border_mode == _OPTIONS.BORDER_ZERO
+        self._border = cv2.BORDER_CONSTANT if is_zero else cv2.BORDER_REPLICATE
+
+    def process(self, ctx: Context) -> None:
+        """One image."""
+        frame = ctx.get(self.frame)
+        rect = ctx.get(self.rect) if self.rect else None
+        if frame is None or (self.rect and rect is None):
+            return
+        if rect is not None and rect.width == 0 and rect.height == 0:
+            return
+        _check_frame(frame)
+        width = self.options.output_tensor_width or frame.width
+        height = self.options.output_tensor_height or frame.height
+        region = region_of(frame.width, frame.height, rect)
+        padding = (0.0, 0.0, 0.0, 0.0)
+        if self.options.keep_aspect_ratio:
+            region, padding = padded(region, width, height)
+        tensor = self._tensor(frame, region, width, height)
+        if self.tensors:
+            ctx.send(self.tensors, [tensor])
+        else:
+            ctx.send(self.tensor, tensor)
+        if self.padding:
+            ctx.send(self.padding, padding)
+        if self.matrix:
+            ctx.send(self.matrix, rotated_matrix(region, frame.width, frame.height))
+
+    def _tensor(
+        self, frame: ImageFrame, region: Region, width: int, height: int
+    ) -> Array:
+        corners = cv2.boxPoints(
+            (
+                (region.center_x, region.center_y),
+                (region.width, region.height),
+                np.float32(region.rotation * 180 / np.pi).item(),
+            )
+        )
+        target = np.array(
+            [(0, height), (0, 0), (width, 0), (width, height)], np.float32
+        )
+        projection = cv2.getPerspectiveTransform(corners, target)
+        part: Pixels = cv2.warpPerspective(
+            frame.pixels,
+            projection,
+            (width, height),
+            flags=cv2.INTER_LINEAR,
+            borderMode=self._border,
+        )
+        if frame.format is ImageFormat.SRGBA:
+            part = cv2.cvtColor(part, cv2.COLOR_RGBA2RGB)
+        values = cv2.LUT(part, self._table)
+        return values.reshape(1, height, width, _CHANNELS[frame.format])
+
+
+def _check_frame(frame: ImageFrame) -> None:
+    if frame.format not in _CHANNELS:
+        raise ValueError(
+            f"Unsupported format: {frame.format.name}; expected GRAY8, SRGB or SRGBA"
+        )
+    if not (0 < frame.width <= _MAX_SIDE and 0 < frame.height <= _MAX_SIDE):
+        raise ValueError(
+            f"an image of {frame.width}x{frame.height}; "
+            f"expected 1x1 to {_MAX_SIDE}x{_MAX_SIDE}"
+        )
+
+
+def _range(options: graph.ImageToTensorCalculatorOptions) -> tuple[float, float, Any]:
+    """Smallest and largest value, and their dtype."""
+    kind = options.WhichOneof("range")
+    if kind is None:
+        raise ContractError("Output tensor range is required.")
+    given = getattr(options, kind)
+    if kind == "output_tensor_float_range":
+        return given.min, given.max, np.float32
+    return given.min, given.max, np.int8 if given.min < 0 else np.uint8
+
+
+def _limits(options: graph.ImageToTensorCalculatorOptions) -> tuple[float, float]:
+    match options.WhichOneof("range"):
+        case "output_tensor_int_range":
+            return -128, 127
+        case "output_tensor_uint_range":
+            return 0, 255
+        case _:
+            return -np.inf, np.inf

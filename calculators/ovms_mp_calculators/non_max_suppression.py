@@ -1,0 +1,243 @@
+"""Of detections that overlap one is left: NonMaxSuppressionCalculator.
+
+    node {
+      calculator: "NonMaxSuppressionCalculator"
+      input_stream: "detections"      # list of Detection; one stream or several
+      output_stream: "distinct"       # list of Detection, at the same timestamp
+      node_options: {
+        [type.googleapis.com/mediapipe.NonMaxSuppressionCalculatorOptions] {
+          min_suppression_threshold: 0.3
+          overlap_type: INTERSECTION_OVER_UNION
+          algorithm: WEIGHTED
+        }
+      }
+    }
+
+As MediaPipe's. Each detection keeps its best label and score, and one without a label is
+dropped. Then the best detection stays and those go that overlap it by more than
+min_suppression_threshold, and so on; WEIGHTED makes one of all of them, whose place is
+the mean by scores, and knows no max_num_detections. JACCARD divides the intersection by
+the box around both, MODIFIED_JACCARD by the box that may go, or with WEIGHTED by the one
+that stays.
+
+Boxes in pixels need an input IMAGE for its size. Without detections nothing leaves, or an
+empty list with return_empty_detections. Which of two equal scores goes first is theirs
+who come first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from ovms_mp_protos import graph
+
+from ovms_mp.calculator import (
+    Calculator,
+    ContractError,
+    Input,
+    Inputs,
+    Options,
+    Output,
+)
+from ovms_mp.core.image import ImageFrame
+from ovms_mp.formats.detection import Box, Detection, LocationFormat, boxes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from ovms_mp.calculator import Context, InputPort, NodeInfo, OutputPort
+    from ovms_mp.formats.detection import Floats
+
+_OPTIONS: Final = graph.NonMaxSuppressionCalculatorOptions
+
+
+class NonMaxSuppressionCalculator(Calculator):
+    """Fails for detections whose scores and labels are not as many."""
+
+    timestamp_offset = 0
+
+    streams: Inputs[list[Detection]] = Inputs(list, "")
+    image = Input(ImageFrame, "IMAGE", optional=True)
+    distinct: Output[list[Detection]] = Output(list)
+    options = Options(_OPTIONS)
+
+    @classmethod
+    def check(cls, node: NodeInfo) -> None:
+        """As many streams as the options say, and numbers that mean something."""
+        options = node.options.get(_OPTIONS.DESCRIPTOR.full_name, _OPTIONS())
+        given = sum(not port.tag for port in node.inputs)
+        if options.num_detection_streams != given:
+            raise ContractError(
+                f"num_detection_streams is {options.num_detection_streams}, there are "
+                f"{given} streams of detections"
+            )
+        if options.max_num_detections == 0:
+            raise ContractError(
+                "max_num_detections=0 is not a valid value: -1 is for no limit"
+            )
+        if options.overlap_type == _OPTIONS.UNSPECIFIED_OVERLAP_TYPE:
+            raise ContractError("overlap_type must be one of the other three")
+
+    @classmethod
+    def passed_on(
+        cls, node: NodeInfo
+    ) -> Iterable[tuple[InputPort[Any], OutputPort[Any]]]:
+        """Detections remain detections."""
+        return [(port, node.outputs[0]) for port in node.inputs if not port.tag][:1]
+
+    def process(self, ctx: Context) -> None:
+        """What came at one timestamp."""
+        given = [each for port in self.streams if ctx.has(port) for each in ctx[port]]
+        if not given:
+            if self.options.return_empty_detections:
+                ctx.send(self.distinct, [])
+            return
+        frame = ctx.get(self.image) if self.image else None
+        size = None if frame is None else (frame.width, frame.height)
+        if self.options.multiclass_nms:
+            found = self._by_class(given, size)
+        else:
+            found = self._suppressed(given, size)
+        ctx.send(self.distinct, found)
+
+    def _by_class(
+        self, given: Sequence[Detection], size: tuple[int, int] | None
+    ) -> list[Detection]:
+        groups: dict[int, list[Detection]] = {}
+        for each in given:
+            for label in each.label_ids:
+                groups.setdefault(label, []).append(each)
+        found = [
+            each for group in groups.values() for each in self._suppressed(group, size)
+        ]
+        found.sort(key=lambda each: -each.scores[0])
+        most = self.options.max_num_detections
+        return found if most < 0 else found[:most]
+
+    def _suppressed(
+        self, given: Sequence[Detection], size: tuple[int, int] | None
+    ) -> list[Detection]:
+        options = self.options
+        labelled = [one for each in given if (one := _best_label(each)) is not None]
+        labelled.sort(key=lambda each: -each.scores[0])
+        if not labelled:
+            return []
+        corners = _corners(labelled, size)
+        if options.algorithm == _OPTIONS.WEIGHTED:
+            return self._weighted(labelled, corners)
+        most = options.max_num_detections
+        good = sum(map(self._is_good, labelled))
+        left: NDArray[np.intp] = np.arange(good)
+        found: list[Detection] = []
+        while len(left) and (most < 0 or len(found) < most):
+            best = int(left[0])
+            found.append(labelled[best])
+            shares = self._overlap(corners[best], corners[left[1:]], second=True)
+            left = left[1:][~(shares > options.min_suppression_threshold)]
+        return found
+
+    def _weighted(
+        self, detections: Sequence[Detection], corners: Floats
+    ) -> list[Detection]:
+        left: NDArray[np.intp] = np.arange(len(detections))
+        found: list[Detection] = []
+        while len(left):
+            best = int(left[0])
+            # What is not good enough to stay may still go into one that is.
+            if not self._is_good(detections[best]):
+                break
+            shares = self._overlap(corners[best], corners[left], second=False)
+            goes = shares > self.options.min_suppression_threshold
+            together = [detections[int(each)] for each in left[goes]]
+            found.append(_mean(detections[best], together))
+            if not together:
+                break
+            left = left[~goes]
+        return found
+
+    def _is_good(self, detection: Detection) -> bool:
+        least = self.options.min_score_threshold
+        return least <= 0 or detection.scores[0] >= np.float32(least)
+
+    def _overlap(self, best: Floats, others: Floats, *, second: bool) -> Floats:
+        """How much of each other box lies in the best one; `second` tells that
+        MODIFIED_JACCARD divides by the others' size.
+        """
+        low = np.maximum(best[:2], others[:, :2])
+        high = np.minimum(best[2:], others[:, 2:])
+        common = np.prod(high - low, axis=1)
+        area = np.prod(best[2:] - best[:2])
+        areas = np.prod(others[:, 2:] - others[:, :2], axis=1)
+        match self.options.overlap_type:
+            case _OPTIONS.JACCARD:
+                around = np.maximum(best[2:], others[:, 2:]) - np.minimum(
+                    best[:2], others[:, :2]
+                )
+                whole = np.prod(around, axis=1)
+            case _OPTIONS.MODIFIED_JACCARD:
+                whole = areas if second else np.full_like(areas, area)
+            case _:
+                whole = area + areas - common
+        meets = np.all(low <= high, axis=1) & np.all(others[:, :2] <= others[:, 2:], 1)
+        meets &= bool(np.all(best[:2] <= best[2:])) & (whole > 0)
+        return np.where(meets, common / np.where(meets, whole, np.float32(1)), 0)
+
+
+def _best_label(detection: Detection) -> Detection | None:
+    """The detection with its best score only; None where it has no label."""
+    scores, ids, labels = detection.scores, detection.label_ids, detection.labels
+    if not ids and not labels:
+        return None
+    if not scores or len(scores) not in {len(ids), len(labels)}:
+        raise ValueError(
+            f"a detection has {len(scores)} scores for {len(ids)} label ids and "
+            f"{len(labels)} labels"
+        )
+    if len(scores) == 1:
+        return detection
+    top = scores.index(max(scores))
+    if len(ids) > top:
+        return replace(detection, scores=(scores[top],), label_ids=(ids[top],))
+    return replace(detection, scores=(scores[top],), labels=(labels[top],))
+
+
+def _corners(detections: Sequence[Detection], size: tuple[int, int] | None) -> Floats:
+    """[n, 4]: xmin, ymin, xmax, ymax as fractions of the image."""
+    boxes = boxes_of(detections)
+    for place, each in enumerate(detections):
+        if each.format is LocationFormat.BOUNDING_BOX:
+            if size is None:
+                raise ValueError("boxes in pixels need an input IMAGE")
+            boxes[place] /= np.array(size * 2, np.float32)
+        elif each.format is LocationFormat.GLOBAL and size is None:
+            raise ValueError("detections without a box need an input IMAGE")
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes
+
+
+def _mean(best: Detection, together: Sequence[Detection]) -> Detection:
+    """The best one, where all of them are, each as much as its score."""
+    if not together:
+        return best
+    if any(
+        each.format is not LocationFormat.RELATIVE_BOUNDING_BOX for each in together
+    ):
+        raise ValueError("WEIGHTED takes relative bounding boxes")
+    weights = np.array([each.scores[0] for each in together], np.float32)
+    total = weights.sum()
+    corners = boxes_of(together)
+    corners[:, 2:] += corners[:, :2]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        xmin, ymin, xmax, ymax = (weights @ corners) / total
+        points = best.keypoints
+        if points.size:
+            if any(each.keypoints.shape != points.shape for each in together):
+                raise ValueError("detections with different numbers of key points")
+            every = np.stack([each.keypoints for each in together])
+            points = np.tensordot(weights, every, 1) / total
+    box = Box(float(xmin), float(ymin), float(xmax - xmin), float(ymax - ymin))
+    return replace(best, box=box, keypoints=points.astype(np.float32))

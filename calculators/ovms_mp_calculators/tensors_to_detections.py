@@ -1,0 +1,271 @@
+"""What a detector gives becomes detections: TensorsToDetectionsCalculator.
+
+    node {
+      calculator: "TensorsToDetectionsCalculator"
+      input_stream: "TENSORS:tensors"            # list of FP32: boxes, scores
+      input_side_packet: "ANCHORS:anchors"       # [n, 4], of a SsdAnchorsCalculator
+      output_stream: "DETECTIONS:detections"     # list of Detection, may be empty
+      node_options: {
+        [type.googleapis.com/mediapipe.TensorsToDetectionsCalculatorOptions] {
+          num_classes: 1
+          num_boxes: 896
+          num_coords: 16
+          keypoint_coord_offset: 4
+          num_keypoints: 6
+          x_scale: 128
+          y_scale: 128
+          w_scale: 128
+          h_scale: 128
+          sigmoid_score: true
+          score_clipping_thresh: 100
+          min_score_thresh: 0.5
+          reverse_output_order: true
+        }
+      }
+    }
+
+As MediaPipe's on a CPU. Two tensors are boxes [1, n, coords] and scores [1, n, classes];
+a third one has anchors [n, 4] as y_center, x_center, h, w. Four are of a model that has
+its own suppression: boxes [1, n, coords] of ymin, xmin, ymax, xmax, classes [1, n], scores
+[1, n] and the number of boxes [1].
+
+Boxes whose score is below min_score_thresh, whose class is not allowed, and those of
+negative or no width or height, are left out. A score that is no number is the least one.
+
+OpenVINOTensorsToDetectionsCalculator is the same with the options of its name, which has
+some of these.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+
+import numpy as np
+from ovms_mp_protos import graph
+
+from ovms_mp.calculator import (
+    Calculator,
+    ContractError,
+    Input,
+    Options,
+    Output,
+    SideInput,
+    TensorInfo,
+    tagged,
+)
+from ovms_mp.formats.detection import NO_KEYPOINTS, Box, Detection
+from ovms_mp_calculators import box_decoding
+from ovms_mp_calculators.box_decoding import Coding, Floats
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ovms_mp.calculator import Context, InferenceSession, NodeInfo
+    from ovms_mp.core.tensor import Array
+
+_OPTIONS: Final = graph.TensorsToDetectionsCalculatorOptions
+_OPENVINO: Final = graph.OpenVINOTensorsToDetectionsCalculatorOptions
+_LEAST: Final = np.finfo(np.float32).min
+_NO_CLASS: Final = -1
+
+
+class TensorsToDetectionsCalculator(Calculator):
+    """Fails when the tensors have not the shapes that the options say."""
+
+    message: ClassVar[type[Any]] = _OPTIONS
+
+    timestamp_offset = 0
+
+    tensors: Input[list[Array]] = Input(list, "TENSORS")
+    anchors: SideInput[Floats] = SideInput(np.ndarray, "ANCHORS", optional=True)
+    ignored: SideInput[list[int]] = SideInput(list, "IGNORE_CLASSES", optional=True)
+    detections: Output[list[Detection]] = Output(list, "DETECTIONS")
+    options: Options[Any] = Options(_OPTIONS)
+
+    @classmethod
+    def check(cls, node: NodeInfo) -> None:
+        """Refuse numbers that contradict each other."""
+        options = node.options.get(cls.message.DESCRIPTOR.full_name, cls.message())
+        coding = Coding.of(options)
+        box_decoding.check(coding)
+        has_side = bool(tagged(node.side_inputs, "IGNORE_CLASSES"))
+        if coding.allowed and (coding.ignored or has_side):
+            raise ContractError("allow_classes and ignored classes exclude each other")
+
+    @classmethod
+    def known_tensors(
+        cls, node: NodeInfo, shared: Any, sessions: Mapping[str, InferenceSession]
+    ) -> Mapping[str, TensorInfo]:
+        """Rows of a box, a score, a class, and key points."""
+        options = node.options.get(cls.message.DESCRIPTOR.full_name, cls.message())
+        columns = 6 + 2 * options.num_keypoints
+        names = (each.name for each in tagged(node.outputs, "DETECTIONS"))
+        return {name: TensorInfo(name, "FP32", (-1, columns)) for name in names}
+
+    def open(self, ctx: Context) -> None:
+        """Learn how to read the tensors."""
+        self._coding = Coding.of(self.options)
+        self._anchors = (
+            ctx.side(self.anchors)
+            if self.anchors and ctx.has_side(self.anchors)
+            else None
+        )
+        self._excluded = self._coding.ignored
+        if self.ignored and ctx.has_side(self.ignored):
+            self._excluded = frozenset(ctx.side(self.ignored))
+        count = range(self._coding.num_classes)
+        self._classes = np.array([each for each in count if self._is_allowed(each)])
+
+    def _is_allowed(self, number: int) -> bool:
+        if self._coding.allowed:
+            return number in self._coding.allowed
+        return number not in self._excluded
+
+    def process(self, ctx: Context) -> None:
+        """One set of tensors."""
+        if not ctx.has(self.tensors):
+            return
+        tensors = [box_decoding.as_floats(each) for each in ctx[self.tensors]]
+        with np.errstate(over="ignore", invalid="ignore"):
+            if len(tensors) in {2, 3}:
+                found = self._decoded(tensors)
+            elif len(tensors) == 4:
+                found = self._given(tensors)
+            else:
+                raise ValueError(f"{len(tensors)} tensors; expected 2, 3 or 4")
+        ctx.send(self.detections, found)
+
+    def _decoded(self, tensors: Sequence[Floats]) -> list[Detection]:
+        coding = self._coding
+        if coding.box_indices != (0, 1, 2, 3):
+            raise ValueError("box_boundaries_indices are for models of four tensors")
+        if not coding.num_boxes:
+            raise ValueError("Please set num_boxes in calculator options")
+        boxes = box_decoding.rows(
+            tensors[coding.place("detections")], coding.num_boxes, coding.num_coords
+        )
+        scores = box_decoding.rows(
+            tensors[coding.place("scores", 1)], coding.num_boxes, coding.num_classes
+        )
+        anchors = self._anchors
+        if len(tensors) == 3:
+            anchors = box_decoding.anchors_of(tensors[coding.place("anchors")])
+        if anchors is None:
+            raise ValueError("No anchor data available.")
+        if anchors.shape != (coding.num_boxes, 4):
+            raise ValueError(
+                f"anchors of shape {list(anchors.shape)}; "
+                f"expected [{coding.num_boxes}, 4]"
+            )
+        best, classes = self._best(scores)
+        chosen = self._above(best, classes)
+        decoded = box_decoding.decoded(boxes[chosen], anchors[chosen], coding)
+        return self._detections(decoded, best[chosen, None], classes[chosen, None])
+
+    def _best(self, scores: Floats) -> tuple[Floats, Array]:
+        """Score and class of each box: the first of its best that is allowed."""
+        count = len(scores)
+        if not len(self._classes):
+            return np.full(count, _LEAST, np.float32), np.full(count, _NO_CLASS)
+        values = box_decoding.activated(scores[:, self._classes], self._coding)
+        values = np.where(np.isnan(values), np.float32(_LEAST), values)
+        places = values.argmax(axis=1)
+        best = np.maximum(values[np.arange(count), places], np.float32(_LEAST))
+        classes = np.where(best > _LEAST, self._classes[places], _NO_CLASS)
+        return best, classes
+
+    def _above(self, scores: Floats, classes: Array) -> Array:
+        """Places of the boxes that are good enough."""
+        threshold = self._coding.min_score
+        good = np.ones(len(scores), bool)
+        if threshold is not None:
+            good = scores >= np.float32(threshold)
+        if self._coding.allowed:
+            good &= np.isin(classes, list(self._coding.allowed))
+        return np.flatnonzero(good)
+
+    def _given(self, tensors: Sequence[Floats]) -> list[Detection]:
+        """Of a model with a suppression of its own; each box may be there for several
+        classes, one behind the other.
+        """
+        coding = self._coding
+        boxes = tensors[coding.place("detections")]
+        classes = tensors[coding.place("classes")]
+        scores = tensors[coding.place("scores", 2)]
+        number = tensors[coding.place("num_detections")]
+        most = boxes.shape[1] if boxes.ndim == 3 else 0
+        box_decoding.expect("boxes", boxes, (1, most, coding.num_coords))
+        box_decoding.expect("classes", classes, (1, most))
+        box_decoding.expect("scores", scores, (1, most))
+        box_decoding.expect("the number of boxes", number, (1,))
+        each_box = coding.classes_per_box
+        if not 0 <= number[0] * each_box <= most:
+            raise ValueError(
+                f"{number[0]:g} boxes; the tensors have {most // each_box}"
+            )
+        count = int(number[0])
+        kept = slice(count * each_box)
+        return self._detections(
+            boxes[0, kept][::each_box],
+            scores[0, kept].reshape(count, each_box),
+            classes[0, kept].reshape(count, each_box).astype(np.int64),
+        )
+
+    def _detections(
+        self, boxes: Floats, scores: Floats, classes: Array
+    ) -> list[Detection]:
+        """`boxes` are ymin, xmin, ymax, xmax and the rest of the row."""
+        coding = self._coding
+        ymin, xmin, ymax, xmax = (boxes[:, place] for place in coding.box_indices)
+        sizes = xmax - xmin, ymax - ymin
+        if coding.flip_vertically:
+            ymin = np.float32(1) - ymax
+        sides = np.stack([xmin, ymin, *sizes], axis=1)
+        is_box = (sizes[0] >= 0) & (sizes[1] >= 0)
+        points = self._keypoints(boxes)
+        found: list[Detection] = []
+        for place in np.flatnonzero(is_box).tolist():
+            if coding.max_results >= 0 and len(found) == coding.max_results:
+                break
+            pairs = [
+                (score, number)
+                for score, number in zip(
+                    scores[place].tolist(), classes[place].tolist(), strict=True
+                )
+                if self._is_kept(score, number)
+            ]
+            if pairs:
+                found.append(
+                    Detection(
+                        box=Box(*sides[place].tolist()),
+                        scores=tuple(score for score, _ in pairs),
+                        label_ids=tuple(number for _, number in pairs),
+                        keypoints=NO_KEYPOINTS if points is None else points[place],
+                    )
+                )
+        return found
+
+    def _is_kept(self, score: float, number: int) -> bool:
+        threshold = self._coding.min_score
+        is_good = threshold is None or score >= threshold
+        return is_good and self._is_allowed(number)
+
+    def _keypoints(self, boxes: Floats) -> Floats | None:
+        """[n, k, 2]: x and y, or None where there are none."""
+        coding = self._coding
+        if not coding.num_keypoints:
+            return None
+        begin = coding.keypoint_offset
+        flat = boxes[:, begin : begin + 2 * coding.num_keypoints]
+        points = flat.reshape(len(boxes), coding.num_keypoints, 2).copy()
+        if coding.flip_vertically:
+            points[..., 1] = np.float32(1) - points[..., 1]
+        points.flags.writeable = False
+        return points
+
+
+class OpenVINOTensorsToDetectionsCalculator(TensorsToDetectionsCalculator):
+    """The same by the name that OVMS's graphs have."""
+
+    message = cast("type[Any]", _OPENVINO)
+    options: Options[Any] = Options(_OPENVINO)
