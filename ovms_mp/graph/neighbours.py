@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _TENSORS: Final = "TENSORS"
 # Tags of vectors of anything, numbers too.
-_ANY_VECTOR: Final = ("", "ITERABLE", "VECTOR")
+_ANY_VECTOR: Final = {"", "ITERABLE", "VECTOR"}
+_MATRICES: Final = {"MATRIX", "PROJECTION_MATRIX"}
 
 
 def between(
@@ -71,33 +72,34 @@ def _is_bound(
         sides, side_ports = ours.side_outputs, contract.side_outputs
         side_theirs = other.side_inputs
     return any(
-        _cannot_cross(tag, payload, comes_in=comes_in)
-        for tag, payload in _shared(streams, ports, theirs)
+        _cannot_cross({tag, other_tag}, payload, comes_in=comes_in)
+        for tag, other_tag, payload in _common(streams, ports, theirs)
     ) or any(
-        payload is np.ndarray for _, payload in _shared(sides, side_ports, side_theirs)
+        payload is np.ndarray for *_, payload in _common(sides, side_ports, side_theirs)
     )
 
 
-def _shared(
+def _common(
     ours: Iterable[StreamName],
     ports: Iterable[Declaration[Any]],
     theirs: Iterable[StreamName],
-) -> Iterator[tuple[str, Any]]:
-    """Tag and declared payload of what is on both sides."""
+) -> Iterator[tuple[str, str, Any]]:
+    """Of what is on both sides: our tag, theirs, and the payload that we declare."""
     declared = {port.tag: port.payload for port in ports}
-    names = {each.name for each in theirs}
     for each in ours:
-        if each.name in names:
-            yield each.tag, declared.get(each.tag)
+        for other in theirs:
+            if each.name == other.name:
+                yield each.tag, other.tag, declared.get(each.tag)
 
 
-def _cannot_cross(tag: str, payload: object, *, comes_in: bool) -> bool:
-    """Pairs and tensors cross in neither direction; vectors can be read outside native
-    code, and those of numbers made, which is what streams without such a tag have.
+def _cannot_cross(tags: set[str], payload: object, *, comes_in: bool) -> bool:
+    """Pairs, tensors and arrays of 16 cross in neither direction; vectors can be read
+    outside native code, and those of numbers made, which is what streams without a tag
+    of their own may have.
     """
     if payload is list:
-        return tag == _TENSORS or (not comes_in and tag not in _ANY_VECTOR)
-    return payload is tuple
+        return _TENSORS in tags or not (comes_in or tags <= _ANY_VECTOR)
+    return payload is tuple or (payload is np.ndarray and bool(tags & _MATRICES))
 
 
 def _reached(

@@ -14,15 +14,25 @@ from ovms_mp.graph import builder, config, islands
 from ovms_mp.graph.config import GraphConfig, GraphConfigError, NodeConfig
 from ovms_mp.graph.registry import Registry
 
+BOTH = {
+    "DetectionProjectionCalculator",
+    "ImagePropertiesCalculator",
+    "ImageToTensorCalculator",
+    "NonMaxSuppressionCalculator",
+    "PassThroughCalculator",
+    "SsdAnchorsCalculator",
+    "TensorsToDetectionsCalculator",
+}
+
 
 class Fake:
-    """Native code with calculators A, B, C, and PassThroughCalculator as we have it."""
+    """Native code with calculators A, B, C, and some that we have as well."""
 
     def __init__(self, problem: str = "") -> None:
         self._problem = problem
 
     def names(self) -> Container[str]:
-        return {"A", "B", "C", "PassThroughCalculator"}
+        return {"A", "B", "C", *BOTH}
 
     def input_handlers(self) -> Container[str]:
         return {"ImmediateInputStreamHandler"}
@@ -182,3 +192,49 @@ def test_what_nobody_has_is_left_for_the_builder_to_refuse() -> None:
     text = 'input_stream: "a"\n' + node("NoSuchCalculator", "<a", ">b")
     with pytest.raises(GraphConfigError, match="NoSuchCalculator"):
         builder.load(formed(text), Registry.installed(), Path(), Services())
+
+
+TO_DETECTIONS = (
+    node(
+        "ImageToTensorCalculator",
+        "<IMAGE:a",
+        ">TENSORS:t",
+        ">MATRIX:m",
+        more="""options { [mediapipe.ImageToTensorCalculatorOptions.ext] {
+          output_tensor_float_range { min: 0 max: 1 } } }""",
+    )
+    + node("A", "<TENSORS:t", "<SIZE:s", ">TENSORS:u")
+    + node("ImagePropertiesCalculator", "<IMAGE:a", ">SIZE:s")
+    + node("SsdAnchorsCalculator", more='output_side_packet: "anchors"')
+    + node(
+        "TensorsToDetectionsCalculator",
+        "<TENSORS:u",
+        ">DETECTIONS:x",
+        more='input_side_packet: "ANCHORS:anchors"',
+    )
+    + node("NonMaxSuppressionCalculator", "<x", ">y")
+)
+
+
+def test_who_shares_with_native_nodes_what_cannot_cross_is_native_too() -> None:
+    """Tensors, sizes and anchors; detections can leave, and the rest remains ours."""
+    found = formed('input_stream: "a" output_stream: "y"\n' + TO_DETECTIONS)
+    assert len(island_names(found)) == 1
+    calculators = [each.calculator for each in found.nodes]
+    assert [each for each in calculators if each in BOTH] == [
+        "NonMaxSuppressionCalculator"
+    ]
+
+
+def test_who_needs_a_native_matrix_is_native_with_those_that_make_its_vectors() -> None:
+    found = formed(
+        'input_stream: "a" output_stream: "d"\n'
+        + TO_DETECTIONS
+        + node(
+            "DetectionProjectionCalculator",
+            "<DETECTIONS:y",
+            "<PROJECTION_MATRIX:m",
+            ">DETECTIONS:d",
+        )
+    )
+    assert [each.calculator for each in found.nodes] == [islands.ISLAND]
