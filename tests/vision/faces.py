@@ -45,8 +45,9 @@ class _Client:
         self._said: queue.Queue[InferResponse | ServingError | None] = queue.Queue()
         self._session: Any = None
 
-    def send(self, frame: Pixels) -> None:
-        tensor = InputTensor("frame", "UINT8", frame.shape, raw=frame.tobytes())
+    def send(self, frame: NDArray[Any]) -> None:
+        datatype = frame.dtype.name.upper()
+        tensor = InputTensor("frame", datatype, frame.shape, raw=frame.tobytes())
         request = InferRequest(GRAPH, inputs=(tensor,), raw_count=1)
         if self._session is None:
             self._session = self._catalog.open_stream(request, self)
@@ -82,7 +83,7 @@ class _Client:
 
 
 def served(
-    catalog: Catalog, frames: Sequence[Pixels]
+    catalog: Catalog, frames: Sequence[NDArray[Any]]
 ) -> tuple[list[Rows], list[Pixels]]:
     """Rows of faces and the annotated frame, for each frame of one stream."""
     client = _Client(catalog)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from graphs import assets, repository
+from ovms_mp.core.errors import ServingError
 from ovms_mp.servable.catalog import Catalog
 from tests.differential.oracle import interpreter
 from tests.graphs.in_process import rgb, serving
@@ -60,11 +61,24 @@ def test_the_face_of_a_photograph_is_where_it_is_and_is_drawn(catalog: Catalog):
     assert np.mean(annotated != frame) < 0.1
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 900, 3), (40, 30, 1), (40, 30, 4)])
+@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 900, 3), (40, 30, 4)])
 def test_frames_of_odd_shapes_have_no_faces_and_come_back(
     catalog: Catalog, shape: tuple[int, ...]
 ):
     frame = np.full(shape, 127, np.uint8)
     (rows,), (annotated,) = faces.served(catalog, [frame])
     assert rows.shape == (0, 18)
-    assert annotated.shape == (*shape[:2], max(3, shape[2]))
+    assert annotated.shape == shape
+
+
+def test_a_gray_frame_is_told_what_the_model_expects(catalog: Catalog):
+    """As natively: an image of one channel is a tensor of one."""
+    frame = np.full((40, 30, 1), 127, np.uint8)
+    with pytest.raises(ServingError, match=r"\(1,128,128,3\); Actual: \(1,128,128,1\)"):
+        faces.served(catalog, [frame])
+
+
+def test_sixteen_bits_are_told_what_is_expected(catalog: Catalog):
+    frame = np.full((40, 30, 3), 127, np.uint16)
+    with pytest.raises(ServingError, match="expected GRAY8, SRGB or SRGBA"):
+        faces.served(catalog, [frame])
