@@ -161,7 +161,7 @@ class NonMaxSuppressionCalculator(Calculator):
 
     def _is_good(self, detection: Detection) -> bool:
         least = self.options.min_score_threshold
-        return least <= 0 or detection.scores[0] >= np.float32(least)
+        return least <= 0 or detection.scores[0] >= least
 
     def _overlap(self, best: Floats, others: Floats, *, second: bool) -> Floats:
         """How much of each other box lies in the best one; `second` tells that

@@ -174,7 +174,8 @@ def _of_level(options: graph.SsdAnchorsCalculatorOptions, layer: int) -> Anchors
     if options.normalize_coordinates:
         high = np.float32(options.input_size_height)
         wide = np.float32(options.input_size_width)
-        y, x, sizes = y / high, x / wide, sizes / np.array([high, wide], np.float32)
+        y, x = y / high, x / wide
+        sizes[:] = sizes / np.array([high, wide], np.float32)
     return _grid(y, x, sizes)
 
 

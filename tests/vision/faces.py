@@ -101,7 +101,8 @@ def solved(frames: Sequence[Pixels]) -> list[Rows]:
     assert python is not None
     with tempfile.TemporaryDirectory() as folder:
         given, answers = Path(folder, "frames.npz"), Path(folder, "answers.npz")
-        np.savez(given, **{f"{at:05}": frame for at, frame in enumerate(frames)})
+        named: dict[str, Any] = {f"{at:05}": each for at, each in enumerate(frames)}
+        np.savez(given, **named)
         command = [str(python), str(_CHILD), str(given), str(answers)]
         subprocess.run(command, check=True, capture_output=True, timeout=300)
         found = np.load(answers)

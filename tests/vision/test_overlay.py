@@ -75,7 +75,9 @@ def texts(draw: st.DrawFn) -> shapes.Text:
 
 
 colors = st.builds(Color, *[st.integers(0, 255)] * 3)
-ends = points().map(lambda drawn: (*drawn[0], drawn[1]))
+ends = points().map(
+    lambda drawn: (drawn[0][0], drawn[0][1], drawn[0][2], drawn[0][3], drawn[1])
+)
 every_shape = st.one_of(
     rectangles(),
     rectangles().map(shapes.FilledRectangle),
@@ -138,7 +140,7 @@ def test_the_picture_of_a_detection_is_similar_to_the_native_one(native: NativeG
     assert similarity(mine, theirs) >= 0.95
 
 
-def annotations(options: str, *found: Detection) -> RenderData:
+def drawn_of(options: str, *found: Detection) -> RenderData:
     pbtxt = f"""
       input_stream: "in" output_stream: "out"
       node {{ calculator: "DetectionsToRenderDataCalculator"
@@ -154,7 +156,7 @@ def test_a_detection_is_drawn_by_the_documentation():
     found = Detection(
         Box(-0.25, 0.5, 0.5, 0.25), (0.125, 0.5), (3, 4), keypoints=points
     )
-    data = annotations("color { r: 1 g: 2 b: 3 } thickness: 4", found)
+    data = drawn_of("color { r: 1 g: 2 b: 3 } thickness: 4", found)
     label, tag, box, point = data.render_annotations
     assert data.scene_class == "DETECTION"
     assert {each.color for each in data.render_annotations} == {(1, 2, 3)}
@@ -176,7 +178,7 @@ def test_a_detection_is_drawn_by_the_documentation():
 
 def test_each_label_may_have_a_line_and_the_detection_its_number():
     found = Detection(Box(0, 0, 1, 1), (0.5, 0.25), (), ("a", "b"), detection_id=7)
-    data = annotations(
+    data = drawn_of(
         'one_label_per_line: true render_detection_id: true text_delimiter: ";"', found
     )
     lines = [
@@ -188,7 +190,7 @@ def test_each_label_may_have_a_line_and_the_detection_its_number():
 
 
 def test_nothing_to_draw_is_an_empty_picture():
-    assert annotations("") == RenderData((), "DETECTION")
+    assert drawn_of("") == RenderData((), "DETECTION")
 
 
 def test_shapes_that_are_nowhere_are_not_drawn():
