@@ -78,6 +78,15 @@ colors = st.builds(Color, *[st.integers(0, 255)] * 3)
 ends = points().map(
     lambda drawn: (drawn[0][0], drawn[0][1], drawn[0][2], drawn[0][3], drawn[1])
 )
+
+
+def gradient_line(
+    drawn: tuple[float, float, float, float, bool], first: Color, last: Color
+) -> shapes.GradientLine:
+    x_start, y_start, x_end, y_end, normalized = drawn
+    return shapes.GradientLine(x_start, y_start, x_end, y_end, normalized, first, last)
+
+
 every_shape = st.one_of(
     rectangles(),
     rectangles().map(shapes.FilledRectangle),
@@ -92,7 +101,7 @@ every_shape = st.one_of(
     ends.map(lambda each: shapes.Point(each[0], each[1], each[4])),
     ends.map(lambda each: shapes.Line(*each)),
     ends.map(lambda each: shapes.Arrow(*each)),
-    st.builds(lambda e, a, b: shapes.GradientLine(*e, a, b), ends, colors, colors),
+    st.builds(gradient_line, ends, colors, colors),
     texts(),
 )
 pictures = st.builds(
