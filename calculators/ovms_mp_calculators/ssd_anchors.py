@@ -137,7 +137,8 @@ def _of_stride(
             pairs.append((options.interpolated_scale_aspect_ratio, between))
     ratios = np.sqrt(np.array([ratio for ratio, _ in pairs], np.float32))
     scales = np.array([scale for _, scale in pairs], np.float32)
-    sizes = np.stack([scales / ratios, scales * ratios], axis=1)
+    sides = np.stack([scales / ratios, scales * ratios], axis=1)
+    sizes: Anchors = sides.astype(np.float32)
     if options.fixed_anchor_size:
         sizes[:] = 1
     rows, columns = _cells(options, layers[0])
