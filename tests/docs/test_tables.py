@@ -37,7 +37,7 @@ from tests.fakes.catalog import FakeCatalog
 
 UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 CALCULATORS = [each.name for each in entry_points(group="ovms_mp.calculators")]
-FLOW = "flow calculators: "
+FLOW = " calculators: "  # of flow, of vision
 
 
 def words(cell: str) -> list[str]:

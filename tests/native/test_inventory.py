@@ -96,13 +96,13 @@ def test_a_calculator_without_options_has_none(wheel: None, calculator: str) -> 
     [
         ("HandLandmarkTrackingCpu", ""),
         (
-            "ImageTransformationCalculator",
-            "options { [mediapipe.ImageTransformationCalculatorOptions.ext] {} }",
+            "ImageCloneCalculator",
+            "options { [mediapipe.ImageCloneCalculatorOptions.ext] {} }",
         ),
         (
-            "ImageTransformationCalculator",
+            "ImageCloneCalculator",
             "node_options { [type.googleapis.com/"
-            "mediapipe.ImageTransformationCalculatorOptions] {} }",
+            "mediapipe.ImageCloneCalculatorOptions] {} }",
         ),
     ],
 )

@@ -16,33 +16,28 @@ pytestmark = pytest.mark.usefixtures("no_worker_left")
 POINTS = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]], np.float32)
 FRAME = ImageFrame(ImageFormat.SRGB, np.zeros((48, 64, 3), np.uint8))
 
-MIRRORED = """
+CLONED = """
 input_stream: "a"
 input_stream: "b"
-output_stream: "flipped"
+output_stream: "cloned"
 output_stream: "b_beside"
 node {
-  calculator: "ImageTransformationCalculator"
+  calculator: "ImageCloneCalculator"
   input_stream: "IMAGE:a"
-  output_stream: "IMAGE:flipped"
-  node_options: {
-    [type.googleapis.com/mediapipe.ImageTransformationCalculatorOptions]: {
-      flip_horizontally: true
-    }
-  }
+  output_stream: "IMAGE:cloned"
 }
 node {
   calculator: "PassThroughCalculator"
-  input_stream: "flipped"
+  input_stream: "cloned"
   input_stream: "b"
-  output_stream: "flipped_beside"
+  output_stream: "cloned_beside"
   output_stream: "b_beside"
 }
 """
 
 
 def test_a_native_node_between_ours_does_its_work() -> None:
-    definition = runs.load(MIRRORED)
+    definition = runs.load(CLONED)
     pixels = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
     run = runs.Run(definition)
     run.feed("a", ImageFrame(ImageFormat.SRGB, pixels), at=7)
@@ -50,13 +45,13 @@ def test_a_native_node_between_ours_does_its_work() -> None:
     run.close()
     definition.unload()
     assert run.error is None
-    (flipped,) = run.outputs["flipped"]
-    assert flipped.timestamp == 7
-    np.testing.assert_array_equal(flipped.payload.pixels, pixels[:, ::-1])
+    (cloned,) = run.outputs["cloned"]
+    assert cloned.timestamp == 7
+    np.testing.assert_array_equal(cloned.payload.pixels, pixels)
 
 
 def test_bounds_go_through_native_code() -> None:
-    definition = runs.load(MIRRORED)
+    definition = runs.load(CLONED)
     run = runs.Run(definition)
     run.feed("b", FRAME, at=1)
     run.feed("a", FRAME, at=5)
