@@ -96,13 +96,13 @@ def test_a_calculator_without_options_has_none(wheel: None, calculator: str) -> 
     [
         ("HandLandmarkTrackingCpu", ""),
         (
-            "ImageCloneCalculator",
-            "options { [mediapipe.ImageCloneCalculatorOptions.ext] {} }",
+            "SetAlphaCalculator",
+            "options { [mediapipe.SetAlphaCalculatorOptions.ext] {} }",
         ),
         (
-            "ImageCloneCalculator",
+            "SetAlphaCalculator",
             "node_options { [type.googleapis.com/"
-            "mediapipe.ImageCloneCalculatorOptions] {} }",
+            "mediapipe.SetAlphaCalculatorOptions] {} }",
         ),
     ],
 )

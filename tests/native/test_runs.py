@@ -16,28 +16,31 @@ pytestmark = pytest.mark.usefixtures("no_worker_left")
 POINTS = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]], np.float32)
 FRAME = ImageFrame(ImageFormat.SRGB, np.zeros((48, 64, 3), np.uint8))
 
-CLONED = """
+VEILED = """
 input_stream: "a"
 input_stream: "b"
-output_stream: "cloned"
+output_stream: "veiled"
 output_stream: "b_beside"
 node {
-  calculator: "ImageCloneCalculator"
+  calculator: "SetAlphaCalculator"
   input_stream: "IMAGE:a"
-  output_stream: "IMAGE:cloned"
+  output_stream: "IMAGE:veiled"
+  node_options: {
+    [type.googleapis.com/mediapipe.SetAlphaCalculatorOptions]: { alpha_value: 200 }
+  }
 }
 node {
   calculator: "PassThroughCalculator"
-  input_stream: "cloned"
+  input_stream: "veiled"
   input_stream: "b"
-  output_stream: "cloned_beside"
+  output_stream: "veiled_beside"
   output_stream: "b_beside"
 }
 """
 
 
 def test_a_native_node_between_ours_does_its_work() -> None:
-    definition = runs.load(CLONED)
+    definition = runs.load(VEILED)
     pixels = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
     run = runs.Run(definition)
     run.feed("a", ImageFrame(ImageFormat.SRGB, pixels), at=7)
@@ -45,13 +48,14 @@ def test_a_native_node_between_ours_does_its_work() -> None:
     run.close()
     definition.unload()
     assert run.error is None
-    (cloned,) = run.outputs["cloned"]
-    assert cloned.timestamp == 7
-    np.testing.assert_array_equal(cloned.payload.pixels, pixels)
+    (veiled,) = run.outputs["veiled"]
+    assert veiled.timestamp == 7
+    np.testing.assert_array_equal(veiled.payload.pixels[..., :3], pixels)
+    assert (veiled.payload.pixels[..., 3] == 200).all()
 
 
 def test_bounds_go_through_native_code() -> None:
-    definition = runs.load(CLONED)
+    definition = runs.load(VEILED)
     run = runs.Run(definition)
     run.feed("b", FRAME, at=1)
     run.feed("a", FRAME, at=5)
