@@ -204,7 +204,7 @@ class App:
                 self._health,
                 __version__,
                 self._doors.access,
-                max_streams=limits.max_streams,
+                places=places,
                 is_recorded=settings.access_log,
             ),
             [addresses.text(host, settings.port) for host in settings.bind_addresses],
@@ -233,6 +233,7 @@ class App:
         from ovms_mp.frontend.http.server import HttpServer
 
         hosts, rest = settings.rest_bind_addresses, settings.rest
+        said = rest.allowed_origins, rest.allowed_methods, rest.allowed_headers
         self._rest = Rest(
             self.catalog,
             self.reload if self._company is None else self._company.reload,
@@ -246,12 +247,8 @@ class App:
             access=self._doors.access,
             is_recorded=settings.access_log,
             settings=settings.told_limits,
-            cors=Cors(
-                rest.allowed_origins,
-                rest.allowed_methods,
-                rest.allowed_headers,
-                rest.allow_credentials,
-            ),
+            cors=Cors(*said, rest.allow_credentials),
+            places=places,
         )
         self._http = HttpServer(
             self._rest,

@@ -8,10 +8,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from ovms_mp.frontend.grpc.status import Outcome, outcome_of
-from ovms_mp.frontend.transport.seam import Code, StreamCall
+from ovms_mp.frontend.transport.seam import Code, Metadata, OnWritten
 from ovms_mp.servable.base import StreamSession
 
 # Answers on their way before the session is held: some video frames, or what a run
@@ -35,6 +35,26 @@ OVERFLOW: Final = Outcome(
 )
 
 
+class Line(Protocol):
+    """What brings the answers of a stream to its client, and knows when it may say more:
+    a `seam.StreamCall`, or what does the same on a connection of another kind.
+    """
+
+    def write(self, message: bytes, on_written: OnWritten | None = None) -> bool:
+        """See StreamCall."""
+        ...
+
+    def request_next(self) -> None:
+        """See StreamCall."""
+        ...
+
+    def finish(
+        self, code: Code = Code.OK, details: str = "", trailing_metadata: Metadata = ()
+    ) -> bool:
+        """See StreamCall."""
+        ...
+
+
 class Outlet:
     """What one stream sends, and when its client may. Methods may be called from any
     thread and do not block; after the end of the stream they do nothing.
@@ -44,11 +64,9 @@ class Outlet:
     something takes the lock once, and has the first act from there.
     """
 
-    def __init__(
-        self, call: StreamCall, on_over: Callable[[], object] | None = None
-    ) -> None:
+    def __init__(self, line: Line, on_over: Callable[[], object] | None = None) -> None:
         """`on_over` is called once, when nothing of the stream can be sent any more."""
-        self._call = call
+        self._line = line
         self._on_over = on_over
         self._session: StreamSession | None = None
         self._lock = threading.Lock()
@@ -159,7 +177,7 @@ class Outlet:
             if self._waiting:
                 return None
             self._end()
-            return partial(self._call.finish, *self._outcome)
+            return partial(self._line.finish, *self._outcome)
         # Half of what holds a session releases it: no change of mind at every answer.
         share = 2 if self._is_held else 1
         count = len(self._waiting) + self._in_transport
@@ -169,12 +187,12 @@ class Outlet:
             return self._session.hold if is_congested else self._session.release
         if self._credits and not is_congested:
             self._credits -= 1
-            return self._call.request_next
+            return self._line.request_next
         return None
 
     def _write(self, message: bytes) -> None:
         size = len(message) + _OVERHEAD
-        if not self._call.write(message, partial(self._written, size)):
+        if not self._line.write(message, partial(self._written, size)):
             self._lose()
 
     def _written(self, size: int, is_sent: bool) -> None:

@@ -40,20 +40,20 @@ def routes(
     version: str,
     access: Access,
     *,
-    max_streams: int = 0,
+    places: Places | None = None,
     is_recorded: bool = False,
 ) -> Mapping[str, Handler]:
     """What a transport needs to serve `catalog` to those who have `access`: a handler
     for each path.
 
-    `version` is the product's, for ServerMetadata. At most `max_streams` of
-    ModelStreamInfer are open at a time, 0 is no limit. With `is_recorded` each call is in
-    the log.
+    `version` is the product's, for ServerMetadata. Each stream of
+    ModelStreamInfer has one of `places`; without them there are as many as there may be.
+    With `is_recorded` each call is in the log.
     """
     reflection = Reflection(
         kserve.pool.FindServiceByName(name).file for name in _SERVICES
     )
-    places = Places(max_streams)
+    places = places or Places()
     unary_handlers = {
         **InferenceService(catalog, version).handlers(),
         **health.handlers(),

@@ -11,24 +11,24 @@ refusal is the status of the call, and its end.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ovms_mp_protos import kserve
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import InferRequest, InferResponse
-from ovms_mp.frontend.grpc.catalog import Catalog
 from ovms_mp.frontend.grpc.codec import (
     decode_request,
     encode_stream_error,
     encode_stream_response,
 )
-from ovms_mp.frontend.grpc.outlet import Outlet
+from ovms_mp.frontend.grpc.outlet import Line, Outlet
 from ovms_mp.frontend.grpc.recording import INTERFACE, method_of
 from ovms_mp.frontend.grpc.status import Outcome, outcome_of
 from ovms_mp.frontend.grpc.wire import MalformedMessage
 from ovms_mp.frontend.transport.seam import Session, StreamCall
-from ovms_mp.servable.base import StreamSession
+from ovms_mp.servable.base import StreamSession, StreamSink
 from ovms_mp.telemetry import requests
 
 if TYPE_CHECKING:
@@ -40,6 +40,50 @@ STRICT: Final = ("triton_grpc_error", "true")
 """The metadata by which a client asks for a status instead of an error_message."""
 
 
+class Opens(Protocol):
+    """What a stream asks of whoever knows the servables."""
+
+    def open_stream(self, request: InferRequest, sink: StreamSink) -> StreamSession:
+        """See Servable."""
+        ...
+
+
+class Wire(ABC):
+    """How what is said on a stream is written. `interface` and `method` are what the log
+    calls it.
+    """
+
+    def __init__(self, interface: str, method: str) -> None:
+        self.interface: Final = interface
+        self.method: Final = method
+
+    @abstractmethod
+    def decode(self, message: bytes) -> InferRequest:
+        """Raises MalformedMessage, ServingError."""
+
+    @abstractmethod
+    def response(self, answer: InferResponse) -> bytes:
+        """An answer as a message."""
+
+    @abstractmethod
+    def error(self, text: str, code: str, name: str, identity: str) -> bytes:
+        """The refusal of a request on a stream that goes on."""
+
+
+class _Protobuf(Wire):
+    def decode(self, message: bytes) -> InferRequest:
+        return decode_request(message)
+
+    def response(self, answer: InferResponse) -> bytes:
+        return encode_stream_response(answer)
+
+    def error(self, text: str, code: str, name: str, identity: str) -> bytes:
+        return encode_stream_error(text, code, name, identity)
+
+
+PROTOBUF: Final = _Protobuf(INTERFACE, METHOD)
+
+
 class ModelStream(Session):
     """One ModelStreamInfer call: the transport's Session and the servable's StreamSink.
 
@@ -48,18 +92,26 @@ class ModelStream(Session):
     """
 
     def __init__(
-        self, catalog: Catalog, on_over: Callable[[], object] | None = None
+        self,
+        catalog: Opens,
+        on_over: Callable[[], object] | None = None,
+        wire: Wire = PROTOBUF,
     ) -> None:
         """`on_over` is called when it is over, once."""
         self._catalog = catalog
         self._on_over = on_over
+        self._wire = wire
         self._session: StreamSession | None = None
         self._name = ""
 
     def on_open(self, call: StreamCall) -> None:
         """Read the first request."""
-        self._is_strict = STRICT in call.invocation_metadata
-        self._outlet = Outlet(call, self._on_over)
+        self.open(call, is_strict=STRICT in call.invocation_metadata)
+
+    def open(self, line: Line, *, is_strict: bool) -> None:
+        """The same, for who is no transport of gRPC's."""
+        self._is_strict = is_strict
+        self._outlet = Outlet(line, self._on_over)
         self._outlet.allow_next()
 
     def on_message(self, message: bytes) -> None:
@@ -67,7 +119,7 @@ class ModelStream(Session):
         if self._outlet.is_finished:
             return
         try:
-            request = decode_request(message)
+            request = self._wire.decode(message)
             if self._session is not None:
                 self._session.feed(request)
                 return
@@ -95,7 +147,7 @@ class ModelStream(Session):
     def response(self, response: InferResponse) -> None:
         """See StreamSink."""
         try:
-            self._outlet.put(encode_stream_response(response))
+            self._outlet.put(self._wire.response(response))
         except Exception as error:
             self._outlet.fail(self._failure(error))
 
@@ -126,7 +178,10 @@ class ModelStream(Session):
         """How it fails for the client; the log hears of it."""
         outcome = outcome_of(error)
         code, text = outcome
-        requests.failed(INTERFACE, METHOD, name or self._name, code.name, text)
+        wire = self._wire
+        requests.failed(
+            wire.interface, wire.method, name or self._name, code.name, text
+        )
         return outcome
 
     def _report(self, error: Exception, request: InferRequest | None) -> None:
@@ -137,4 +192,4 @@ class ModelStream(Session):
         if self._is_strict:
             self._outlet.fail(outcome)
             return
-        self._outlet.put(encode_stream_error(text, code.name, name, request_id))
+        self._outlet.put(self._wire.error(text, code.name, name, request_id))

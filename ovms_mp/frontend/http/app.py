@@ -14,9 +14,10 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from ovms_mp.frontend.access import Access, Realm
+from ovms_mp.frontend.grpc.places import Places
 from ovms_mp.frontend.http import openapi
 from ovms_mp.frontend.http.cors import Cors
 from ovms_mp.frontend.http.endpoint import Endpoint, Handler
@@ -26,6 +27,7 @@ from ovms_mp.frontend.http.kserve import KServe, told
 from ovms_mp.frontend.http.management import Management
 from ovms_mp.frontend.http.protocol import FULL
 from ovms_mp.frontend.http.request import INTERFACE
+from ovms_mp.frontend.http.streams import Events, Socket
 from ovms_mp.telemetry.page import CONTENT_TYPE
 from ovms_mp.telemetry.requests import MAX_NAME, answered, cut, failed
 
@@ -37,6 +39,12 @@ if TYPE_CHECKING:
 
 # Others are refused before anybody looks at the path.
 _METHODS: Final = frozenset({"GET", "POST", "OPTIONS"})
+
+
+STREAMS: Final = tuple(
+    f"/v2/models/{{name}}{version}/infer_stream"
+    for version in ("", "/versions/{version}")
+)
 
 
 class PageUnavailable(Exception):
@@ -77,25 +85,32 @@ class Rest:
         limits: Limits = LIMITS,
         cors: Cors = EVERYBODY,
         access: Access = NO_KEYS,
+        places: Places | None = None,
         is_recorded: bool = False,
         settings: Mapping[str, int] = NOTHING_SAID,
     ) -> None:
-        """With `is_recorded` each request is in the log. `settings` are limits as flags
-        set them, by their names, for `/v1/limits`.
+        """Each stream has one of `places`, if these are given. With `is_recorded` each
+        request is in the log. `settings` are limits as flags set them, by their names,
+        for `/v1/limits`.
         """
+        places = places or Places()
         self._inference = Inference(catalog, limits)
         self._management = Management(catalog, reload, settings)
         kserve = KServe(catalog, version)
         route = partial(_route, access)
-        routes = [*_routes(route, kserve, self._inference, self._management)]
+        events = Events(catalog, places, self._inference)
+        routes = [*_routes(route, kserve, self._inference, events, self._management)]
         if page is not None:
             routes.append(route("GET", "/metrics", _metrics(page)))
         routes.append(route("GET", openapi.PATH, self._show_document))
         self.routes: Final[Sequence[Route]] = routes
         self._document = openapi.document(routes, version)
         self._headers = [*cors.as_headers()]
+        socket = Socket(catalog, places, access, cors, self._inference)
+        self.sockets: Final = [WebSocketRoute(path, socket) for path in STREAMS]
         self._app = Starlette(
-            routes=routes, exception_handlers={HTTPException: _no_route}
+            routes=[*routes, *self.sockets],
+            exception_handlers={HTTPException: _no_route},
         )
         # A path is a route or it is not; OVMS guesses at none.
         self._app.router.redirect_slashes = False
@@ -111,7 +126,9 @@ class Rest:
 
         async def hear(message: Message) -> None:
             nonlocal code
-            if message["type"] == "http.response.start":
+            if message["type"] == "websocket.accept":
+                code = 101
+            elif message["type"].endswith("http.response.start"):
                 code = message["status"]
             await send(message)
 
@@ -129,7 +146,10 @@ class Rest:
                 message["headers"] = [*message["headers"], *self._headers]
             await send(message)
 
-        if scope.get("state", {}).get(FULL):
+        if scope["type"] == "websocket":
+            scope["path"] = scope["raw_path"].decode("latin-1")
+            await self._app(scope, receive, send)
+        elif scope.get("state", {}).get(FULL):
             await _refused(Problem.BUSY, scope)(scope, receive, tell)
         elif scope["method"] not in _METHODS:
             await _refused(Problem.UNSUPPORTED_METHOD, scope)(scope, receive, tell)
@@ -153,7 +173,11 @@ _MakeRoute: TypeAlias = Callable[[str, str, Handler], Route]
 
 
 def _routes(
-    route: _MakeRoute, kserve: KServe, inference: Inference, management: Management
+    route: _MakeRoute,
+    kserve: KServe,
+    inference: Inference,
+    events: Events,
+    management: Management,
 ) -> Sequence[Route]:
     model = "/v2/models/{name}"
     status = "/v1/models/{name}"
@@ -167,6 +191,7 @@ def _routes(
             for path in (model, model + version)
             for each in (
                 route("POST", f"{path}/infer", inference.infer),
+                route("POST", f"{path}/infer_stream", events),
                 route("GET", f"{path}/ready", kserve.servable_ready),
                 route("GET", path, kserve.metadata),
             )
@@ -212,4 +237,4 @@ def _refused(problem: Problem, scope: Scope) -> Response:
 def _asked(scope: Scope) -> str:
     """Method and path, as far as they are for people."""
     path = scope["raw_path"].decode("latin-1")
-    return f"{cut(scope['method'], MAX_NAME)} {cut(path, MAX_NAME)}"
+    return f"{cut(scope.get('method', 'WebSocket'), MAX_NAME)} {cut(path, MAX_NAME)}"

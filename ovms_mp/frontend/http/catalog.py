@@ -6,6 +6,7 @@ from typing import Protocol
 
 from ovms_mp.core.messages import InferRequest, InferResponse, ServableMetadata
 from ovms_mp.core.pending import Pending
+from ovms_mp.servable.base import StreamSession, StreamSink
 from ovms_mp.servable.status import Report, ServableStatus
 
 
@@ -31,6 +32,10 @@ class Catalog(Protocol):
 
     def status(self) -> tuple[ServableStatus, ...]:
         """What becomes of everything that is configured, or was."""
+        ...
+
+    def open_stream(self, request: InferRequest, sink: StreamSink) -> StreamSession:
+        """Open a session on the servable that `request` names. See Servable."""
         ...
 
     def infer(self, request: InferRequest) -> Pending[InferResponse]:

@@ -6,9 +6,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from starlette.datastructures import Headers
 
 ANY: Final = "*"
 _PREFIX: Final = b"access-control-allow-"
@@ -35,3 +38,16 @@ class Cors:
         if self.has_credentials:
             told.append((_PREFIX + b"credentials", b"true"))
         return told
+
+    def allows(self, headers: Headers) -> bool:
+        """Whether a page may open a WebSocket, which browsers leave to the server: one
+        of an origin that is named, or of this server's. Who tells no origin is no page.
+        """
+        origin = headers.get("origin")
+        if origin is None or ANY in (known := _listed(self.origins)):
+            return True
+        return origin in known or urlsplit(origin).netloc == headers.get("host")
+
+
+def _listed(origins: str) -> Sequence[str]:
+    return [each.strip() for each in origins.split(",")]

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import unquote
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.frontend.access import Access, Denied, Realm
@@ -56,7 +56,7 @@ class Endpoint:
             return
         except Denied as error:
             self._tell(request, 403 if error.is_known else 401, str(error))
-            response = _denied(error)
+            response = denied(error)
         except Exception as error:
             code, text = outcome_of(error)
             self._tell(request, code, text)
@@ -71,19 +71,20 @@ class Endpoint:
         requests.failed(INTERFACE, self._method, named(request), str(code), text)
 
 
-def named(request: Request) -> str:
+def named(request: HTTPConnection) -> str:
     """The servable in the path, "" if there is none, as it is for people."""
     return unquote(request.path_params.get("name", ""))
 
 
-def _denied(error: Denied) -> Response:
+def denied(error: Denied) -> Response:
+    """The answer to who may not."""
     response = error_response(403 if error.is_known else 401, str(error))
     if not error.is_known:
         response.headers["www-authenticate"] = "Bearer"
     return response
 
 
-def servable_of(request: Request) -> tuple[str, str]:
+def servable_of(request: HTTPConnection) -> tuple[str, str]:
     """Name and version in the path; "" is no version. Raises Refusal, ServingError."""
     try:
         name = unquote(request.path_params["name"], errors="strict")

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from ovms_mp.core.errors import public_text
 from ovms_mp.frontend.grpc.status import outcome_of as grpc_outcome_of
-from ovms_mp.frontend.transport.seam import Code
+from ovms_mp.frontend.transport.seam import Abort, Code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,6 +84,7 @@ class Problem(Enum):
     INVALID_MISSING_OUTPUT = 400, "Missing output with specific name"
     # What OVMS has no text for.
     INVALID_BODY = 400, "The body of the request cannot be read"
+    ORIGIN_DENIED = 403, "Pages of this origin may not open streams"
     TOO_SLOW = 408, "The request came too slowly"
     TOO_LARGE = 413, "The request is too large"
     UNSUPPORTED_ENCODING = 415, "Unsupported content encoding"
@@ -117,6 +118,8 @@ def outcome_of(error: BaseException) -> Outcome:
     """What the client is told about `error`; see gRPC's of the same name."""
     if isinstance(error, Refusal):
         return Outcome(error.problem.value[0], error.text)
+    if isinstance(error, Abort):
+        return Outcome(CODES[error.code], error.details)
     code, text = grpc_outcome_of(error)
     return Outcome(CODES[code], text)
 

@@ -31,11 +31,14 @@ from ovms_mp.frontend.http.endpoint import servable_of
 from ovms_mp.frontend.http.errors import JSON, Problem, Refusal
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
     from ovms_mp.core.messages import Buffer
     from ovms_mp.core.pending import Pending
+    from ovms_mp.frontend.http.body import Share
     from ovms_mp.frontend.http.catalog import Catalog
     from ovms_mp.frontend.http.response import Encoded
 
@@ -71,6 +74,11 @@ class Inference:
         self._held = Held(limits.held)
         self._beside = ThreadPoolExecutor(1, "rest")
 
+    @property
+    def json_limit(self) -> int:
+        """Bytes of JSON in one body."""
+        return self._limits.json
+
     def close(self) -> None:
         """End the thread."""
         self._beside.shutdown(wait=False, cancel_futures=True)
@@ -79,19 +87,13 @@ class Inference:
         """See servable.base.Servable.infer."""
         name, version = servable_of(asked)
         with self._held.share() as share:
-            limits, headers = self._limits, asked.headers
-            data = await body.read(
-                asked.receive, headers, share, limits.body, limits.seconds
-            )
-            length = request.header_length(headers.getlist(request.HEADER), data)
-            if length > limits.json:
-                details = f"at most {limits.json} bytes of JSON"
-                raise Refusal(Problem.TOO_LARGE, details)
-            said, wanted = await self._do(
+            headers = asked.headers
+            data, length = await self.read(asked, share)
+            said, wanted = await self.do(
                 length, lambda: request.decode(name, version, data, length)
             )
             size = sum(map(_heavy, said.inputs))
-            pending = await self._do(size, lambda: self._catalog.infer(said))
+            pending = await self.do(size, lambda: self._catalog.infer(said))
             answer = await _settled(pending, asked)
             size = sum(response.size_of(each.data) for each in answer.outputs)
             if 0 < limits.answer < size:
@@ -102,14 +104,30 @@ class Inference:
                 raise ServingError(Status.RESOURCE_EXHAUSTED, details)
             if wanted.binary and wanted.outputs is None:
                 size = 0
-            encoded = await self._do(size, lambda: response.encode(answer, wanted))
+            encoded = await self.do(size, lambda: response.encode(answer, wanted))
             coding = compression.coding(headers.getlist("accept-encoding"), encoded)
             if coding is None:
                 return _Parts(encoded)
             work = partial(compression.compressed, encoded, coding)
             return _Parts(await run_in_threadpool(work), coding)
 
-    async def _do(self, size: int, work: Callable[[], T]) -> T:
+    def share(self) -> AbstractContextManager[Share]:
+        """Of what there is room for, for one request."""
+        return self._held.share()
+
+    async def read(self, asked: Request, share: Share) -> tuple[Buffer, int]:
+        """A body, and how much of it is JSON. Raises Refusal, ClientGone."""
+        limits, headers = self._limits, asked.headers
+        data = await body.read(
+            asked.receive, headers, share, limits.body, limits.seconds
+        )
+        length = request.header_length(headers.getlist(request.HEADER), data)
+        if length > limits.json:
+            details = f"at most {limits.json} bytes of JSON"
+            raise Refusal(Problem.TOO_LARGE, details)
+        return data, length
+
+    async def do(self, size: int, work: Callable[[], T]) -> T:
         """`work` on so many bytes, here if they are few."""
         if size <= FEW:
             return work()

@@ -86,7 +86,7 @@ _PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 _REFUSED: Final = _answer("A refusal, and why.", "Error")
 _HEADERS: Final[Mapping[str, Sequence[Mapping[str, Any]]]] = {
-    "infer": (
+    end: (
         {
             "name": HEADER,
             "in": "header",
@@ -94,6 +94,7 @@ _HEADERS: Final[Mapping[str, Sequence[Mapping[str, Any]]]] = {
             "schema": {"type": "string", "pattern": "^[0-9]+$"},
         },
     )
+    for end in ("infer", "infer_stream")
 }
 _READY: Final = {
     "200": _answer("It takes requests."),
@@ -143,6 +144,16 @@ _OPERATIONS: Final[Mapping[str, _Operation]] = {
     "/v2/models/{name}/infer": (
         "An inference, or a run of a graph.",
         _INFERRED,
+        _ASKED,
+    ),
+    "/v2/models/{name}/infer_stream": (
+        "A stream with one request: each answer as it comes.",
+        {
+            "200": {
+                "description": "An event for each answer, `error` for a refusal.",
+                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            }
+        },
         _ASKED,
     ),
     "/v1/config": (

@@ -12,6 +12,7 @@ import uvicorn
 
 from ovms_mp.core import addresses
 from ovms_mp.frontend.http.protocol import LimitedProtocol
+from ovms_mp.frontend.http.websocket import MAX_MESSAGE_BYTES, LimitedSocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,7 +51,11 @@ class HttpServer:
             uvicorn.Config(
                 app,
                 http=protocol,
-                ws="none",
+                ws=LimitedSocket,
+                ws_max_size=MAX_MESSAGE_BYTES,
+                # While a session has no room nothing is read, pongs neither.
+                ws_ping_interval=None,
+                ws_per_message_deflate=False,  # some bytes would become many
                 loop="asyncio",
                 lifespan="off",
                 log_config=None,

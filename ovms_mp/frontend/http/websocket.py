@@ -1,0 +1,96 @@
+"""uvicorn's WebSocket with the limits of the connection that it was: not more of them,
+and nobody waited for who does not read.
+
+While a message waits for the session nothing is read, so that a client which has gone
+could not be heard; then the kernel is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Any, Final
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from ovms_mp.frontend.http.protocol import FULL, MAX_CONNECTIONS, WRITE_SECONDS
+
+if TYPE_CHECKING:
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
+
+GONE: Final = "has_gone"
+"""In the state of a scope: an asyncio.Event that is set when the client has gone."""
+
+LOOK_SECONDS: Final = 0.25
+"""Between two looks whether a client that is not read is still there."""
+
+MAX_MESSAGE_BYTES: Final = 64 << 20
+"""Of one message; another ends its stream (code 1009)."""
+
+_TCP_ESTABLISHED: Final = 1
+
+
+class LimitedSocket(WebSocketsSansIOProtocol):
+    """One connection."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._has_gone = asyncio.Event()
+        super().__init__(config, server_state, {GONE: self._has_gone}, _loop)
+        self._writing: asyncio.TimerHandle | None = None
+        self._looking: asyncio.TimerHandle | None = None
+
+    def connection_made(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, transport: asyncio.Transport
+    ) -> None:
+        """Somebody is there."""
+        super().connection_made(transport)
+        self.app_state[FULL] = len(self.connections) > MAX_CONNECTIONS
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody is there any more."""
+        for timer in (self._writing, self._looking):
+            if timer is not None:
+                timer.cancel()
+        self._has_gone.set()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than it is answered."""
+        super().pause_writing()
+        self._writing = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        if self._writing is not None:
+            self._writing.cancel()
+            self._writing = None
+        super().resume_writing()
+
+    def send_receive_event_to_app(self) -> None:
+        """A message is complete."""
+        super().send_receive_event_to_app()
+        if self.read_paused and self._looking is None:
+            self._looking = self.loop.call_later(LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._looking = None
+        if not self.read_paused:
+            return
+        if _is_there(self.transport):
+            self._looking = self.loop.call_later(LOOK_SECONDS, self._look)
+        else:
+            self.transport.abort()
+
+
+def _is_there(transport: asyncio.Transport) -> bool:
+    """False if the client has closed its end, whatever it sent before."""
+    connection: socket.socket = transport.get_extra_info("socket")
+    state: int = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    return state == _TCP_ESTABLISHED
