@@ -24,6 +24,7 @@ from ovms_mp.core import addresses, heap
 from ovms_mp.core.errors import ServingError
 from ovms_mp.doors import Doors
 from ovms_mp.frontend.grpc.arguments import arguments
+from ovms_mp.frontend.grpc.places import Places
 from ovms_mp.frontend.grpc.routes import health_of, routes
 from ovms_mp.frontend.transport.choice import transport
 from ovms_mp.frontend.transport.seam import Server
@@ -198,6 +199,7 @@ class App:
     def _listen(self) -> None:
         settings, is_shared = self._settings, self._company is not None
         limits = settings.limits
+        places = Places(limits.max_streams)
         self._grpc = transport(settings.grpc_transport)(
             routes(
                 self.catalog,

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import InferResponse
 from ovms_mp.core.tensor import BYTES
 from ovms_mp.frontend.http import body, compression, request, response
@@ -70,14 +69,9 @@ class Inference:
 
     def __init__(self, catalog: Catalog, limits: Limits) -> None:
         self._catalog = catalog
-        self._limits = limits
+        self.limits: Final = limits
         self._held = Held(limits.held)
         self._beside = ThreadPoolExecutor(1, "rest")
-
-    @property
-    def json_limit(self) -> int:
-        """Bytes of JSON in one body."""
-        return self._limits.json
 
     def close(self) -> None:
         """End the thread."""
@@ -95,13 +89,7 @@ class Inference:
             size = sum(map(_heavy, said.inputs))
             pending = await self.do(size, lambda: self._catalog.infer(said))
             answer = await _settled(pending, asked)
-            size = sum(response.size_of(each.data) for each in answer.outputs)
-            if 0 < limits.answer < size:
-                details = (
-                    f"a response has {size} bytes, and at most {limits.answer} may be"
-                    " sent"
-                )
-                raise ServingError(Status.RESOURCE_EXHAUSTED, details)
+            size = response.fitting(answer, self.limits.answer)
             if wanted.binary and wanted.outputs is None:
                 size = 0
             encoded = await self.do(size, lambda: response.encode(answer, wanted))
@@ -117,7 +105,7 @@ class Inference:
 
     async def read(self, asked: Request, share: Share) -> tuple[Buffer, int]:
         """A body, and how much of it is JSON. Raises Refusal, ClientGone."""
-        limits, headers = self._limits, asked.headers
+        limits, headers = self.limits, asked.headers
         data = await body.read(
             asked.receive, headers, share, limits.body, limits.seconds
         )

@@ -34,6 +34,15 @@ class Encoded(NamedTuple):
         return sum(map(size_of, self.parts))
 
 
+def fitting(response: InferResponse, limit: int) -> int:
+    """Bytes of all outputs. Raises ServingError for more than `limit`; 0 is none."""
+    size = sum(size_of(each.data) for each in response.outputs)
+    if 0 < limit < size:
+        details = f"a response has {size} bytes, and at most {limit} may be sent"
+        raise ServingError(Status.RESOURCE_EXHAUSTED, details)
+    return size
+
+
 def encode(response: InferResponse, wanted: Wanted) -> Encoded:
     """Raises Refusal if the client wants an output that is not there, or in JSON what
     has no form there.

@@ -37,8 +37,8 @@ from ovms_mp.frontend.http.web_messages import (
     WebWire,
     error_document,
     error_event,
+    is_text,
     sealed,
-    text_of,
 )
 from ovms_mp.frontend.http.websocket import GONE
 from ovms_mp.frontend.transport.seam import Code
@@ -107,7 +107,7 @@ class Socket:
             response = _refused(asked, error)
             await response(scope, receive, send)
             return
-        wire = WebWire(name, version, _SOCKET, self._inference.json_limit)
+        wire = WebWire(name, version, _SOCKET, self._inference.limits)
         stream = ModelStream(self._catalog, self._places.give_back, wire)
 
         async def listen(line: Line) -> None:
@@ -145,7 +145,7 @@ class Events:
         """Raises Refusal, ServingError, ClientGone."""
         name, version = servable_of(asked)
         inference = self._inference
-        wire = EventWire(name, version, _EVENTS, inference.json_limit)
+        wire = EventWire(name, version, _EVENTS, inference.limits)
         stream = ModelStream(self._catalog, self._places.give_back, wire)
         with ExitStack() as held:
             data, size = await inference.read(
@@ -253,11 +253,10 @@ async def _said(receive: Receive) -> bytes:
 
 
 async def _say(send: Send, message: bytes) -> None:
-    text = text_of(message)
-    if text is None:
-        await send({"type": "websocket.send", "bytes": message})
+    if is_text(message):
+        await send({"type": "websocket.send", "text": message.decode()})
     else:
-        await send({"type": "websocket.send", "text": text})
+        await send({"type": "websocket.send", "bytes": message})
 
 
 async def _close(end: End, send: Send) -> None:

@@ -1,7 +1,8 @@
 """What goes over a stream for the web: what a body of REST has, and in front of it, in
 four bytes, most significant first, how much of it is JSON.
 
-A text message of a WebSocket is all JSON, so nothing stands in front of it there.
+A text message of a WebSocket is all JSON, so nothing stands in front of it there. What is
+to be sent as text begins with a brace, which no length does: JSON has not 2 GB.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ovms_mp.frontend.http.request import INTERFACE, Wanted
 
 if TYPE_CHECKING:
     from ovms_mp.core.messages import Buffer, InferResponse
+    from ovms_mp.frontend.http.inference import Limits
 
 _HEAD: Final = struct.Struct("!I")
 HEAD_SIZE: Final = _HEAD.size
@@ -31,19 +33,19 @@ class WebWire(Wire):
     first request asks: in JSON, or behind it with `binary_data_output`.
     """
 
-    def __init__(self, name: str, version: str, method: str, json_limit: int) -> None:
+    def __init__(self, name: str, version: str, method: str, limits: Limits) -> None:
         super().__init__(INTERFACE, method)
         self._name = name
         self._version = version
-        self._json_limit = json_limit
+        self._limits = limits
         self._wanted: Wanted | None = None
 
     def decode(self, message: bytes) -> InferRequest:
         """See Wire."""
         try:
             length, body = _opened(message)
-            if length > self._json_limit:
-                details = f"at most {self._json_limit} bytes of JSON"
+            if length > self._limits.json:
+                details = f"at most {self._limits.json} bytes of JSON"
                 raise Refusal(Problem.TOO_LARGE, details)
             said, wanted = request.decode(self._name, self._version, body, length)
         except Refusal as error:
@@ -54,12 +56,16 @@ class WebWire(Wire):
 
     def response(self, answer: InferResponse) -> bytes:
         """See Wire."""
-        encoded = response.encode(answer, self._wanted or Wanted(None, binary=False))
-        return b"".join((_HEAD.pack(encoded.json_size), *encoded.parts))
+        response.fitting(answer, self._limits.answer)
+        wanted = self._wanted or Wanted(None, binary=False)
+        json, *contents = response.encode(answer, wanted).parts
+        if not wanted.binary:
+            return bytes(json)
+        return b"".join((_HEAD.pack(len(json)), json, *contents))
 
     def error(self, text: str, code: str, name: str, identity: str) -> bytes:
         """See Wire: `{"error": ..., "error_code": ..., "model_name": ..., "id": ...}`."""
-        return sealed(error_document(text, code, name, identity))
+        return error_document(text, code, name, identity)
 
 
 class EventWire(WebWire):
@@ -67,6 +73,7 @@ class EventWire(WebWire):
 
     def response(self, answer: InferResponse) -> bytes:
         """See Wire."""
+        response.fitting(answer, self._limits.answer)
         encoded = response.encode(answer, Wanted(None, binary=False))
         return b"".join((b"data: ", *encoded.parts, _END_OF_EVENT))
 
@@ -92,11 +99,9 @@ def sealed(document: bytes) -> bytes:
     return _HEAD.pack(len(document)) + document
 
 
-def text_of(message: bytes) -> str | None:
-    """A message that is all JSON, as text; None for one with contents."""
-    if _HEAD.unpack_from(message)[0] != len(message) - HEAD_SIZE:
-        return None
-    return message[HEAD_SIZE:].decode()
+def is_text(message: bytes) -> bool:
+    """True for what is to be sent as text."""
+    return message.startswith(b"{")
 
 
 def _opened(message: bytes) -> tuple[int, Buffer]:
