@@ -294,9 +294,9 @@ def test_a_client_that_does_not_read_holds_its_graph_and_no_other(
 _CLIENT = """
 import json, sys, time
 from websockets.sync.client import connect
-ons = [connect(sys.argv[1]) for _ in range(20)]
+streams = [connect(sys.argv[1]) for _ in range(20)]
 asked = open(sys.argv[2]).read()
-for number, on in enumerate(ons):
+for number, on in enumerate(streams):
     for _ in range(1 if number % 2 else 4):
         on.send(asked)
 print("sent", flush=True)
