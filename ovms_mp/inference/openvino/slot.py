@@ -15,12 +15,15 @@ from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.pace import SHORT
 from ovms_mp.core.tensor import Array, Datatype
 from ovms_mp.inference.engine import TEXT, Inferred, Port, Ports, TensorData
+from ovms_mp.inference.openvino.first_use import meet_numpy
 from ovms_mp.inference.openvino.text import reason
 from ovms_mp.inference.openvino.texts import TextInput, TextOutput
 
 # Measured through a whole server: below, a copy between OpenVINO's memory and ours costs
 # less than to bind ours to it; above, it costs more.
 SHARED_FROM: Final = 1_000_000
+
+meet_numpy()
 
 _Infer: TypeAlias = "Callable[[dict[int, ov.Tensor], bool, bool], Mapping[Any, Array]]"
 
