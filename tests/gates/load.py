@@ -4,6 +4,7 @@ stream's in the order in which they were asked.
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -18,6 +19,8 @@ from tests.gates.gate import Figure, Run, Tier, none, percentile
 from tests.gates.kinds import OUTPUTS, STATELESS, STREAMED, Kind
 from tests.gates.subject import Subject, build
 from tests.wire.calls import Stream, connect, infer, timestamp
+
+log = logging.getLogger(__name__)
 
 UNARY: Final = 32
 STREAMS: Final = 16
@@ -75,7 +78,9 @@ class Clients:
             each.join(None if left == math.inf else left)
 
     def figures(self) -> list[Figure]:
-        """What came of it."""
+        """What came of it; the first of what went wrong is in the log."""
+        for each in self.complaints[:5]:
+            log.error(each)
         return [
             Figure("answers", self.answers, at_least=1),
             Figure("streams", self.streams, at_least=1),
