@@ -22,6 +22,8 @@ from tests.wire.calls import Stream, connect, infer, timestamp
 
 log = logging.getLogger(__name__)
 
+LOST_AFTER: Final = 300.0
+"""Seconds; who waits for less on a busy machine complains of that."""
 UNARY: Final = 32
 STREAMS: Final = 16
 CLIENTS: Final = 64
@@ -101,7 +103,9 @@ class Clients:
                 value = first + answered % (1 << 16)
                 begun = time.monotonic()
                 try:
-                    answer = infer(channel, kind.ask(value, id=str(value)))
+                    answer = infer(
+                        channel, kind.ask(value, id=str(value)), timeout=LOST_AFTER
+                    )
                 except grpc.RpcError as error:
                     self._complain(f"{kind.name}: {error}")
                     return
@@ -129,7 +133,7 @@ class Clients:
         """As many answers as there were."""
         count = min(REQUESTS_OF_A_STREAM, self._each or REQUESTS_OF_A_STREAM)
         asked = total = 0
-        with Stream(channel) as stream:
+        with Stream(channel, seconds=LOST_AFTER) as stream:
             for number in range(count):
                 while asked < min(number + AHEAD, count):
                     value = asked + 1 if kind.has_state else first + asked
