@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from ovms_mp.settings import TRANSPORTS
+from ovms_mp.settings.limits import LimitSettings
 from tests.wire import crowd, zoo
 from tests.wire.calls import Stream, arrays, ask
 from tests.wire.servers import Server, serving
@@ -69,7 +70,8 @@ def server(
         zoo.add_graph(folder, name, zoo.GRAPHS[name])
     graphs = [{"name": name} for name in ("echo", "totals")]
     config = zoo.write_config(folder, [zoo.entry("total")], graphs)
-    with serving(config, grpc_transport=request.param) as server:
+    limits = LimitSettings(max_streams=0)
+    with serving(config, grpc_transport=request.param, limits=limits) as server:
         yield server
 
 
