@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +14,12 @@ from openvino import opset13 as op
 
 from tests.unit.inference import tiny
 from tests.wire import zoo
-from tests.wire.calls import ask, connect, infer
-from tests.wire.servers import Process
+from tests.wire.calls import ask, infer
+from tests.wire.servers import Server, serving
 
-TRIALS = 5
-LEAST = 200  # requests; a hundredth of fewer is nobody
-SECONDS_BEFORE = 3.0
+# The machine that runs this may be busy with anything: what is to be seen is the seconds
+# of a compilation that holds a lock, or a thread that answers.
+ON_ANY_MACHINE = 0.05
 
 
 def convolutions(layers: int = 40, channels: int = 128) -> ov.Model:
@@ -39,57 +38,35 @@ def asked_until(channel: grpc.Channel, is_over: Callable[[], bool]) -> list[floa
     """Seconds that requests took, one after the other."""
     request = ask("small", {"x": np.zeros((1, 10), np.float32)}).SerializeToString()
     taken: list[float] = []
-    while not is_over() or len(taken) < LEAST:
+    while not is_over() or len(taken) < 100:
         begun = time.perf_counter()
         infer(channel, request)
         taken.append(time.perf_counter() - begun)
     return taken
 
 
-def slowest_percent(taken: list[float], pace: float) -> float:
-    """What one of a hundred waits who come one each `pace`: whom a request that took
-    long kept from being sent has waited as well.
-    """
-    waits = [
-        each - pace * late for each in taken for late in range(max(1, int(each / pace)))
-    ]
-    return float(np.quantile(waits, 0.99))
+def available(server: Server) -> bool:
+    return "large" in server.app.catalog.available()
 
 
-@pytest.mark.timeout(600)
-def test_requests_keep_their_p99_twice_over_while_a_large_model_is_compiled(
+@pytest.mark.timeout(180)
+def test_requests_are_answered_in_their_time_while_a_large_model_is_compiled(
     tmp_path: Path,
 ) -> None:
-    """More than once slower than that is too slow, for anything on this machine may come
-    between: each time another large model is compiled, and the time just before is what
-    it is measured by.
-    """
     zoo.add_model(tmp_path, "small", tiny.add_one((1, 10)))
-    entries = [zoo.entry("small")]
-    config = zoo.write_config(tmp_path, entries)
-    flags = ("--config_path", str(config), "--file_system_poll_wait_seconds=0")
-    ratios: list[float] = []
-    said: list[str] = []
+    zoo.add_model(tmp_path, "large", convolutions())
+    config = zoo.write_config(tmp_path, [zoo.entry("small")])
     with (
-        Process(tmp_path, *flags) as server,
-        connect(server.ready()) as channel,
+        serving(config, file_system_poll_wait_seconds=0) as server,
+        server.connect() as channel,
     ):
-        for number in range(TRIALS):
-            name = f"large_{number}"
-            zoo.add_model(tmp_path, name, convolutions())
-            entries.append(zoo.entry(name))
-            zoo.write_config(tmp_path, entries)
-            end = time.perf_counter() + SECONDS_BEFORE
-            before = asked_until(channel, lambda: time.perf_counter() > end)  # noqa: B023
-            server.ask_to_stop(signal.SIGHUP)
-            begun = time.perf_counter()
-            done = f"model {name} version 1 is available"
-            beside = asked_until(channel, lambda: done in server.log)  # noqa: B023
-            took = time.perf_counter() - begun
-            pace = float(np.median(before))
-            p99 = [slowest_percent(each, pace) for each in (before, beside)]
-            said.append(f"{took:.1f} s: p99 {p99[0]:.4f} s, beside it {p99[1]:.4f} s")
-            ratios.append(p99[1] / p99[0])
-            if ratios[-1] <= 2:
-                break
-    assert min(ratios) <= 2, said
+        end = time.perf_counter() + 3
+        before = asked_until(channel, lambda: time.perf_counter() > end)
+        zoo.write_config(tmp_path, [zoo.entry("small"), zoo.entry("large")])
+        server.app.request_reload()
+        begun = time.perf_counter()
+        beside = asked_until(channel, lambda: available(server))
+        took = time.perf_counter() - begun
+        p99 = float(np.quantile(before, 0.99)), float(np.quantile(beside, 0.99))
+        said = f"loaded in {took:.1f} s; p99 {p99[0]:.4f} s, beside it {p99[1]:.4f} s"
+        assert p99[1] < max(2 * p99[0], ON_ANY_MACHINE), said
