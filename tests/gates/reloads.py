@@ -48,7 +48,7 @@ def lossless(run: Run) -> list[Figure]:
                 is_seen = until(lambda: told(channel, kind) == number, SEEN_WITHIN)  # noqa: B023 # called at once
                 taken.append(time.monotonic() - begun if is_seen else SEEN_WITHIN)
                 sizes.append(subject.memory())
-        return [
+        figures = [
             Figure("reloads", len(taken)),
             none("clients that never came", 0 if crowd_is_there else 1),
             none("changes that were not seen", taken.count(SEEN_WITHIN)),
@@ -59,6 +59,8 @@ def lossless(run: Run) -> list[Figure]:
             *growth(sizes),
             *subject.left(before),
         ]
+        subject.ask_to_stop()
+        return [*figures, none("exit codes other than 0", subject.code() != 0)]
 
 
 def growth(sizes: list[int]) -> list[Figure]:

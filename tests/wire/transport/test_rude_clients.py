@@ -95,10 +95,10 @@ class Target:
     def check_rest(self) -> None:
         """The rude client has gone."""
         self.check_service()
+        assert until(lambda: self.server.calls_in_flight == 0)
         # grpc.aio of grpcio 1.62 keeps one or the other connection until it stops, by
-        # itself, with a stream on it that waits for its client: see docs/adr/0003.
+        # itself: see docs/adr/0003.
         if HAS_RESERVED or isinstance(self.server, CoreServer):
-            assert until(lambda: self.server.calls_in_flight == 0)
             # grpcio opens one or two of its own when it first needs them.
             assert until(lambda: open_files() <= self.files + 2)
 
