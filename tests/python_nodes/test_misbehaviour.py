@@ -68,7 +68,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     config.write_text(json.dumps(served))
     with Process(folder, "--config_path", str(config)) as server:
         server.ready()
-        assert {*GRAPHS, neighbour.GRAPH} <= set(server.served())
+        wanted = {*GRAPHS, neighbour.GRAPH, neighbour.MODEL.name}
+        assert set(server.served()) == wanted
         yield server
         server.ask_to_stop()
         assert server.code() == 0  # whatever finalize raises
