@@ -111,14 +111,14 @@ class Subject(Process):
         page = self.rest.get("/metrics").body.decode()
         home = Path(f"/proc/{self.pid}")
         tasks = [*home.glob("task/*")]
-        children = [(each / "children").read_text().split() for each in tasks]
+        children = [_children(each) for each in tasks]
         return State(
             graphs=_total(page, "ovms_current_graphs"),
             streams=_total(page, "ovms_mp_open_streams"),
             slots=_total(page, "ovms_infer_req_active"),
             files=len([*home.glob("fd/*")]),
             threads=len(tasks),
-            children=sum(map(len, children)),
+            children=sum(children),
             memory=self.memory(),
         )
 
@@ -170,6 +170,16 @@ class Subject(Process):
             and now.threads <= before.threads + THREADS
             and now.children <= before.children
         )
+
+
+def _children(task: Path) -> int:
+    """How many processes it started; none if it ended while its fellows were looked at:
+    its children are another's then.
+    """
+    try:
+        return len((task / "children").read_text().split())
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def _more(what: str, count: int, at_most: int) -> Figure:

@@ -37,7 +37,7 @@ class OvmsPythonModel:
     def execute(self, inputs):
         word = bytes(inputs[0]).decode()
         if word.startswith("word"):
-            KEPT.append(os.urandom(1 << 16))
+            KEPT.append(os.urandom(1 << 20))  # less fits in what malloc keeps
         if word == "files":
             KEPT.extend(open(__file__) for _ in range(20))
         if word == "threads":
