@@ -22,6 +22,9 @@ with output_zero_rect_for_empty_detections a rect of zeros.
 
 AlignmentPointsRectsCalculator, with the same options, makes a square around the first of
 the two key points, twice as large as the second is far away.
+HandDetectionsFromPoseToRectsCalculator does so around the middle finger, of detections
+that a pose's wrist, little finger and index finger are the key points of; the square is
+upright when the hand is.
 """
 
 from __future__ import annotations
@@ -208,6 +211,44 @@ class AlignmentPointsRectsCalculator(DetectionsToRectsCalculator):
         side = 2 * math.hypot(x1 - x0, y1 - y0)
         width, height = size
         return NormalizedRect(x0 / width, y0 / height, side / width, side / height)
+
+
+class HandDetectionsFromPoseToRectsCalculator(DetectionsToRectsCalculator):
+    """Squares around the middle finger of a pose's hand."""
+
+    @classmethod
+    def check(cls, node: NodeInfo) -> None:
+        """A turn needs the size of the image."""
+        super().check(node)
+        if not tagged(node.inputs, "IMAGE_SIZE"):
+            raise ContractError("Image size is required to calculate rotated rect.")
+
+    def open(self, ctx: Context) -> None:
+        """Turned always, whatever the options say."""
+        super().open(ctx)
+        self._turns = True
+        self._target = math.pi / 2
+
+    def _normalized(
+        self, detection: Detection, size: tuple[int, int] | None
+    ) -> NormalizedRect:
+        if size is None:
+            raise ValueError("Image size is required to calculate rotation")
+        (x0, y0), (x1, y1) = self._points(detection, size)
+        side = 2 * math.hypot(x1 - x0, y1 - y0)
+        width, height = size
+        return NormalizedRect(x1 / width, y1 / height, side / width, side / height)
+
+    def _points(
+        self, detection: Detection, size: tuple[int, int]
+    ) -> list[tuple[float, float]]:
+        """The wrist and the middle finger, which is nearer to the index finger."""
+        count = len(detection.keypoints)
+        if count < 3:
+            raise ValueError(f"a hand of a pose has 3 key points, not {count}")
+        wrist, little, index = detection.keypoints[:3] * np.array(size, np.float32)
+        middle = (2 * index + little) / 3
+        return [(x, y) for x, y in np.stack([wrist, middle]).tolist()]
 
 
 def normalized_radians(angle: float) -> float:

@@ -1011,6 +1011,24 @@ class ImageTransformationCalculatorOptions(Message):
         ],
     ) -> None: ...
 
+class SegmentationSmoothingCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, SegmentationSmoothingCalculatorOptions
+        ]
+    ]
+    COMBINE_WITH_PREVIOUS_RATIO_FIELD_NUMBER: Final = 1
+    combine_with_previous_ratio: float
+    def __init__(
+        self,
+        *,
+        combine_with_previous_ratio: float | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["combine_with_previous_ratio"]) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["combine_with_previous_ratio"]
+    ) -> None: ...
+
 class OpenVINOTensorsToDetectionsCalculatorOptions(Message):
     ext: ClassVar[
         _ExtensionFieldDescriptor[
@@ -1770,6 +1788,87 @@ class TensorsToDetectionsCalculatorOptions(Message):
         self, oneof_group: Literal["box_indices"]
     ) -> Literal["box_boundaries_indices"] | None: ...
 
+class TensorsToFloatsCalculatorOptions(Message):
+    Activation: ClassVar[EnumTypeWrapper]
+    NONE: Final = 0
+    SIGMOID: Final = 1
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, TensorsToFloatsCalculatorOptions]
+    ]
+    ACTIVATION_FIELD_NUMBER: Final = 1
+    activation: int
+    def __init__(
+        self,
+        *,
+        activation: int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["activation"]) -> bool: ...
+    def ClearField(self, field_name: Literal["activation"]) -> None: ...
+
+class TensorsToLandmarksCalculatorOptions(Message):
+    Activation: ClassVar[EnumTypeWrapper]
+    NONE: Final = 0
+    SIGMOID: Final = 1
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, TensorsToLandmarksCalculatorOptions
+        ]
+    ]
+    NUM_LANDMARKS_FIELD_NUMBER: Final = 1
+    INPUT_IMAGE_WIDTH_FIELD_NUMBER: Final = 2
+    INPUT_IMAGE_HEIGHT_FIELD_NUMBER: Final = 3
+    FLIP_VERTICALLY_FIELD_NUMBER: Final = 4
+    NORMALIZE_Z_FIELD_NUMBER: Final = 5
+    FLIP_HORIZONTALLY_FIELD_NUMBER: Final = 6
+    VISIBILITY_ACTIVATION_FIELD_NUMBER: Final = 7
+    PRESENCE_ACTIVATION_FIELD_NUMBER: Final = 8
+    num_landmarks: int
+    input_image_width: int
+    input_image_height: int
+    flip_vertically: bool
+    normalize_z: float
+    flip_horizontally: bool
+    visibility_activation: int
+    presence_activation: int
+    def __init__(
+        self,
+        *,
+        num_landmarks: int | None = ...,
+        input_image_width: int | None = ...,
+        input_image_height: int | None = ...,
+        flip_vertically: bool | None = ...,
+        normalize_z: float | None = ...,
+        flip_horizontally: bool | None = ...,
+        visibility_activation: int | None = ...,
+        presence_activation: int | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "num_landmarks",
+            "input_image_width",
+            "input_image_height",
+            "flip_vertically",
+            "normalize_z",
+            "flip_horizontally",
+            "visibility_activation",
+            "presence_activation",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "num_landmarks",
+            "input_image_width",
+            "input_image_height",
+            "flip_vertically",
+            "normalize_z",
+            "flip_horizontally",
+            "visibility_activation",
+            "presence_activation",
+        ],
+    ) -> None: ...
+
 class Anchor(Message):
     X_CENTER_FIELD_NUMBER: Final = 1
     Y_CENTER_FIELD_NUMBER: Final = 2
@@ -1995,6 +2094,36 @@ class AnnotationOverlayCalculatorOptions(Message):
             "gpu_scale_factor",
         ],
     ) -> None: ...
+
+class AssociationCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, AssociationCalculatorOptions]
+    ]
+    MIN_SIMILARITY_THRESHOLD_FIELD_NUMBER: Final = 1
+    min_similarity_threshold: float
+    def __init__(
+        self,
+        *,
+        min_similarity_threshold: float | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["min_similarity_threshold"]) -> bool: ...
+    def ClearField(self, field_name: Literal["min_similarity_threshold"]) -> None: ...
+
+class CollectionHasMinSizeCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, CollectionHasMinSizeCalculatorOptions
+        ]
+    ]
+    MIN_SIZE_FIELD_NUMBER: Final = 1
+    min_size: int
+    def __init__(
+        self,
+        *,
+        min_size: int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["min_size"]) -> bool: ...
+    def ClearField(self, field_name: Literal["min_size"]) -> None: ...
 
 class LabelMapItem(Message):
     NAME_FIELD_NUMBER: Final = 1
@@ -2706,6 +2835,356 @@ class FilterDetectionsCalculatorOptions(Message):
         self, field_name: Literal["min_score", "min_pixel_size", "max_pixel_size"]
     ) -> None: ...
 
+class LabelsToRenderDataCalculatorOptions(Message):
+    Location: ClassVar[EnumTypeWrapper]
+    TOP_LEFT: Final = 0
+    BOTTOM_LEFT: Final = 1
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, LabelsToRenderDataCalculatorOptions
+        ]
+    ]
+    COLOR_FIELD_NUMBER: Final = 1
+    THICKNESS_FIELD_NUMBER: Final = 2
+    FONT_HEIGHT_PX_FIELD_NUMBER: Final = 3
+    MAX_NUM_LABELS_FIELD_NUMBER: Final = 4
+    FONT_FACE_FIELD_NUMBER: Final = 5
+    LOCATION_FIELD_NUMBER: Final = 6
+    HORIZONTAL_OFFSET_PX_FIELD_NUMBER: Final = 7
+    VERTICAL_OFFSET_PX_FIELD_NUMBER: Final = 8
+    USE_DISPLAY_NAME_FIELD_NUMBER: Final = 9
+    DISPLAY_CLASSIFICATION_SCORE_FIELD_NUMBER: Final = 10
+    OUTLINE_THICKNESS_FIELD_NUMBER: Final = 11
+    OUTLINE_COLOR_FIELD_NUMBER: Final = 12
+    @property
+    def color(self) -> RepeatedCompositeFieldContainer[Color]: ...
+    thickness: float
+    font_height_px: int
+    max_num_labels: int
+    font_face: int
+    location: int
+    horizontal_offset_px: int
+    vertical_offset_px: int
+    use_display_name: bool
+    display_classification_score: bool
+    outline_thickness: float
+    @property
+    def outline_color(self) -> RepeatedCompositeFieldContainer[Color]: ...
+    def __init__(
+        self,
+        *,
+        color: Iterable[Color] | None = ...,
+        thickness: float | None = ...,
+        font_height_px: int | None = ...,
+        max_num_labels: int | None = ...,
+        font_face: int | None = ...,
+        location: int | None = ...,
+        horizontal_offset_px: int | None = ...,
+        vertical_offset_px: int | None = ...,
+        use_display_name: bool | None = ...,
+        display_classification_score: bool | None = ...,
+        outline_thickness: float | None = ...,
+        outline_color: Iterable[Color] | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "thickness",
+            "font_height_px",
+            "max_num_labels",
+            "font_face",
+            "location",
+            "horizontal_offset_px",
+            "vertical_offset_px",
+            "use_display_name",
+            "display_classification_score",
+            "outline_thickness",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "color",
+            "thickness",
+            "font_height_px",
+            "max_num_labels",
+            "font_face",
+            "location",
+            "horizontal_offset_px",
+            "vertical_offset_px",
+            "use_display_name",
+            "display_classification_score",
+            "outline_thickness",
+            "outline_color",
+        ],
+    ) -> None: ...
+
+class LandmarkProjectionCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, LandmarkProjectionCalculatorOptions
+        ]
+    ]
+    IGNORE_ROTATION_FIELD_NUMBER: Final = 1
+    ignore_rotation: bool
+    def __init__(
+        self,
+        *,
+        ignore_rotation: bool | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["ignore_rotation"]) -> bool: ...
+    def ClearField(self, field_name: Literal["ignore_rotation"]) -> None: ...
+
+class LandmarksSmoothingCalculatorOptions(Message):
+    class NoFilter(Message):
+        def __init__(self) -> None: ...
+
+    class VelocityFilter(Message):
+        WINDOW_SIZE_FIELD_NUMBER: Final = 1
+        VELOCITY_SCALE_FIELD_NUMBER: Final = 2
+        MIN_ALLOWED_OBJECT_SCALE_FIELD_NUMBER: Final = 3
+        DISABLE_VALUE_SCALING_FIELD_NUMBER: Final = 4
+        window_size: int
+        velocity_scale: float
+        min_allowed_object_scale: float
+        disable_value_scaling: bool
+        def __init__(
+            self,
+            *,
+            window_size: int | None = ...,
+            velocity_scale: float | None = ...,
+            min_allowed_object_scale: float | None = ...,
+            disable_value_scaling: bool | None = ...,
+        ) -> None: ...
+        def HasField(
+            self,
+            field_name: Literal[
+                "window_size",
+                "velocity_scale",
+                "min_allowed_object_scale",
+                "disable_value_scaling",
+            ],
+        ) -> bool: ...
+        def ClearField(
+            self,
+            field_name: Literal[
+                "window_size",
+                "velocity_scale",
+                "min_allowed_object_scale",
+                "disable_value_scaling",
+            ],
+        ) -> None: ...
+
+    class OneEuroFilter(Message):
+        FREQUENCY_FIELD_NUMBER: Final = 1
+        MIN_CUTOFF_FIELD_NUMBER: Final = 2
+        BETA_FIELD_NUMBER: Final = 3
+        DERIVATE_CUTOFF_FIELD_NUMBER: Final = 4
+        MIN_ALLOWED_OBJECT_SCALE_FIELD_NUMBER: Final = 5
+        DISABLE_VALUE_SCALING_FIELD_NUMBER: Final = 6
+        frequency: float
+        min_cutoff: float
+        beta: float
+        derivate_cutoff: float
+        min_allowed_object_scale: float
+        disable_value_scaling: bool
+        def __init__(
+            self,
+            *,
+            frequency: float | None = ...,
+            min_cutoff: float | None = ...,
+            beta: float | None = ...,
+            derivate_cutoff: float | None = ...,
+            min_allowed_object_scale: float | None = ...,
+            disable_value_scaling: bool | None = ...,
+        ) -> None: ...
+        def HasField(
+            self,
+            field_name: Literal[
+                "frequency",
+                "min_cutoff",
+                "beta",
+                "derivate_cutoff",
+                "min_allowed_object_scale",
+                "disable_value_scaling",
+            ],
+        ) -> bool: ...
+        def ClearField(
+            self,
+            field_name: Literal[
+                "frequency",
+                "min_cutoff",
+                "beta",
+                "derivate_cutoff",
+                "min_allowed_object_scale",
+                "disable_value_scaling",
+            ],
+        ) -> None: ...
+
+    EmptyLandmarksPolicy: ClassVar[EnumTypeWrapper]
+    EMPTY_LANDMARKS_POLICY_UNSPECIFIED: Final = 0
+    EMPTY_LANDMARKS_POLICY_RESET: Final = 1
+    EMPTY_LANDMARKS_POLICY_FAIL: Final = 2
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, LandmarksSmoothingCalculatorOptions
+        ]
+    ]
+    NO_FILTER_FIELD_NUMBER: Final = 1
+    VELOCITY_FILTER_FIELD_NUMBER: Final = 2
+    ONE_EURO_FILTER_FIELD_NUMBER: Final = 3
+    EMPTY_LANDMARKS_POLICY_FIELD_NUMBER: Final = 4
+    @property
+    def no_filter(self) -> LandmarksSmoothingCalculatorOptions.NoFilter: ...
+    @property
+    def velocity_filter(self) -> LandmarksSmoothingCalculatorOptions.VelocityFilter: ...
+    @property
+    def one_euro_filter(self) -> LandmarksSmoothingCalculatorOptions.OneEuroFilter: ...
+    empty_landmarks_policy: int
+    def __init__(
+        self,
+        *,
+        no_filter: LandmarksSmoothingCalculatorOptions.NoFilter | None = ...,
+        velocity_filter: LandmarksSmoothingCalculatorOptions.VelocityFilter
+        | None = ...,
+        one_euro_filter: LandmarksSmoothingCalculatorOptions.OneEuroFilter | None = ...,
+        empty_landmarks_policy: int | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "no_filter",
+            "velocity_filter",
+            "one_euro_filter",
+            "empty_landmarks_policy",
+            "filter_options",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "no_filter",
+            "velocity_filter",
+            "one_euro_filter",
+            "empty_landmarks_policy",
+            "filter_options",
+        ],
+    ) -> None: ...
+    def WhichOneof(
+        self, oneof_group: Literal["filter_options"]
+    ) -> Literal["no_filter", "velocity_filter", "one_euro_filter"] | None: ...
+
+class LandmarksToDetectionCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, LandmarksToDetectionCalculatorOptions
+        ]
+    ]
+    SELECTED_LANDMARK_INDICES_FIELD_NUMBER: Final = 1
+    @property
+    def selected_landmark_indices(self) -> RepeatedScalarFieldContainer[int]: ...
+    def __init__(
+        self,
+        *,
+        selected_landmark_indices: Iterable[int] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["selected_landmark_indices"]) -> None: ...
+
+class LandmarksToRenderDataCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, LandmarksToRenderDataCalculatorOptions
+        ]
+    ]
+    LANDMARK_CONNECTIONS_FIELD_NUMBER: Final = 1
+    LANDMARK_COLOR_FIELD_NUMBER: Final = 2
+    CONNECTION_COLOR_FIELD_NUMBER: Final = 3
+    THICKNESS_FIELD_NUMBER: Final = 4
+    VISUALIZE_LANDMARK_DEPTH_FIELD_NUMBER: Final = 5
+    UTILIZE_VISIBILITY_FIELD_NUMBER: Final = 6
+    VISIBILITY_THRESHOLD_FIELD_NUMBER: Final = 7
+    UTILIZE_PRESENCE_FIELD_NUMBER: Final = 8
+    PRESENCE_THRESHOLD_FIELD_NUMBER: Final = 9
+    MIN_DEPTH_CIRCLE_THICKNESS_FIELD_NUMBER: Final = 10
+    MAX_DEPTH_CIRCLE_THICKNESS_FIELD_NUMBER: Final = 11
+    MIN_DEPTH_LINE_COLOR_FIELD_NUMBER: Final = 12
+    MAX_DEPTH_LINE_COLOR_FIELD_NUMBER: Final = 13
+    RENDER_LANDMARKS_FIELD_NUMBER: Final = 14
+    @property
+    def landmark_connections(self) -> RepeatedScalarFieldContainer[int]: ...
+    @property
+    def landmark_color(self) -> Color: ...
+    @property
+    def connection_color(self) -> Color: ...
+    thickness: float
+    visualize_landmark_depth: bool
+    utilize_visibility: bool
+    visibility_threshold: float
+    utilize_presence: bool
+    presence_threshold: float
+    min_depth_circle_thickness: float
+    max_depth_circle_thickness: float
+    @property
+    def min_depth_line_color(self) -> Color: ...
+    @property
+    def max_depth_line_color(self) -> Color: ...
+    render_landmarks: bool
+    def __init__(
+        self,
+        *,
+        landmark_connections: Iterable[int] | None = ...,
+        landmark_color: Color | None = ...,
+        connection_color: Color | None = ...,
+        thickness: float | None = ...,
+        visualize_landmark_depth: bool | None = ...,
+        utilize_visibility: bool | None = ...,
+        visibility_threshold: float | None = ...,
+        utilize_presence: bool | None = ...,
+        presence_threshold: float | None = ...,
+        min_depth_circle_thickness: float | None = ...,
+        max_depth_circle_thickness: float | None = ...,
+        min_depth_line_color: Color | None = ...,
+        max_depth_line_color: Color | None = ...,
+        render_landmarks: bool | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "landmark_color",
+            "connection_color",
+            "thickness",
+            "visualize_landmark_depth",
+            "utilize_visibility",
+            "visibility_threshold",
+            "utilize_presence",
+            "presence_threshold",
+            "min_depth_circle_thickness",
+            "max_depth_circle_thickness",
+            "min_depth_line_color",
+            "max_depth_line_color",
+            "render_landmarks",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "landmark_connections",
+            "landmark_color",
+            "connection_color",
+            "thickness",
+            "visualize_landmark_depth",
+            "utilize_visibility",
+            "visibility_threshold",
+            "utilize_presence",
+            "presence_threshold",
+            "min_depth_circle_thickness",
+            "max_depth_circle_thickness",
+            "min_depth_line_color",
+            "max_depth_line_color",
+            "render_landmarks",
+        ],
+    ) -> None: ...
+
 class NonMaxSuppressionCalculatorOptions(Message):
     OverlapType: ClassVar[EnumTypeWrapper]
     UNSPECIFIED_OVERLAP_TYPE: Final = 0
@@ -2773,6 +3252,64 @@ class NonMaxSuppressionCalculatorOptions(Message):
         ],
     ) -> None: ...
 
+class RectToRenderDataCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, RectToRenderDataCalculatorOptions]
+    ]
+    FILLED_FIELD_NUMBER: Final = 1
+    COLOR_FIELD_NUMBER: Final = 2
+    THICKNESS_FIELD_NUMBER: Final = 3
+    OVAL_FIELD_NUMBER: Final = 4
+    TOP_LEFT_THICKNESS_FIELD_NUMBER: Final = 5
+    filled: bool
+    @property
+    def color(self) -> Color: ...
+    thickness: float
+    oval: bool
+    top_left_thickness: float
+    def __init__(
+        self,
+        *,
+        filled: bool | None = ...,
+        color: Color | None = ...,
+        thickness: float | None = ...,
+        oval: bool | None = ...,
+        top_left_thickness: float | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "filled", "color", "thickness", "oval", "top_left_thickness"
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "filled", "color", "thickness", "oval", "top_left_thickness"
+        ],
+    ) -> None: ...
+
+class RectToRenderScaleCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, RectToRenderScaleCalculatorOptions]
+    ]
+    MULTIPLIER_FIELD_NUMBER: Final = 1
+    PROCESS_TIMESTAMP_BOUNDS_FIELD_NUMBER: Final = 2
+    multiplier: float
+    process_timestamp_bounds: bool
+    def __init__(
+        self,
+        *,
+        multiplier: float | None = ...,
+        process_timestamp_bounds: bool | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["multiplier", "process_timestamp_bounds"]
+    ) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["multiplier", "process_timestamp_bounds"]
+    ) -> None: ...
+
 class RectTransformationCalculatorOptions(Message):
     ext: ClassVar[
         _ExtensionFieldDescriptor[
@@ -2833,6 +3370,125 @@ class RectTransformationCalculatorOptions(Message):
             "square_short",
         ],
     ) -> None: ...
+
+class RefineLandmarksFromHeatmapCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, RefineLandmarksFromHeatmapCalculatorOptions
+        ]
+    ]
+    KERNEL_SIZE_FIELD_NUMBER: Final = 1
+    MIN_CONFIDENCE_TO_REFINE_FIELD_NUMBER: Final = 2
+    REFINE_PRESENCE_FIELD_NUMBER: Final = 3
+    REFINE_VISIBILITY_FIELD_NUMBER: Final = 4
+    kernel_size: int
+    min_confidence_to_refine: float
+    refine_presence: bool
+    refine_visibility: bool
+    def __init__(
+        self,
+        *,
+        kernel_size: int | None = ...,
+        min_confidence_to_refine: float | None = ...,
+        refine_presence: bool | None = ...,
+        refine_visibility: bool | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "kernel_size",
+            "min_confidence_to_refine",
+            "refine_presence",
+            "refine_visibility",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "kernel_size",
+            "min_confidence_to_refine",
+            "refine_presence",
+            "refine_visibility",
+        ],
+    ) -> None: ...
+
+class ThresholdingCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, ThresholdingCalculatorOptions]
+    ]
+    THRESHOLD_FIELD_NUMBER: Final = 1
+    threshold: float
+    def __init__(
+        self,
+        *,
+        threshold: float | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["threshold"]) -> bool: ...
+    def ClearField(self, field_name: Literal["threshold"]) -> None: ...
+
+class VisibilityCopyCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, VisibilityCopyCalculatorOptions]
+    ]
+    COPY_VISIBILITY_FIELD_NUMBER: Final = 1
+    COPY_PRESENCE_FIELD_NUMBER: Final = 2
+    copy_visibility: bool
+    copy_presence: bool
+    def __init__(
+        self,
+        *,
+        copy_visibility: bool | None = ...,
+        copy_presence: bool | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["copy_visibility", "copy_presence"]
+    ) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["copy_visibility", "copy_presence"]
+    ) -> None: ...
+
+class VisibilitySmoothingCalculatorOptions(Message):
+    class NoFilter(Message):
+        def __init__(self) -> None: ...
+
+    class LowPassFilter(Message):
+        ALPHA_FIELD_NUMBER: Final = 1
+        alpha: float
+        def __init__(
+            self,
+            *,
+            alpha: float | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: Literal["alpha"]) -> bool: ...
+        def ClearField(self, field_name: Literal["alpha"]) -> None: ...
+
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, VisibilitySmoothingCalculatorOptions
+        ]
+    ]
+    NO_FILTER_FIELD_NUMBER: Final = 1
+    LOW_PASS_FILTER_FIELD_NUMBER: Final = 2
+    @property
+    def no_filter(self) -> VisibilitySmoothingCalculatorOptions.NoFilter: ...
+    @property
+    def low_pass_filter(self) -> VisibilitySmoothingCalculatorOptions.LowPassFilter: ...
+    def __init__(
+        self,
+        *,
+        no_filter: VisibilitySmoothingCalculatorOptions.NoFilter | None = ...,
+        low_pass_filter: VisibilitySmoothingCalculatorOptions.LowPassFilter
+        | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["no_filter", "low_pass_filter", "filter_options"]
+    ) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["no_filter", "low_pass_filter", "filter_options"]
+    ) -> None: ...
+    def WhichOneof(
+        self, oneof_group: Literal["filter_options"]
+    ) -> Literal["no_filter", "low_pass_filter"] | None: ...
 
 class MediaPipeOptions(Message):
     def __init__(self) -> None: ...
@@ -4029,5 +4685,84 @@ class FaceDetectionOptions(Message):
             "w_scale",
             "h_scale",
             "min_score_thresh",
+        ],
+    ) -> None: ...
+
+class RoiTrackingCalculatorOptions(Message):
+    class IouRequirements(Message):
+        MIN_IOU_FIELD_NUMBER: Final = 1
+        min_iou: float
+        def __init__(
+            self,
+            *,
+            min_iou: float | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: Literal["min_iou"]) -> bool: ...
+        def ClearField(self, field_name: Literal["min_iou"]) -> None: ...
+
+    class RectRequirements(Message):
+        ROTATION_DEGREES_FIELD_NUMBER: Final = 1
+        TRANSLATION_FIELD_NUMBER: Final = 2
+        SCALE_FIELD_NUMBER: Final = 3
+        rotation_degrees: float
+        translation: float
+        scale: float
+        def __init__(
+            self,
+            *,
+            rotation_degrees: float | None = ...,
+            translation: float | None = ...,
+            scale: float | None = ...,
+        ) -> None: ...
+        def HasField(
+            self, field_name: Literal["rotation_degrees", "translation", "scale"]
+        ) -> bool: ...
+        def ClearField(
+            self, field_name: Literal["rotation_degrees", "translation", "scale"]
+        ) -> None: ...
+
+    class LandmarksRequirements(Message):
+        RECROP_RECT_MARGIN_FIELD_NUMBER: Final = 1
+        recrop_rect_margin: float
+        def __init__(
+            self,
+            *,
+            recrop_rect_margin: float | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: Literal["recrop_rect_margin"]) -> bool: ...
+        def ClearField(self, field_name: Literal["recrop_rect_margin"]) -> None: ...
+
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, RoiTrackingCalculatorOptions]
+    ]
+    IOU_REQUIREMENTS_FIELD_NUMBER: Final = 1
+    RECT_REQUIREMENTS_FIELD_NUMBER: Final = 2
+    LANDMARKS_REQUIREMENTS_FIELD_NUMBER: Final = 3
+    @property
+    def iou_requirements(self) -> RoiTrackingCalculatorOptions.IouRequirements: ...
+    @property
+    def rect_requirements(self) -> RoiTrackingCalculatorOptions.RectRequirements: ...
+    @property
+    def landmarks_requirements(
+        self,
+    ) -> RoiTrackingCalculatorOptions.LandmarksRequirements: ...
+    def __init__(
+        self,
+        *,
+        iou_requirements: RoiTrackingCalculatorOptions.IouRequirements | None = ...,
+        rect_requirements: RoiTrackingCalculatorOptions.RectRequirements | None = ...,
+        landmarks_requirements: RoiTrackingCalculatorOptions.LandmarksRequirements
+        | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "iou_requirements", "rect_requirements", "landmarks_requirements"
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "iou_requirements", "rect_requirements", "landmarks_requirements"
         ],
     ) -> None: ...

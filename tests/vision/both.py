@@ -33,7 +33,8 @@ class Outcome:
 
 class NativeGraphs:
     """MediaPipe, in a process of its own. `kinds` says what streams carry: floats, image,
-    proto:NAME, protos:NAME; `sides` the same for output side packets.
+    mask (an image of floats), float, bool, proto:NAME, protos:NAME; `sides` the same for
+    output side packets.
     """
 
     def __init__(self, oracle: Oracle) -> None:
@@ -90,11 +91,16 @@ def _without_names(kinds: Mapping[str, str]) -> dict[str, str]:
 def _written(value: Any) -> tuple[str, Any]:
     if isinstance(value, int):
         return "int", value
+    if isinstance(value, float):
+        return "float", value
     if isinstance(value, list):
         return "ints", value
     if isinstance(value, ImageFrame):
         data = base64.b64encode(value.pixels.tobytes()).decode()
         return "image", [value.format.name, value.pixels.shape, data]
+    if isinstance(value, np.ndarray):
+        data = base64.b64encode(value.tobytes()).decode()
+        return "matrix", [value.shape, data]
     message = messages.to_message(value, protos.message_class)
     data = base64.b64encode(message.SerializeToString()).decode()
     return "proto", [message.DESCRIPTOR.full_name, data]
@@ -104,9 +110,12 @@ def _read(kind: str, value: Any) -> Any:
     kind, _, name = kind.partition(":")
     if kind == "floats":
         return np.frombuffer(base64.b64decode(value), np.float32)
-    if kind == "image":
+    if kind in {"image", "mask"}:
         shape, data = value
-        return np.frombuffer(base64.b64decode(data), np.uint8).reshape(shape)
+        dtype = np.uint8 if kind == "image" else np.float32
+        return np.frombuffer(base64.b64decode(data), dtype).reshape(shape)
+    if kind in {"float", "bool"}:
+        return value
     parse = protos.message_class(name).FromString
     if kind == "protos":
         return [messages.from_message(parse(base64.b64decode(each))) for each in value]

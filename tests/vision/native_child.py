@@ -36,15 +36,23 @@ def unpacked(text: str) -> bytes:
 def packet(kind: str, value: Any) -> Any:
     if kind == "int":
         return create.create_int(value)
+    if kind == "float":
+        return create.create_float(value)
     if kind == "ints":
         return create.create_int_vector(value)
     if kind == "image":
         name, shape, data = value
-        pixels = np.frombuffer(unpacked(data), np.uint8).reshape(shape)
+        dtype = np.float32 if name.startswith("VEC32F") else np.uint8
+        pixels = np.frombuffer(unpacked(data), dtype).reshape(shape)
         pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels
         return mp.packet_creator.create_image_frame(
             image_format=getattr(mp.ImageFormat, name),
             data=np.ascontiguousarray(pixels),
+        )
+    if kind == "matrix":
+        shape, data = value
+        return create.create_matrix(
+            np.frombuffer(unpacked(data), np.float32).reshape(shape)
         )
     name, data = value
     return create._create_proto(name, unpacked(data))
@@ -53,7 +61,11 @@ def packet(kind: str, value: Any) -> Any:
 def read(kind: str, found: Any) -> Any:
     if kind == "floats":
         return packed(np.array(get.get_float_list(found), np.float32).tobytes())
-    if kind == "image":
+    if kind == "float":
+        return get.get_float(found)
+    if kind == "bool":
+        return get.get_bool(found)
+    if kind in {"image", "mask"}:
         pixels = np.ascontiguousarray(get.get_image_frame(found).numpy_view())
         return [list(np.atleast_3d(pixels).shape), packed(pixels.tobytes())]
     if kind == "protos":

@@ -1,0 +1,68 @@
+"""Numbers of what a model gives: TensorsToFloatsCalculator.
+
+    node {
+      calculator: "TensorsToFloatsCalculator"
+      input_stream: "TENSORS:tensors"     # list of ndarray; the first counts
+      output_stream: "FLOAT:score"        # float
+      node_options: {
+        [type.googleapis.com/mediapipe.TensorsToFloatsCalculatorOptions] {
+          activation: SIGMOID
+        }
+      }
+    }
+
+As MediaPipe's: FLOAT of a tensor with one value, or FLOATS, a list of all of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ovms_mp_protos import graph
+
+from ovms_mp.calculator import Calculator, ContractError, Input, Options, Output
+from ovms_mp_calculators.box_decoding import as_floats
+from ovms_mp_calculators.tensors_to_landmarks import sigmoid
+
+if TYPE_CHECKING:
+    from ovms_mp.calculator import Context, NodeInfo
+    from ovms_mp.core.tensor import Array
+
+_OPTIONS: Final = graph.TensorsToFloatsCalculatorOptions
+
+
+class TensorsToFloatsCalculator(Calculator):
+    """Fails for tensors of another datatype than FP32, and for one with more values
+    than one where one is wanted.
+    """
+
+    timestamp_offset = 0
+
+    tensors: Input[list[Array]] = Input(list, "TENSORS")
+    number = Output(float, "FLOAT", optional=True)
+    numbers: Output[list[float]] = Output(list, "FLOATS", optional=True)
+    options = Options(_OPTIONS)
+
+    @classmethod
+    def check(cls, node: NodeInfo) -> None:
+        """One output."""
+        if len(node.outputs) != 1:
+            raise ContractError("one output is needed, FLOAT or FLOATS")
+
+    def process(self, ctx: Context) -> None:
+        """One list of tensors."""
+        tensors = ctx[self.tensors]
+        if not tensors:
+            raise ValueError("a list without tensors has no numbers")
+        values = as_floats(tensors[0])
+        if self.options.activation == _OPTIONS.SIGMOID:
+            values = sigmoid(values)
+        if self.numbers:
+            ctx.send(self.numbers, values.reshape(-1).tolist())
+            return
+        if values.size != 1:
+            raise ValueError(
+                f"a tensor of shape {list(values.shape)} has {values.size} values; "
+                "FLOAT is one of one"
+            )
+        ctx.send(self.number, values.item())
