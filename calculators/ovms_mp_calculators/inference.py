@@ -40,7 +40,6 @@ from ovms_mp.calculator import (
     Inputs,
     Options,
     Outputs,
-    RunSessions,
     SideInput,
 )
 
@@ -125,9 +124,9 @@ class OpenVINOInferenceCalculator(Calculator):
         """Settle once which tensor each stream carries."""
         options = self.options
         session = ctx.side(self.session)
-        if isinstance(session, RunSessions):
-            session = session.for_run(is_patient=ctx.is_patient)
-        self._model = session
+        # See RunSessions: to ask a protocol takes longer than all the rest of this.
+        for_run = getattr(session, "for_run", None)
+        self._model = session if for_run is None else for_run(is_patient=ctx.is_patient)
         self._sources = _streams(
             self.inputs, options.tag_to_input_tensor_names, options.input_order_list
         )

@@ -120,8 +120,9 @@ class GraphRun:
         self._scheduler.side_packets.update(side_packets)
         self._open()
 
-    def feed(self, stream: int, packet: Packet) -> None:
-        """A packet for a graph input. On the strand only.
+    def feed(self, stream: int, packet: Packet, *, is_last: bool = False) -> None:
+        """A packet for a graph input. On the strand only. If no other follows it, no lane
+        is made: that costs more than one packet saves.
 
         A timestamp that does not increase fails the run, as does a payload that its
         consumer does not take.
@@ -133,7 +134,7 @@ class GraphRun:
             self.fail(failures.failed("INVALID_ARGUMENT", problem))
             return
         lane = self._lane
-        if lane is None and self._definition.way is not None:
+        if lane is None and not is_last and self._definition.way is not None:
             lane = self._lane = Lane(self._definition, self._scheduler, self)
         if lane is not None and lane.takes(packet):
             return

@@ -156,9 +156,15 @@ class _UnaryRun:
         self._run = run
         self._pending: Pending[InferResponse] = Pending(run.cancel)
         self._metrics.graph_opened(self._name)
-        run.post(lambda: run.start(side_packets))
-        run.post(self._feed, is_light=boundary.is_light(self._request))
+        is_light = boundary.is_light(self._request)
+        run.post(lambda: self._live(side_packets), is_light=is_light)
         return self._pending
+
+    def _live(self, side_packets: Mapping[str, object]) -> None:
+        """Open the nodes, feed what there is, and say that it is all."""
+        self._run.start(side_packets)
+        if not self._run.errors:
+            self._feed()
 
     def _feed(self) -> None:
         request = self._request
@@ -166,7 +172,7 @@ class _UnaryRun:
             timestamp = timestamp_of(request) or 0
             count = 0
             for stream, packet in self._interface.packets(request, timestamp):
-                self._run.feed(stream, packet)
+                self._run.feed(stream, packet, is_last=True)
                 count += 1
             if count < self._interface.input_count:
                 details = "Not all input packets created"

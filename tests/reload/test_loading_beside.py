@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -20,6 +23,16 @@ from tests.wire.servers import Server, serving
 # The machine that runs this may be busy with anything: what is to be seen is the seconds
 # of a compilation that holds a lock, or a thread that answers.
 ON_ANY_MACHINE = 0.05
+
+ROUNDS = 5
+COMPILES = """
+import sys
+import openvino as ov
+core = ov.Core()
+model = core.read_model(sys.argv[1])
+core.compile_model(model, "CPU").create_infer_request().infer()
+"""
+"""What a server does with a model, in a process that is nothing but busy."""
 
 
 def convolutions(layers: int = 40, channels: int = 128) -> ov.Model:
@@ -45,8 +58,12 @@ def asked_until(channel: grpc.Channel, is_over: Callable[[], bool]) -> list[floa
     return taken
 
 
-def available(server: Server) -> bool:
-    return "large" in server.app.catalog.available()
+def ended(process: subprocess.Popen[bytes]) -> Callable[[], bool]:
+    return lambda: process.poll() is not None
+
+
+def available(server: Server, name: str = "large") -> bool:
+    return name in server.app.catalog.available()
 
 
 @pytest.mark.timeout(180)
@@ -70,3 +87,33 @@ def test_requests_are_answered_in_their_time_while_a_large_model_is_compiled(
         p99 = float(np.quantile(before, 0.99)), float(np.quantile(beside, 0.99))
         said = f"loaded in {took:.1f} s; p99 {p99[0]:.4f} s, beside it {p99[1]:.4f} s"
         assert p99[1] < max(2 * p99[0], ON_ANY_MACHINE), said
+
+
+@pytest.mark.timeout(300)
+def test_a_model_that_is_compiled_costs_requests_no_more_than_a_stranger_s_work(
+    tmp_path: Path,
+) -> None:
+    """Who waits for a processor waits. Nobody waits for the server beside that: what is
+    compiled in it is as far away as in another process.
+    """
+    zoo.add_model(tmp_path, "small", tiny.add_one((1, 10)))
+    entries = [zoo.entry("small")]
+    config = zoo.write_config(tmp_path, entries)
+    ratios: list[float] = []
+    with (
+        serving(config, file_system_poll_wait_seconds=0) as server,
+        server.connect() as channel,
+    ):
+        for number in range(ROUNDS):
+            name = f"large_{number}"
+            home = zoo.add_model(tmp_path, name, convolutions())
+            path = home / "1" / "model.xml"
+            with subprocess.Popen([sys.executable, "-c", COMPILES, path]) as stranger:
+                apart = asked_until(channel, ended(stranger))
+            assert stranger.returncode == 0
+            entries.append(zoo.entry(name))
+            zoo.write_config(tmp_path, entries)
+            server.app.request_reload()
+            inside = asked_until(channel, partial(available, server, name))
+            ratios.append(float(np.quantile(inside, 0.99) / np.quantile(apart, 0.99)))
+    assert float(np.median(ratios)) < 2, ratios
