@@ -57,7 +57,8 @@ class Flights:
 
     def settled(self, output: int, timestamp: Timestamp) -> bool:
         """Nothing at or before `timestamp` will come on the output. True if that moves
-        `through`.
+        `through`: then `land` follows the answers, which are not in flight any more, so
+        that who has read one finds room.
         """
         bounds = self._bounds
         if timestamp <= bounds[output]:
@@ -67,6 +68,10 @@ class Flights:
         if through <= self.through:
             return False
         self.through = through
+        for departed in self._known:
+            if departed > through:
+                break
+            self._aloft.discard(departed)
         return True
 
     def land(self) -> None:

@@ -216,18 +216,23 @@ class GraphSession:
         """
         if self._is_cancelled:
             return
+        has_landed = self._flights.settled(output, packet.timestamp)
         if self._collected is None:
             self._respond([(output, packet)])
         else:
             self._collected.add(output, packet)
-        self.bound(output, packet.timestamp)
+        if has_landed:
+            self._land()
 
     def bound(self, output: int, timestamp: Timestamp) -> None:
         """BoundListener."""
+        if self._flights.settled(output, timestamp):
+            self._land()
+
+    def _land(self) -> None:
         flights = self._flights
-        if flights.settled(output, timestamp):
-            self._complete(flights.through)
-            flights.land()
+        self._complete(flights.through)
+        flights.land()
 
     def _complete(self, through: Timestamp | None) -> None:
         """Send what is collected."""
@@ -272,8 +277,10 @@ class GraphSession:
             self._sink.room()
 
     def _check_idle(self) -> None:
+        # A generation goes on when what it began with has been answered.
+        is_at_work = not (self._run.is_idle or self._run.is_held)
         is_busy = len(self._flights) > 0 or bool(self._admission.waiting)
-        error = self._lifetime.check(is_busy=is_busy)
+        error = self._lifetime.check(is_busy=is_busy or is_at_work)
         if error is not None:
             self._run.fail(error)
 

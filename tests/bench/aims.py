@@ -80,7 +80,7 @@ AIMS: Final = (
         f"{video.CASE}: {OURS} / {video.IN_PROCESS}",
         (video.CASE, OURS),
         ((video.CASE, video.IN_PROCESS),),
-        0.8,
+        0.9,
     ),
     *(
         Aim(

@@ -23,6 +23,7 @@ from tests.wire.calls import Stream, ask, connect
 from tests.wire.waiting import until
 
 STREAMS_OF_A_CHANNEL: Final = 100
+CROWD: Final = 1000
 PATIENCE: Final = 60.0
 FREED_WITHIN: Final = 1.0
 CLOSED_WITHIN: Final = 2.0
@@ -157,9 +158,9 @@ def freed(run: Run) -> list[Figure]:
 
 
 def _portions(size: int) -> list[int]:
-    """Two hundred are a crowd."""
-    whole, rest = divmod(size, 200)
-    return [200] * whole + [rest] * bool(rest)
+    """So many at once."""
+    whole, rest = divmod(size, CROWD)
+    return [CROWD] * whole + [rest] * bool(rest)
 
 
 def _config(folder: Path) -> Path:

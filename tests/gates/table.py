@@ -31,7 +31,7 @@ GATES: Final = (
     Gate("R4", malformed.told, "examples", 300, 10_000, 2_000_000),
     Gate("R5", kills.survived, "kills", 0, 20, 500),
     Gate("R6", suites.misbehaviour, "rounds", 0, 1, 100),
-    Gate("R7", crowds.freed, "streams", 0, 200, 5000),
+    Gate("R7", crowds.freed, "streams", 0, 1000, 5000),
     Gate("R8", readers.bounded, "streams", 0, 20, 500),
     Gate("R9", deadlines.kept, "calls", 480, 5000, 100_000),
     Gate("R10", cancels.harmless, "cancels at each point", 3, 100, 10_000),

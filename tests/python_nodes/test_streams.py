@@ -18,6 +18,7 @@ from tests.wire.servers import Server
 from tests.wire.waiting import until
 
 WORDS = ("first", "second", "last")
+IDLE = 0.4  # seconds
 ENOUGH = [f"word-{number}" for number in range(10_000)]  # for as long as a test waits
 
 # Each word waits for a file of its name, so that a test decides when it is there.
@@ -31,6 +32,7 @@ class OvmsPythonModel:
         folder = Path(bytes(inputs[0]).decode())
         try:
             for word in (folder / "words").read_text().split():
+                (folder / f"{word}.wanted").touch()
                 end = time.monotonic() + 30
                 while not (folder / word).exists():
                     assert time.monotonic() < end
@@ -58,6 +60,14 @@ class OvmsPythonModel:
             (folder / "count").write_text(str(number))
             raise
 """
+# Waits, and returns one list.
+RETURNING = PATIENT.replace("yield [Tensor", "answer = [Tensor").replace(
+    "        finally:", "            return answer\n        finally:"
+)
+ASYNC_RETURNING = ASYNC.replace("yield [Tensor", "answer = [Tensor").replace(
+    "        finally:", "            return answer\n        finally:"
+)
+LATE = PATIENT.replace("        finally:", "            raise OSError('no more')\n        finally:")
 GRAPHS = {
     "loop": (graph(*LOOPBACK), PATIENT),
     "free": (graph(), PATIENT),
@@ -73,13 +83,32 @@ GRAPHS = {
     "async_process": (graph(options=PROCESS), ASYNC),
     "endless_process": (graph(options=PROCESS), ENDLESS),
 }
+# Several calls of a stream at a time.
+WIDE = {
+    "wide": graph("max_in_flight: 4"),
+    "wide_process": graph("max_in_flight: 4", options=f"{PROCESS} workers: 2"),
+}
+OVERLAPPING = {
+    **{f"{name}_yields": (pbtxt, PATIENT) for name, pbtxt in WIDE.items()},
+    **{f"{name}_async_yields": (pbtxt, ASYNC) for name, pbtxt in WIDE.items()},
+    **{f"{name}_returns": (pbtxt, RETURNING) for name, pbtxt in WIDE.items()},
+    **{f"{name}_async_returns": (pbtxt, ASYNC_RETURNING) for name, pbtxt in WIDE.items()},
+}
+FAILING = {
+    "late_loop": (graph(*LOOPBACK), LATE),
+    "late_free": (graph(), LATE),
+    "late_wide": (graph("max_in_flight: 4"), LATE),
+    "late_async": (graph(), LATE.replace("def execute", "async def execute")),
+    "late_process": (graph(options=PROCESS), LATE),
+}
 PATIENT_ONES = [name for name, (_, code) in GRAPHS.items() if code is not ENDLESS]
 ENDLESS_ONES = [name for name, (_, code) in GRAPHS.items() if code is ENDLESS]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with served(tmp_path_factory.mktemp("streams"), GRAPHS) as server:
+    graphs = {**GRAPHS, **OVERLAPPING, **FAILING}
+    with served(tmp_path_factory.mktemp("streams"), graphs) as server:
         yield server
 
 
@@ -110,6 +139,84 @@ def test_a_part_is_heard_before_the_next_is_made(
             assert heard(stream) == (number, word)
         stream.half_close()
         assert stream.end() == ("OK", "")
+
+
+@pytest.mark.parametrize("name", PATIENT_ONES)
+def test_a_stream_that_generates_is_not_idle_between_two_parts(
+    channel: grpc.Channel, tmp_path: Path, name: str
+) -> None:
+    request = told(name, tmp_path)
+    request.parameters["OVMS_MP_IDLE_TIMEOUT_SECONDS"].double_param = IDLE
+    with Stream(channel, request) as stream:
+        (tmp_path / "first").touch()
+        assert heard(stream) == (0, "first")
+        assert until((tmp_path / "second.wanted").exists)
+        until(lambda: False, within=3 * IDLE)  # much longer than it may be idle
+        for number, word in ((1, "second"), (2, "last")):
+            (tmp_path / word).touch()
+            assert heard(stream) == (number, word)
+        code, text = stream.end()
+    assert code == "DEADLINE_EXCEEDED" and "(idle_timeout_seconds)" in text
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Path, Path]:
+    """Folders of two requests."""
+    folders = tmp_path / "one", tmp_path / "other"
+    for each in folders:
+        each.mkdir()
+    return folders
+
+
+@pytest.mark.parametrize("name", [each for each in OVERLAPPING if "yields" in each])
+def test_generations_of_one_stream_leave_as_they_come(
+    channel: grpc.Channel, two: tuple[Path, Path], name: str
+) -> None:
+    """The second begins and ends while the first has something left to say."""
+    one, other = two
+    with Stream(channel, told(name, one, ["a", "d"])) as stream:
+        (one / "a").touch()
+        assert heard(stream) == (0, "a")
+        assert until((one / "d.wanted").exists)
+        stream.send(told(name, other, ["b", "c"]))
+        for at, word in ((1, "b"), (2, "c")):
+            (other / word).touch()
+            assert heard(stream) == (at, word)
+        assert until((other / "ended").exists) and not (one / "ended").exists()
+        (one / "d").touch()
+        assert heard(stream) == (3, "d")
+        stream.half_close()
+        assert stream.end() == ("OK", "")
+
+
+@pytest.mark.parametrize("name", [each for each in OVERLAPPING if "returns" in each])
+def test_calls_of_one_stream_overlap_and_are_answered_in_the_order_of_requests(
+    channel: grpc.Channel, two: tuple[Path, Path], name: str
+) -> None:
+    """The second is over before the first can be."""
+    one, other = two
+    with Stream(channel, told(name, one, ["a"]), told(name, other, ["b"])) as stream:
+        (other / "b").touch()
+        assert until((other / "ended").exists) and not (one / "ended").exists()
+        (one / "a").touch()
+        assert [heard(stream) for _ in two] == [(0, "a"), (1, "b")]
+        stream.half_close()
+        assert stream.end() == ("OK", "")
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_a_client_that_is_silent_hears_of_a_failure_when_it_happens(
+    channel: grpc.Channel, tmp_path: Path, name: str
+) -> None:
+    """OVMS tells it after the next request, or the half-close."""
+    with Stream(channel, told(name, tmp_path, ["only"])) as stream:
+        (tmp_path / "only").touch()
+        assert heard(stream) == (0, "only")
+        assert stream.end() == (
+            "INVALID_ARGUMENT",
+            "Mediapipe execution failed. MP status - INTERNAL: CalculatorGraph::Run() "
+            'failed: Calculator::Process() for node "worker" failed: OSError: no more',
+        )
 
 
 @pytest.mark.parametrize("name", PATIENT_ONES)

@@ -108,6 +108,17 @@ class OvmsPythonModel:
             for name, each in zip(self.outputs, inputs)
         ]
 """
+BY_NAME: Final = """
+import numpy as np
+from pyovms import Tensor
+
+class OvmsPythonModel:
+    def execute(self, inputs):
+        return [
+            Tensor(each.name.replace("in", "out"), np.array(each) + np.float32(1))
+            for each in inputs
+        ]
+"""
 RETURNS: Final = """
 class OvmsPythonModel:
     def execute(self, inputs):
@@ -123,6 +134,9 @@ BACK_EDGE: Final = """
     }
   }
 """
+IMMEDIATE: Final = """
+  input_stream_handler { input_stream_handler: "ImmediateInputStreamHandler" }
+"""
 POOL: Final = "# OVMS_GRAPH_QUEUE_MAX_SIZE: 1\n"
 
 
@@ -134,13 +148,14 @@ def single(calculator: str, more: str = "") -> str:
     )
 
 
-def python(handler: str, count: int, *, loop: bool = False) -> str:
-    """Streams in1.. and out1.. through one Python node."""
+def python(handler: str, count: int, *more: str, loop: bool = False) -> str:
+    """Streams in1.. and out1.. through one Python node; `more` are lines of it."""
     numbers = range(1, count + 1)
     lines = [
         'input_side_packet: "PYTHON_NODE_RESOURCES:py"',
         *(f'input_stream: "IN{n}:in{n}"' for n in numbers),
         *(f'output_stream: "OUT{n}:out{n}"' for n in numbers),
+        *more,
     ]
     if loop:
         lines += ['input_stream: "LOOPBACK:loop"', 'output_stream: "LOOPBACK:loop"']
@@ -214,6 +229,7 @@ GRAPHS: Final = {
     "unknown": single("NoSuchCalculator"),
     "once": python("once", 1),
     "incomplete": python("once", 2),
+    "immediate": python("by_name", 2, IMMEDIATE),
     "converted": converting(),
     "growing": python("growing", 1, loop=True),
     "growing_two": python("growing", 2, loop=True),
@@ -223,6 +239,7 @@ GRAPHS: Final = {
 }
 HANDLERS: Final = {
     "once": ONCE,
+    "by_name": BY_NAME,
     "growing": GROWING,
     "none": RETURNS % "None",
     "strange": RETURNS % "[1]",

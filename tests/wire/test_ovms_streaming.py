@@ -225,6 +225,19 @@ def test_inputs_of_a_python_node_may_be_incomplete(channel: grpc.Channel) -> Non
     assert found == [(1, {"out1": 4.5})]
 
 
+def test_so_they_may_be_one_by_one_where_the_node_does_not_wait_for_them(
+    channel: grpc.Channel,
+) -> None:
+    with Stream(channel) as stream:
+        for at, (name, value) in enumerate(
+            [("in1", 3.5), ("in2", 7.25), ("in2", 1.0), ("in1", 2.0)]
+        ):
+            stream.send(one("immediate", at=at, **{name: value}))
+            answer = stream.answer()
+            target = name.replace("in", "out")
+            assert (timestamp(answer), arrays(answer)) == (at, {target: [value + 1]})
+
+
 @pytest.mark.parametrize("model", ["growing", "growing_free"])
 def test_a_generator_answers_three_times(channel: grpc.Channel, model: str) -> None:
     assert sent(channel, one(model, at=64, in1=3.5)) == [

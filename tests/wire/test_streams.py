@@ -90,6 +90,17 @@ def test_inputs_that_come_apart_meet_by_their_timestamp(channel: grpc.Channel) -
     ]
 
 
+def test_an_answer_has_the_id_of_its_request_however_many_came_in_between(
+    channel: grpc.Channel,
+) -> None:
+    parts = [ask("join", {"a": A}, at=at, id=f"request {at}") for at in range(1, 6)]
+    with Stream(channel, *parts) as stream:
+        stream.send(*(ask("join", {"b": B}, at=at) for at in range(1, 6)))
+        stream.half_close()
+        found = [(timestamp(each), each.id) for each in stream.rest()]
+    assert sorted(found) == [(at, f"request {at}") for at in range(1, 6) for _ in "ab"]
+
+
 def test_an_input_without_its_partner_fails_at_the_end(channel: grpc.Channel) -> None:
     with Stream(channel, ask("join", {"a": A}, at=1)) as stream:
         stream.half_close()
@@ -197,6 +208,7 @@ def test_a_stream_refuses_a_request_and_goes_on(
         stream.half_close()
         assert stream.end() == ("OK", "")
     assert refused.error_message == refusal
+    assert refused.infer_response.model_name == wrong.model_name
     assert refused.infer_response.id == "mine"
     code = refused.infer_response.parameters["error_code"].string_param
     assert code == "INVALID_ARGUMENT"

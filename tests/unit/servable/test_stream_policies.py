@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.messages import InferResponse
 from ovms_mp.core.stream_policy import MAX_QUEUE, Overflow, StreamPolicy
 from ovms_mp.servable.base import StreamSession
 from tests.unit.graph.support import Later
@@ -18,6 +19,7 @@ SILENT = 'input_stream: "in" output_stream: "out" node { calculator: "Silent" in
 APART = 'input_stream: "a" input_stream: "b" output_stream: "x" output_stream: "y" node { calculator: "PassThrough" input_stream: "a" output_stream: "x" } node { calculator: "Later" input_stream: "b" output_stream: "y" }'
 
 GENEROUS = 30.0  # seconds that a busy machine may need
+SERIAL = 5
 
 
 def opened(text, *inputs, policy=None, **more) -> tuple[Client, StreamSession]:
@@ -37,6 +39,18 @@ def answer_all() -> None:
     left, Later.left = Later.left, []
     for payload, pending in left:
         pending.complete(payload)
+
+
+class Serial(Client):
+    """Asks SERIAL times, each time as soon as it has the answer."""
+
+    session: StreamSession
+
+    def response(self, response: InferResponse) -> None:
+        super().response(response)
+        count = len(self.responses)
+        if count < SERIAL:
+            self.session.feed(request(tensor("in", [count]), id=str(count)))
 
 
 # window
@@ -112,6 +126,18 @@ def test_the_oldest_gives_way_to_the_newest_so_that_live_video_is_live():
     answer_all()
     # Who gave way took no timestamp.
     assert client.told == [(0, {"out": [0.0]}), (1, {"out": [5.0]})]
+
+
+@pytest.mark.parametrize("overflow", [Overflow.REJECT, Overflow.DROP_OLDEST])
+@pytest.mark.parametrize("coalesce", [False, True])
+def test_who_waits_for_each_answer_always_finds_room(overflow, coalesce):
+    """The next request may be there before the graph knows that the answer has left."""
+    policy = {"window": 1, "queue": 0, "overflow": overflow, "coalesce": coalesce}
+    client = Serial()
+    client.session = serve(PASS, **policy).open_stream(request(), client)
+    client.session.feed(request(tensor("in", [0]), id="0"))
+    assert client.refused == []
+    assert [each.id for each in client.responses] == [*map(str, range(SERIAL))]
 
 
 def test_what_waits_enters_after_a_half_close():
