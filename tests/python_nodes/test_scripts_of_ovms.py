@@ -76,6 +76,7 @@ ANSWERS: Final[Mapping[str, tuple[str, list[float]]]] = {
     "single_io_increment": (INCREMENT, [2, 3]),
     "single_io_increment_by_2": (BY_TWO, [3, 4]),
     "symmetric_increment": (BY_NAME, [2, 3]),
+    "symmetric_increment_by_2": (BY_NAME.replace("+ 1", "+ 2"), [3, 4]),
     "good_initialize_with_arguments": (ARGUMENTS, [True]),
     "good_initialize_with_class_members": (MEMBERS, [42]),
     "bad_initialize_no_method": (INCREMENT, [2, 3]),  # it is optional
