@@ -119,13 +119,16 @@ class _Output(io.TextIOBase):
 
 
 class _Attribution(logging.Filter):
-    """Records of a handler's own loggers bear the node's label."""
+    """Records of a handler's own loggers bear the node's label in this process's log; in
+    another one they get it on their way here.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         voice = _SPEAKER.get()
-        if voice is not None and not hasattr(record, "is_attributed"):
-            record.is_attributed = True
-            record.msg, record.args = f"{voice.label}: {record.getMessage()}", None
+        if voice is None or not voice.is_at_home or hasattr(record, "is_attributed"):
+            return True
+        record.is_attributed = True
+        record.msg, record.args = f"{voice.label}: {record.getMessage()}", None
         return True
 
 

@@ -48,9 +48,11 @@ class OvmsPythonModel:
         session.rename(session.with_suffix(".closed"))
 """
 SYNC: Final = DIARY.replace("WAIT", "__import__('time').sleep(0.2)")
-ASYNC: Final = DIARY.replace("WAIT", "await asyncio.sleep(0.2)").replace(
-    "    def ", "    async def "
-).replace("async def initialize", "def initialize")
+ASYNC: Final = (
+    DIARY.replace("WAIT", "await asyncio.sleep(0.2)")
+    .replace("    def ", "    async def ")
+    .replace("async def initialize", "def initialize")
+)
 GRAPHS: Final = {
     "inside": (graph(), SYNC),
     "overlapping": (graph("max_in_flight: 2"), SYNC),

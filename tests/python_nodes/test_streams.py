@@ -67,7 +67,9 @@ RETURNING = PATIENT.replace("yield [Tensor", "answer = [Tensor").replace(
 ASYNC_RETURNING = ASYNC.replace("yield [Tensor", "answer = [Tensor").replace(
     "        finally:", "            return answer\n        finally:"
 )
-LATE = PATIENT.replace("        finally:", "            raise OSError('no more')\n        finally:")
+LATE = PATIENT.replace(
+    "        finally:", "            raise OSError('no more')\n        finally:"
+)
 GRAPHS = {
     "loop": (graph(*LOOPBACK), PATIENT),
     "free": (graph(), PATIENT),
@@ -92,7 +94,10 @@ OVERLAPPING = {
     **{f"{name}_yields": (pbtxt, PATIENT) for name, pbtxt in WIDE.items()},
     **{f"{name}_async_yields": (pbtxt, ASYNC) for name, pbtxt in WIDE.items()},
     **{f"{name}_returns": (pbtxt, RETURNING) for name, pbtxt in WIDE.items()},
-    **{f"{name}_async_returns": (pbtxt, ASYNC_RETURNING) for name, pbtxt in WIDE.items()},
+    **{
+        f"{name}_async_returns": (pbtxt, ASYNC_RETURNING)
+        for name, pbtxt in WIDE.items()
+    },
 }
 FAILING = {
     "late_loop": (graph(*LOOPBACK), LATE),

@@ -5,7 +5,7 @@ refused before they grow.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import cv2
@@ -81,6 +81,7 @@ def test_a_picture_becomes_a_frame_or_a_tensor_of_its_pixels(
     file = encoded(extension, PIXELS)
     # What OpenCV reads of it: for a JPEG not quite what was written.
     bgr = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)
+    assert bgr is not None
     pixels = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
     for model, expected in (("image", pixels), ("echo", pixels[np.newaxis])):
         with Stream(channel, of_bytes(model, file, is_raw=is_raw)) as stream:
@@ -99,9 +100,8 @@ def test_texts_become_rows_that_end_with_zeros(
 @pytest.mark.parametrize("model", ["image", "echo"])
 @pytest.mark.parametrize("bomb", [png_that_says, jpeg_that_says])
 def test_a_bomb_is_refused_and_its_stream_goes_on(
-    channel: grpc.Channel, model: str, bomb: object
+    channel: grpc.Channel, model: str, bomb: Callable[[int, int], bytes]
 ) -> None:
-    assert callable(bomb)
     good = of_bytes(model, encoded(".png", PIXELS), is_raw=True)
     bad = of_bytes(model, bomb(50_000, 50_000), is_raw=True)
     with Stream(channel, good, bad, good) as stream:
