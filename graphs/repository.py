@@ -30,6 +30,11 @@ MODELS: Final[dict[str, tuple[str, ...]]] = {
     "face_detection": ("face_detection.xml", "face_detection.bin"),
     "face_detection_short_range": ("face_detection_short_range.tflite",),
     "mediapipe_face_detection": ("mediapipe/face_detection_short_range.tflite",),
+    "face_detection_full_range": ("mediapipe/face_detection_full_range_sparse.tflite",),
+    "selfie_segmentation": ("mediapipe/selfie_segmentation.tflite",),
+    "selfie_segmentation_landscape": (
+        "mediapipe/selfie_segmentation_landscape.tflite",
+    ),
     "basic_pitch": (
         "basic_pitch/saved_model.pb",
         "basic_pitch/variables/variables.index",

@@ -69,6 +69,7 @@ PYTHON_TYPES: Final = {
     Field.TYPE_FLOAT: "float",
     Field.TYPE_INT64: "int",
     Field.TYPE_UINT64: "int",
+    Field.TYPE_SINT32: "int",
     Field.TYPE_INT32: "int",
     Field.TYPE_UINT32: "int",
     Field.TYPE_ENUM: "int",

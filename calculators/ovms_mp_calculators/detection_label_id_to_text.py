@@ -25,6 +25,7 @@ from ovms_mp_protos import graph
 
 from ovms_mp.calculator import Calculator, ContractError, Input, Options, Output
 from ovms_mp.formats.detection import Detection
+from ovms_mp_calculators.label_files import label_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,7 +55,7 @@ class DetectionLabelIdToTextCalculator(Calculator):
                 "only one of label_map_path, label and label_items may be set"
             )
         if options.label_map_path:
-            names = _lines(node, options.label_map_path)
+            names = label_lines(node, options.label_map_path)
             return {number: (name, "") for number, name in enumerate(names)}
         if options.label:
             return {number: (name, "") for number, name in enumerate(options.label)}
@@ -85,13 +86,3 @@ class DetectionLabelIdToTextCalculator(Calculator):
             display_names=(*detection.display_names, *(d for _, d in found if d)),
             label_ids=detection.label_ids if self.options.keep_label_id else (),
         )
-
-
-def _lines(node: NodeInfo, name: str) -> list[str]:
-    try:
-        text = (node.base_path / name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ContractError(f'label_map_path "{name}" cannot be read') from error
-    if not text:
-        raise ContractError(f'label_map_path "{name}" is an empty file')
-    return text.splitlines()

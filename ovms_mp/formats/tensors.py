@@ -1,5 +1,5 @@
 """What a graph serves of values that are no tensors: FP32, as the modules beside this one
-lay them out.
+lay them out, and of the messages that calculators send.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
+from google.protobuf.message import Message
 
 from ovms_mp.formats import detection, landmark, rect
 from ovms_mp.formats.detection import Detection
@@ -18,14 +19,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ovms_mp.core.tensor import Array
+
 _NUMBERS: Final = (int, float)
+_CLASSIFICATIONS: Final = "mediapipe.ClassificationList"
+_ENCODED: Final = "mediapipe.OpenCvImageEncoderCalculatorResults"
 
 
-def tensor_of(payload: object) -> NDArray[np.float32] | None:
+def tensor_of(payload: object) -> Array | None:
     """The tensor of a detection, a rect, a landmark list, a pair or another tuple of
     numbers, or of a list of the first three; None for anything else. Of one detection or
     rect there is one row without an axis for more; an empty list is [0, 0], since nothing
     tells what it is empty of.
+
+    Of a ClassificationList it is float32 [n, 2], index and score; of what an image
+    encoder sends uint8 [n], the file.
 
     Raises ValueError for a list whose items make no tensor together.
     """
@@ -41,6 +49,18 @@ def tensor_of(payload: object) -> NDArray[np.float32] | None:
         numbers = cast("tuple[object, ...]", payload)
         if numbers and all(isinstance(each, _NUMBERS) for each in numbers):
             return np.array(payload, np.float32)
+    if isinstance(payload, Message):
+        return _of_message(payload)
+    return None
+
+
+def _of_message(message: Any) -> Array | None:
+    name = message.DESCRIPTOR.full_name
+    if name == _CLASSIFICATIONS:
+        pairs = [(each.index, each.score) for each in message.classification]
+        return np.array(pairs, np.float32).reshape(-1, 2)
+    if name == _ENCODED:
+        return np.frombuffer(message.encoded_image, np.uint8)
     return None
 
 

@@ -19,7 +19,7 @@ from ovms_mp.core.messages import InferRequest, InferResponse, InputTensor, Outp
 from ovms_mp.core.tensor import BYTES, Array, Datatype, byte_size
 from ovms_mp.core.tuples import make
 from ovms_mp.servable import contents, encoded
-from ovms_mp.servable.structured import structured
+from ovms_mp.servable.structured import structured, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -332,6 +332,9 @@ def _py_tensor(tensor: InputTensor, buffer: Array | bytes) -> pyovms.Tensor:
 def _from_array(stream: str, payload: object) -> OutputTensor:
     if isinstance(payload, np.ndarray):
         array = cast("Array", payload)
+    elif (texts := texts_of(payload)) is not None:
+        data = contents.prefixed(texts)
+        return OutputTensor(stream, BYTES, (len(texts),), data)
     elif (made := structured(stream, payload)) is not None:
         array = made
     else:

@@ -7,7 +7,6 @@ threads that read requests, for a picture takes milliseconds.
 
 from __future__ import annotations
 
-import struct
 from math import prod
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.image import ImageFormat, ImageFrame
+from ovms_mp.core.picture import JPEG, MAX_PIXELS, PNG, picture_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ovms_mp.core.messages import Buffer, InputTensor
     from ovms_mp.core.tensor import Array
 
-MAX_PIXELS: Final = 1 << 26
-"""Of the pictures of one tensor: 8192 by 8192, 192 MiB in colour."""
 MAX_TEXT_BYTES: Final = 1 << 30
 """Of the texts of one tensor, each as long as the longest (OVMS's)."""
 MAX_ELEMENTS: Final = 1 << 16
@@ -32,13 +30,6 @@ MAX_ELEMENTS: Final = 1 << 16
 CONTENT_TYPE: Final = "content_type"
 """The parameter of an input by which a client says what its BYTES are."""
 IMAGE, TEXT = "image", "string"
-
-_PNG: Final = b"\x89PNG\r\n\x1a\n"
-_JPEG: Final = b"\xff\xd8\xff"
-# Start of a frame: the segments that say how large a JPEG is.
-_JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_WITHOUT_LENGTH: Final = frozenset((0x01, *range(0xD0, 0xD9)))
-_START_OF_SCAN: Final = 0xDA
 
 _FORMATS: Final[Mapping[tuple[int, str], ImageFormat]] = {
     (each.channels, each.dtype.name): each
@@ -180,7 +171,7 @@ def decoded(found: Sequence[Buffer], tensor: InputTensor) -> list[Array]:
     for each in found:
         if not len(each):
             raise _fault(Status.BYTES_CONTENTS_EMPTY, "an empty element", tensor)
-        size = image_size(each)
+        size = picture_size(each)
         if size is None:
             details = "expected JPEG or PNG"
             raise _fault(Status.IMAGE_PARSING_FAILED, details, tensor)
@@ -217,38 +208,8 @@ def _in_rgb(picture: Array) -> Array:
     return _frozen(picture)
 
 
-def image_size(data: Buffer) -> tuple[int, int] | None:
-    """Width and height of a JPEG or PNG, by its header; None if it is neither."""
-    view = memoryview(data)
-    head = bytes(view[:24])
-    if head.startswith(_PNG) and head[12:16] == b"IHDR" and len(head) == 24:
-        width, height = struct.unpack_from(">II", view, 16)
-        return width, height
-    return _jpeg_size(view) if head.startswith(_JPEG) else None
-
-
-def _jpeg_size(view: memoryview) -> tuple[int, int] | None:
-    at = 2
-    while at + 4 <= len(view) and view[at] == 0xFF:
-        marker = view[at + 1]
-        if marker == 0xFF:  # a filler
-            at += 1
-        elif marker in _JPEG_WITHOUT_LENGTH:
-            at += 2
-        elif marker == _START_OF_SCAN:
-            return None
-        elif marker in _JPEG_FRAMES and at + 9 <= len(view):
-            height, width = struct.unpack_from(">HH", view, at + 5)
-            return width, height
-        else:
-            (length,) = struct.unpack_from(">H", view, at + 2)
-            at += 2 + max(length, 2)
-    return None
-
-
 def _looks_like_an_image(data: Buffer) -> bool:
-    start = bytes(data[:8])
-    return start == _PNG or start.startswith(_JPEG)
+    return bytes(data[:8]).startswith((PNG, JPEG))
 
 
 def _frozen(values: Array) -> Array:

@@ -1,8 +1,8 @@
-"""Detections, rects and landmarks leave a graph as tensors, too."""
+"""Detections, rects, landmarks and texts leave a graph as tensors, too."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.formats.tensors import tensor_of
@@ -21,3 +21,20 @@ def structured(stream: str, payload: object) -> Array | None:
     except ValueError as error:
         details = f'output stream "{stream}": {error}'
         raise ServingError(Status.OV_INTERNAL_SERIALIZATION_ERROR, details) from error
+
+
+def texts_of(payload: object) -> list[bytes] | None:
+    """The elements of BYTES that a str, bytes, or a list of them is: str in UTF-8. None
+    for anything else, and for an empty list, of which nothing tells what it is empty of.
+    """
+    if isinstance(payload, str | bytes):
+        return [_octets(payload)]
+    if not isinstance(payload, list) or not payload:
+        return None
+    items = cast("list[object]", payload)
+    texts = [_octets(each) for each in items if isinstance(each, str | bytes)]
+    return texts if len(texts) == len(items) else None
+
+
+def _octets(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text

@@ -906,6 +906,79 @@ class SplitVectorCalculatorOptions(Message):
         self, field_name: Literal["ranges", "element_only", "combine_outputs"]
     ) -> None: ...
 
+class ImageCroppingCalculatorOptions(Message):
+    BorderMode: ClassVar[EnumTypeWrapper]
+    BORDER_UNSPECIFIED: Final = 0
+    BORDER_ZERO: Final = 1
+    BORDER_REPLICATE: Final = 2
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, ImageCroppingCalculatorOptions]
+    ]
+    WIDTH_FIELD_NUMBER: Final = 1
+    HEIGHT_FIELD_NUMBER: Final = 2
+    ROTATION_FIELD_NUMBER: Final = 3
+    NORM_WIDTH_FIELD_NUMBER: Final = 4
+    NORM_HEIGHT_FIELD_NUMBER: Final = 5
+    NORM_CENTER_X_FIELD_NUMBER: Final = 6
+    NORM_CENTER_Y_FIELD_NUMBER: Final = 7
+    BORDER_MODE_FIELD_NUMBER: Final = 8
+    OUTPUT_MAX_WIDTH_FIELD_NUMBER: Final = 9
+    OUTPUT_MAX_HEIGHT_FIELD_NUMBER: Final = 10
+    width: int
+    height: int
+    rotation: float
+    norm_width: float
+    norm_height: float
+    norm_center_x: float
+    norm_center_y: float
+    border_mode: int
+    output_max_width: int
+    output_max_height: int
+    def __init__(
+        self,
+        *,
+        width: int | None = ...,
+        height: int | None = ...,
+        rotation: float | None = ...,
+        norm_width: float | None = ...,
+        norm_height: float | None = ...,
+        norm_center_x: float | None = ...,
+        norm_center_y: float | None = ...,
+        border_mode: int | None = ...,
+        output_max_width: int | None = ...,
+        output_max_height: int | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "width",
+            "height",
+            "rotation",
+            "norm_width",
+            "norm_height",
+            "norm_center_x",
+            "norm_center_y",
+            "border_mode",
+            "output_max_width",
+            "output_max_height",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "width",
+            "height",
+            "rotation",
+            "norm_width",
+            "norm_height",
+            "norm_center_x",
+            "norm_center_y",
+            "border_mode",
+            "output_max_width",
+            "output_max_height",
+        ],
+    ) -> None: ...
+
 class RotationMode(Message):
     Mode: ClassVar[EnumTypeWrapper]
     UNKNOWN: Final = 0
@@ -1011,6 +1084,255 @@ class ImageTransformationCalculatorOptions(Message):
         ],
     ) -> None: ...
 
+class OpenCvEncodedImageToImageFrameCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, OpenCvEncodedImageToImageFrameCalculatorOptions
+        ]
+    ]
+    APPLY_ORIENTATION_FROM_EXIF_DATA_FIELD_NUMBER: Final = 1
+    apply_orientation_from_exif_data: bool
+    def __init__(
+        self,
+        *,
+        apply_orientation_from_exif_data: bool | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["apply_orientation_from_exif_data"]
+    ) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["apply_orientation_from_exif_data"]
+    ) -> None: ...
+
+class OpenCvImageEncoderCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, OpenCvImageEncoderCalculatorOptions
+        ]
+    ]
+    QUALITY_FIELD_NUMBER: Final = 1
+    quality: int
+    def __init__(
+        self,
+        *,
+        quality: int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["quality"]) -> bool: ...
+    def ClearField(self, field_name: Literal["quality"]) -> None: ...
+
+class OpenCvImageEncoderCalculatorResults(Message):
+    ColorSpace: ClassVar[EnumTypeWrapper]
+    UNKNOWN: Final = 0
+    GRAYSCALE: Final = 1
+    RGB: Final = 2
+    ENCODED_IMAGE_FIELD_NUMBER: Final = 1
+    HEIGHT_FIELD_NUMBER: Final = 2
+    WIDTH_FIELD_NUMBER: Final = 3
+    COLORSPACE_FIELD_NUMBER: Final = 4
+    encoded_image: bytes
+    height: int
+    width: int
+    colorspace: int
+    def __init__(
+        self,
+        *,
+        encoded_image: bytes | None = ...,
+        height: int | None = ...,
+        width: int | None = ...,
+        colorspace: int | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["encoded_image", "height", "width", "colorspace"]
+    ) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["encoded_image", "height", "width", "colorspace"]
+    ) -> None: ...
+
+class Color(Message):
+    R_FIELD_NUMBER: Final = 1
+    G_FIELD_NUMBER: Final = 2
+    B_FIELD_NUMBER: Final = 3
+    r: int
+    g: int
+    b: int
+    def __init__(
+        self,
+        *,
+        r: int | None = ...,
+        g: int | None = ...,
+        b: int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["r", "g", "b"]) -> bool: ...
+    def ClearField(self, field_name: Literal["r", "g", "b"]) -> None: ...
+
+class ColorMap(Message):
+    LABEL_TO_COLOR_FIELD_NUMBER: Final = 1
+    @property
+    def label_to_color(self) -> MessageMap[str, Color]: ...
+    def __init__(
+        self,
+        *,
+        label_to_color: Mapping[str, Color] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["label_to_color"]) -> None: ...
+
+class RecolorCalculatorOptions(Message):
+    MaskChannel: ClassVar[EnumTypeWrapper]
+    UNKNOWN: Final = 0
+    RED: Final = 1
+    ALPHA: Final = 2
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, RecolorCalculatorOptions]
+    ]
+    MASK_CHANNEL_FIELD_NUMBER: Final = 1
+    COLOR_FIELD_NUMBER: Final = 2
+    INVERT_MASK_FIELD_NUMBER: Final = 3
+    ADJUST_WITH_LUMINANCE_FIELD_NUMBER: Final = 4
+    mask_channel: int
+    @property
+    def color(self) -> Color: ...
+    invert_mask: bool
+    adjust_with_luminance: bool
+    def __init__(
+        self,
+        *,
+        mask_channel: int | None = ...,
+        color: Color | None = ...,
+        invert_mask: bool | None = ...,
+        adjust_with_luminance: bool | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "mask_channel", "color", "invert_mask", "adjust_with_luminance"
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "mask_channel", "color", "invert_mask", "adjust_with_luminance"
+        ],
+    ) -> None: ...
+
+class ImageFormat(Message):
+    Format: ClassVar[EnumTypeWrapper]
+    UNKNOWN: Final = 0
+    SRGB: Final = 1
+    SRGBA: Final = 2
+    GRAY8: Final = 3
+    GRAY16: Final = 4
+    YCBCR420P: Final = 5
+    YCBCR420P10: Final = 6
+    SRGB48: Final = 7
+    SRGBA64: Final = 8
+    VEC32F1: Final = 9
+    LAB8: Final = 10
+    SBGRA: Final = 11
+    VEC32F2: Final = 12
+    VEC32F4: Final = 13
+    def __init__(self) -> None: ...
+
+class ScaleImageCalculatorOptions(Message):
+    ScaleAlgorithm: ClassVar[EnumTypeWrapper]
+    DEFAULT: Final = 0
+    LINEAR: Final = 1
+    CUBIC: Final = 2
+    AREA: Final = 3
+    LANCZOS: Final = 4
+    DEFAULT_WITHOUT_UPSCALE: Final = 5
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, ScaleImageCalculatorOptions]
+    ]
+    TARGET_WIDTH_FIELD_NUMBER: Final = 1
+    TARGET_HEIGHT_FIELD_NUMBER: Final = 2
+    PRESERVE_ASPECT_RATIO_FIELD_NUMBER: Final = 3
+    MIN_ASPECT_RATIO_FIELD_NUMBER: Final = 4
+    MAX_ASPECT_RATIO_FIELD_NUMBER: Final = 5
+    OUTPUT_FORMAT_FIELD_NUMBER: Final = 6
+    ALGORITHM_FIELD_NUMBER: Final = 7
+    ALIGNMENT_BOUNDARY_FIELD_NUMBER: Final = 8
+    SET_ALIGNMENT_PADDING_FIELD_NUMBER: Final = 9
+    OBSOLETE_SKIP_LINEAR_RGB_CONVERSION_FIELD_NUMBER: Final = 10
+    POST_SHARPENING_COEFFICIENT_FIELD_NUMBER: Final = 11
+    INPUT_FORMAT_FIELD_NUMBER: Final = 12
+    SCALE_TO_MULTIPLE_OF_FIELD_NUMBER: Final = 13
+    USE_BT709_FIELD_NUMBER: Final = 14
+    TARGET_MAX_AREA_FIELD_NUMBER: Final = 15
+    target_width: int
+    target_height: int
+    preserve_aspect_ratio: bool
+    min_aspect_ratio: str
+    max_aspect_ratio: str
+    output_format: int
+    algorithm: int
+    alignment_boundary: int
+    set_alignment_padding: bool
+    OBSOLETE_skip_linear_rgb_conversion: bool
+    post_sharpening_coefficient: float
+    input_format: int
+    scale_to_multiple_of: int
+    use_bt709: bool
+    target_max_area: int
+    def __init__(
+        self,
+        *,
+        target_width: int | None = ...,
+        target_height: int | None = ...,
+        preserve_aspect_ratio: bool | None = ...,
+        min_aspect_ratio: str | None = ...,
+        max_aspect_ratio: str | None = ...,
+        output_format: int | None = ...,
+        algorithm: int | None = ...,
+        alignment_boundary: int | None = ...,
+        set_alignment_padding: bool | None = ...,
+        OBSOLETE_skip_linear_rgb_conversion: bool | None = ...,
+        post_sharpening_coefficient: float | None = ...,
+        input_format: int | None = ...,
+        scale_to_multiple_of: int | None = ...,
+        use_bt709: bool | None = ...,
+        target_max_area: int | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "target_width",
+            "target_height",
+            "preserve_aspect_ratio",
+            "min_aspect_ratio",
+            "max_aspect_ratio",
+            "output_format",
+            "algorithm",
+            "alignment_boundary",
+            "set_alignment_padding",
+            "OBSOLETE_skip_linear_rgb_conversion",
+            "post_sharpening_coefficient",
+            "input_format",
+            "scale_to_multiple_of",
+            "use_bt709",
+            "target_max_area",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "target_width",
+            "target_height",
+            "preserve_aspect_ratio",
+            "min_aspect_ratio",
+            "max_aspect_ratio",
+            "output_format",
+            "algorithm",
+            "alignment_boundary",
+            "set_alignment_padding",
+            "OBSOLETE_skip_linear_rgb_conversion",
+            "post_sharpening_coefficient",
+            "input_format",
+            "scale_to_multiple_of",
+            "use_bt709",
+            "target_max_area",
+        ],
+    ) -> None: ...
+
 class SegmentationSmoothingCalculatorOptions(Message):
     ext: ClassVar[
         _ExtensionFieldDescriptor[
@@ -1027,6 +1349,172 @@ class SegmentationSmoothingCalculatorOptions(Message):
     def HasField(self, field_name: Literal["combine_with_previous_ratio"]) -> bool: ...
     def ClearField(
         self, field_name: Literal["combine_with_previous_ratio"]
+    ) -> None: ...
+
+class SetAlphaCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, SetAlphaCalculatorOptions]
+    ]
+    ALPHA_VALUE_FIELD_NUMBER: Final = 1
+    alpha_value: int
+    def __init__(
+        self,
+        *,
+        alpha_value: int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["alpha_value"]) -> bool: ...
+    def ClearField(self, field_name: Literal["alpha_value"]) -> None: ...
+
+class GpuOrigin(Message):
+    Mode: ClassVar[EnumTypeWrapper]
+    DEFAULT: Final = 0
+    CONVENTIONAL: Final = 1
+    TOP_LEFT: Final = 2
+    def __init__(self) -> None: ...
+
+class WarpAffineCalculatorOptions(Message):
+    BorderMode: ClassVar[EnumTypeWrapper]
+    BORDER_UNSPECIFIED: Final = 0
+    BORDER_ZERO: Final = 1
+    BORDER_REPLICATE: Final = 2
+    Interpolation: ClassVar[EnumTypeWrapper]
+    INTER_UNSPECIFIED: Final = 0
+    INTER_LINEAR: Final = 1
+    INTER_CUBIC: Final = 2
+    INTER_NEAREST: Final = 3
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, WarpAffineCalculatorOptions]
+    ]
+    BORDER_MODE_FIELD_NUMBER: Final = 1
+    GPU_ORIGIN_FIELD_NUMBER: Final = 2
+    INTERPOLATION_FIELD_NUMBER: Final = 3
+    border_mode: int
+    gpu_origin: int
+    interpolation: int
+    def __init__(
+        self,
+        *,
+        border_mode: int | None = ...,
+        gpu_origin: int | None = ...,
+        interpolation: int | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["border_mode", "gpu_origin", "interpolation"]
+    ) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["border_mode", "gpu_origin", "interpolation"]
+    ) -> None: ...
+
+class OpenVINOConverterCalculatorOptions(Message):
+    class TensorFloatRange(Message):
+        MIN_FIELD_NUMBER: Final = 1
+        MAX_FIELD_NUMBER: Final = 2
+        min: float
+        max: float
+        def __init__(
+            self,
+            *,
+            min: float | None = ...,
+            max: float | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: Literal["min", "max"]) -> bool: ...
+        def ClearField(self, field_name: Literal["min", "max"]) -> None: ...
+
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, OpenVINOConverterCalculatorOptions]
+    ]
+    ENABLE_NORMALIZATION_FIELD_NUMBER: Final = 1
+    ZERO_CENTER_FIELD_NUMBER: Final = 2
+    FLIP_VERTICALLY_FIELD_NUMBER: Final = 3
+    MAX_NUM_CHANNELS_FIELD_NUMBER: Final = 4
+    OUTPUT_TENSOR_FLOAT_RANGE_FIELD_NUMBER: Final = 5
+    USE_CUSTOM_NORMALIZATION_FIELD_NUMBER: Final = 6
+    CUSTOM_DIV_FIELD_NUMBER: Final = 7
+    CUSTOM_SUB_FIELD_NUMBER: Final = 8
+    enable_normalization: bool
+    zero_center: bool
+    flip_vertically: bool
+    max_num_channels: int
+    @property
+    def output_tensor_float_range(
+        self,
+    ) -> OpenVINOConverterCalculatorOptions.TensorFloatRange: ...
+    use_custom_normalization: bool
+    custom_div: float
+    custom_sub: float
+    def __init__(
+        self,
+        *,
+        enable_normalization: bool | None = ...,
+        zero_center: bool | None = ...,
+        flip_vertically: bool | None = ...,
+        max_num_channels: int | None = ...,
+        output_tensor_float_range: OpenVINOConverterCalculatorOptions.TensorFloatRange
+        | None = ...,
+        use_custom_normalization: bool | None = ...,
+        custom_div: float | None = ...,
+        custom_sub: float | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "enable_normalization",
+            "zero_center",
+            "flip_vertically",
+            "max_num_channels",
+            "output_tensor_float_range",
+            "use_custom_normalization",
+            "custom_div",
+            "custom_sub",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "enable_normalization",
+            "zero_center",
+            "flip_vertically",
+            "max_num_channels",
+            "output_tensor_float_range",
+            "use_custom_normalization",
+            "custom_div",
+            "custom_sub",
+        ],
+    ) -> None: ...
+
+class OpenVINOTensorsToClassificationCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, OpenVINOTensorsToClassificationCalculatorOptions
+        ]
+    ]
+    MIN_SCORE_THRESHOLD_FIELD_NUMBER: Final = 1
+    TOP_K_FIELD_NUMBER: Final = 2
+    LABEL_MAP_PATH_FIELD_NUMBER: Final = 3
+    BINARY_CLASSIFICATION_FIELD_NUMBER: Final = 4
+    min_score_threshold: float
+    top_k: int
+    label_map_path: str
+    binary_classification: bool
+    def __init__(
+        self,
+        *,
+        min_score_threshold: float | None = ...,
+        top_k: int | None = ...,
+        label_map_path: str | None = ...,
+        binary_classification: bool | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "min_score_threshold", "top_k", "label_map_path", "binary_classification"
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "min_score_threshold", "top_k", "label_map_path", "binary_classification"
+        ],
     ) -> None: ...
 
 class OpenVINOTensorsToDetectionsCalculatorOptions(Message):
@@ -1263,13 +1751,6 @@ class PythonExecutorCalculatorOptions(Message):
             "handler_path", "isolation", "workers", "time_limit_ms", "memory_limit_mb"
         ],
     ) -> None: ...
-
-class GpuOrigin(Message):
-    Mode: ClassVar[EnumTypeWrapper]
-    DEFAULT: Final = 0
-    CONVENTIONAL: Final = 1
-    TOP_LEFT: Final = 2
-    def __init__(self) -> None: ...
 
 class ImageToTensorCalculatorOptions(Message):
     class FloatRange(Message):
@@ -1564,6 +2045,210 @@ class InferenceCalculatorOptions(Message):
         self,
         field_name: Literal[
             "model_path", "use_gpu", "use_nnapi", "cpu_num_thread", "delegate"
+        ],
+    ) -> None: ...
+
+class TensorConverterCalculatorOptions(Message):
+    class TensorFloatRange(Message):
+        MIN_FIELD_NUMBER: Final = 1
+        MAX_FIELD_NUMBER: Final = 2
+        min: float
+        max: float
+        def __init__(
+            self,
+            *,
+            min: float | None = ...,
+            max: float | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: Literal["min", "max"]) -> bool: ...
+        def ClearField(self, field_name: Literal["min", "max"]) -> None: ...
+
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, TensorConverterCalculatorOptions]
+    ]
+    ZERO_CENTER_FIELD_NUMBER: Final = 1
+    FLIP_VERTICALLY_FIELD_NUMBER: Final = 2
+    MAX_NUM_CHANNELS_FIELD_NUMBER: Final = 3
+    ROW_MAJOR_MATRIX_FIELD_NUMBER: Final = 4
+    USE_QUANTIZED_TENSORS_FIELD_NUMBER: Final = 5
+    USE_CUSTOM_NORMALIZATION_FIELD_NUMBER: Final = 6
+    CUSTOM_DIV_FIELD_NUMBER: Final = 7
+    CUSTOM_SUB_FIELD_NUMBER: Final = 8
+    OUTPUT_TENSOR_FLOAT_RANGE_FIELD_NUMBER: Final = 9
+    GPU_ORIGIN_FIELD_NUMBER: Final = 10
+    zero_center: bool
+    flip_vertically: bool
+    max_num_channels: int
+    row_major_matrix: bool
+    use_quantized_tensors: bool
+    use_custom_normalization: bool
+    custom_div: float
+    custom_sub: float
+    @property
+    def output_tensor_float_range(
+        self,
+    ) -> TensorConverterCalculatorOptions.TensorFloatRange: ...
+    gpu_origin: int
+    def __init__(
+        self,
+        *,
+        zero_center: bool | None = ...,
+        flip_vertically: bool | None = ...,
+        max_num_channels: int | None = ...,
+        row_major_matrix: bool | None = ...,
+        use_quantized_tensors: bool | None = ...,
+        use_custom_normalization: bool | None = ...,
+        custom_div: float | None = ...,
+        custom_sub: float | None = ...,
+        output_tensor_float_range: TensorConverterCalculatorOptions.TensorFloatRange
+        | None = ...,
+        gpu_origin: int | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "zero_center",
+            "flip_vertically",
+            "max_num_channels",
+            "row_major_matrix",
+            "use_quantized_tensors",
+            "use_custom_normalization",
+            "custom_div",
+            "custom_sub",
+            "output_tensor_float_range",
+            "gpu_origin",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "zero_center",
+            "flip_vertically",
+            "max_num_channels",
+            "row_major_matrix",
+            "use_quantized_tensors",
+            "use_custom_normalization",
+            "custom_div",
+            "custom_sub",
+            "output_tensor_float_range",
+            "gpu_origin",
+        ],
+    ) -> None: ...
+
+class LabelMapItem(Message):
+    NAME_FIELD_NUMBER: Final = 1
+    DISPLAY_NAME_FIELD_NUMBER: Final = 2
+    CHILD_NAME_FIELD_NUMBER: Final = 3
+    name: str
+    display_name: str
+    @property
+    def child_name(self) -> RepeatedScalarFieldContainer[str]: ...
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        display_name: str | None = ...,
+        child_name: Iterable[str] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["name", "display_name"]) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["name", "display_name", "child_name"]
+    ) -> None: ...
+
+class TensorsToClassificationCalculatorOptions(Message):
+    class LabelMap(Message):
+        class Entry(Message):
+            ID_FIELD_NUMBER: Final = 1
+            LABEL_FIELD_NUMBER: Final = 2
+            id: int
+            label: str
+            def __init__(
+                self,
+                *,
+                id: int | None = ...,
+                label: str | None = ...,
+            ) -> None: ...
+            def HasField(self, field_name: Literal["id", "label"]) -> bool: ...
+            def ClearField(self, field_name: Literal["id", "label"]) -> None: ...
+
+        ENTRIES_FIELD_NUMBER: Final = 1
+        @property
+        def entries(
+            self,
+        ) -> RepeatedCompositeFieldContainer[
+            TensorsToClassificationCalculatorOptions.LabelMap.Entry
+        ]: ...
+        def __init__(
+            self,
+            *,
+            entries: Iterable[TensorsToClassificationCalculatorOptions.LabelMap.Entry]
+            | None = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: Literal["entries"]) -> None: ...
+
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, TensorsToClassificationCalculatorOptions
+        ]
+    ]
+    MIN_SCORE_THRESHOLD_FIELD_NUMBER: Final = 1
+    TOP_K_FIELD_NUMBER: Final = 2
+    LABEL_MAP_PATH_FIELD_NUMBER: Final = 3
+    BINARY_CLASSIFICATION_FIELD_NUMBER: Final = 4
+    LABEL_MAP_FIELD_NUMBER: Final = 5
+    LABEL_ITEMS_FIELD_NUMBER: Final = 6
+    IGNORE_CLASSES_FIELD_NUMBER: Final = 7
+    ALLOW_CLASSES_FIELD_NUMBER: Final = 8
+    SORT_BY_DESCENDING_SCORE_FIELD_NUMBER: Final = 9
+    min_score_threshold: float
+    top_k: int
+    label_map_path: str
+    binary_classification: bool
+    @property
+    def label_map(self) -> TensorsToClassificationCalculatorOptions.LabelMap: ...
+    @property
+    def label_items(self) -> MessageMap[int, LabelMapItem]: ...
+    @property
+    def ignore_classes(self) -> RepeatedScalarFieldContainer[int]: ...
+    @property
+    def allow_classes(self) -> RepeatedScalarFieldContainer[int]: ...
+    sort_by_descending_score: bool
+    def __init__(
+        self,
+        *,
+        min_score_threshold: float | None = ...,
+        top_k: int | None = ...,
+        label_map_path: str | None = ...,
+        binary_classification: bool | None = ...,
+        label_map: TensorsToClassificationCalculatorOptions.LabelMap | None = ...,
+        label_items: Mapping[int, LabelMapItem] | None = ...,
+        ignore_classes: Iterable[int] | None = ...,
+        allow_classes: Iterable[int] | None = ...,
+        sort_by_descending_score: bool | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "min_score_threshold",
+            "top_k",
+            "label_map_path",
+            "binary_classification",
+            "label_map",
+            "sort_by_descending_score",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "min_score_threshold",
+            "top_k",
+            "label_map_path",
+            "binary_classification",
+            "label_map",
+            "label_items",
+            "ignore_classes",
+            "allow_classes",
+            "sort_by_descending_score",
         ],
     ) -> None: ...
 
@@ -1869,6 +2554,36 @@ class TensorsToLandmarksCalculatorOptions(Message):
         ],
     ) -> None: ...
 
+class TensorsToSegmentationCalculatorOptions(Message):
+    Activation: ClassVar[EnumTypeWrapper]
+    NONE: Final = 0
+    SIGMOID: Final = 1
+    SOFTMAX: Final = 2
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, TensorsToSegmentationCalculatorOptions
+        ]
+    ]
+    GPU_ORIGIN_FIELD_NUMBER: Final = 1
+    ACTIVATION_FIELD_NUMBER: Final = 2
+    OUTPUT_LAYER_INDEX_FIELD_NUMBER: Final = 3
+    gpu_origin: int
+    activation: int
+    output_layer_index: int
+    def __init__(
+        self,
+        *,
+        gpu_origin: int | None = ...,
+        activation: int | None = ...,
+        output_layer_index: int | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["gpu_origin", "activation", "output_layer_index"]
+    ) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["gpu_origin", "activation", "output_layer_index"]
+    ) -> None: ...
+
 class Anchor(Message):
     X_CENTER_FIELD_NUMBER: Final = 1
     Y_CENTER_FIELD_NUMBER: Final = 2
@@ -2017,33 +2732,87 @@ class SsdAnchorsCalculatorOptions(Message):
         ],
     ) -> None: ...
 
-class Color(Message):
-    R_FIELD_NUMBER: Final = 1
-    G_FIELD_NUMBER: Final = 2
-    B_FIELD_NUMBER: Final = 3
-    r: int
-    g: int
-    b: int
-    def __init__(
-        self,
-        *,
-        r: int | None = ...,
-        g: int | None = ...,
-        b: int | None = ...,
-    ) -> None: ...
-    def HasField(self, field_name: Literal["r", "g", "b"]) -> bool: ...
-    def ClearField(self, field_name: Literal["r", "g", "b"]) -> None: ...
+class TfLiteConverterCalculatorOptions(Message):
+    class TensorFloatRange(Message):
+        MIN_FIELD_NUMBER: Final = 1
+        MAX_FIELD_NUMBER: Final = 2
+        min: float
+        max: float
+        def __init__(
+            self,
+            *,
+            min: float | None = ...,
+            max: float | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: Literal["min", "max"]) -> bool: ...
+        def ClearField(self, field_name: Literal["min", "max"]) -> None: ...
 
-class ColorMap(Message):
-    LABEL_TO_COLOR_FIELD_NUMBER: Final = 1
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, TfLiteConverterCalculatorOptions]
+    ]
+    ZERO_CENTER_FIELD_NUMBER: Final = 1
+    FLIP_VERTICALLY_FIELD_NUMBER: Final = 2
+    MAX_NUM_CHANNELS_FIELD_NUMBER: Final = 3
+    ROW_MAJOR_MATRIX_FIELD_NUMBER: Final = 4
+    USE_QUANTIZED_TENSORS_FIELD_NUMBER: Final = 5
+    USE_CUSTOM_NORMALIZATION_FIELD_NUMBER: Final = 6
+    CUSTOM_DIV_FIELD_NUMBER: Final = 7
+    CUSTOM_SUB_FIELD_NUMBER: Final = 8
+    OUTPUT_TENSOR_FLOAT_RANGE_FIELD_NUMBER: Final = 9
+    zero_center: bool
+    flip_vertically: bool
+    max_num_channels: int
+    row_major_matrix: bool
+    use_quantized_tensors: bool
+    use_custom_normalization: bool
+    custom_div: float
+    custom_sub: float
     @property
-    def label_to_color(self) -> MessageMap[str, Color]: ...
+    def output_tensor_float_range(
+        self,
+    ) -> TfLiteConverterCalculatorOptions.TensorFloatRange: ...
     def __init__(
         self,
         *,
-        label_to_color: Mapping[str, Color] | None = ...,
+        zero_center: bool | None = ...,
+        flip_vertically: bool | None = ...,
+        max_num_channels: int | None = ...,
+        row_major_matrix: bool | None = ...,
+        use_quantized_tensors: bool | None = ...,
+        use_custom_normalization: bool | None = ...,
+        custom_div: float | None = ...,
+        custom_sub: float | None = ...,
+        output_tensor_float_range: TfLiteConverterCalculatorOptions.TensorFloatRange
+        | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["label_to_color"]) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "zero_center",
+            "flip_vertically",
+            "max_num_channels",
+            "row_major_matrix",
+            "use_quantized_tensors",
+            "use_custom_normalization",
+            "custom_div",
+            "custom_sub",
+            "output_tensor_float_range",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "zero_center",
+            "flip_vertically",
+            "max_num_channels",
+            "row_major_matrix",
+            "use_quantized_tensors",
+            "use_custom_normalization",
+            "custom_div",
+            "custom_sub",
+            "output_tensor_float_range",
+        ],
+    ) -> None: ...
 
 class AnnotationOverlayCalculatorOptions(Message):
     ext: ClassVar[
@@ -2124,26 +2893,6 @@ class CollectionHasMinSizeCalculatorOptions(Message):
     ) -> None: ...
     def HasField(self, field_name: Literal["min_size"]) -> bool: ...
     def ClearField(self, field_name: Literal["min_size"]) -> None: ...
-
-class LabelMapItem(Message):
-    NAME_FIELD_NUMBER: Final = 1
-    DISPLAY_NAME_FIELD_NUMBER: Final = 2
-    CHILD_NAME_FIELD_NUMBER: Final = 3
-    name: str
-    display_name: str
-    @property
-    def child_name(self) -> RepeatedScalarFieldContainer[str]: ...
-    def __init__(
-        self,
-        *,
-        name: str | None = ...,
-        display_name: str | None = ...,
-        child_name: Iterable[str] | None = ...,
-    ) -> None: ...
-    def HasField(self, field_name: Literal["name", "display_name"]) -> bool: ...
-    def ClearField(
-        self, field_name: Literal["name", "display_name", "child_name"]
-    ) -> None: ...
 
 class DetectionLabelIdToTextCalculatorOptions(Message):
     ext: ClassVar[
@@ -4600,6 +5349,75 @@ class SwitchContainerOptions(Message):
         ],
     ) -> None: ...
 
+class IrisToRenderDataCalculatorOptions(Message):
+    Location: ClassVar[EnumTypeWrapper]
+    TOP_LEFT: Final = 0
+    BOTTOM_LEFT: Final = 1
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, IrisToRenderDataCalculatorOptions]
+    ]
+    OVAL_COLOR_FIELD_NUMBER: Final = 1
+    OVAL_THICKNESS_FIELD_NUMBER: Final = 2
+    FONT_HEIGHT_PX_FIELD_NUMBER: Final = 3
+    FONT_FACE_FIELD_NUMBER: Final = 5
+    LOCATION_FIELD_NUMBER: Final = 6
+    HORIZONTAL_OFFSET_PX_FIELD_NUMBER: Final = 7
+    VERTICAL_OFFSET_PX_FIELD_NUMBER: Final = 8
+    LANDMARK_COLOR_FIELD_NUMBER: Final = 9
+    LANDMARK_THICKNESS_FIELD_NUMBER: Final = 10
+    @property
+    def oval_color(self) -> Color: ...
+    oval_thickness: float
+    font_height_px: int
+    font_face: int
+    location: int
+    horizontal_offset_px: int
+    vertical_offset_px: int
+    @property
+    def landmark_color(self) -> Color: ...
+    landmark_thickness: float
+    def __init__(
+        self,
+        *,
+        oval_color: Color | None = ...,
+        oval_thickness: float | None = ...,
+        font_height_px: int | None = ...,
+        font_face: int | None = ...,
+        location: int | None = ...,
+        horizontal_offset_px: int | None = ...,
+        vertical_offset_px: int | None = ...,
+        landmark_color: Color | None = ...,
+        landmark_thickness: float | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "oval_color",
+            "oval_thickness",
+            "font_height_px",
+            "font_face",
+            "location",
+            "horizontal_offset_px",
+            "vertical_offset_px",
+            "landmark_color",
+            "landmark_thickness",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "oval_color",
+            "oval_thickness",
+            "font_height_px",
+            "font_face",
+            "location",
+            "horizontal_offset_px",
+            "vertical_offset_px",
+            "landmark_color",
+            "landmark_thickness",
+        ],
+    ) -> None: ...
+
 class FaceDetectionOptions(Message):
     ext: ClassVar[_ExtensionFieldDescriptor[CalculatorOptions, FaceDetectionOptions]]
     MODEL_PATH_FIELD_NUMBER: Final = 1
@@ -4764,5 +5582,54 @@ class RoiTrackingCalculatorOptions(Message):
         self,
         field_name: Literal[
             "iou_requirements", "rect_requirements", "landmarks_requirements"
+        ],
+    ) -> None: ...
+
+class FilterDetectionCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, FilterDetectionCalculatorOptions]
+    ]
+    MIN_SCORE_FIELD_NUMBER: Final = 1
+    MAX_SCORE_FIELD_NUMBER: Final = 2
+    FAIL_ON_EMPTY_LABELS_FIELD_NUMBER: Final = 3
+    USE_DETECTION_VECTOR_FIELD_NUMBER: Final = 4
+    USE_ALLOWED_LABELS_CSV_FIELD_NUMBER: Final = 5
+    EMPTY_ALLOWED_LABELS_MEANS_ALLOW_EVERYTHING_FIELD_NUMBER: Final = 6
+    min_score: float
+    max_score: float
+    fail_on_empty_labels: bool
+    use_detection_vector: bool
+    use_allowed_labels_csv: bool
+    empty_allowed_labels_means_allow_everything: bool
+    def __init__(
+        self,
+        *,
+        min_score: float | None = ...,
+        max_score: float | None = ...,
+        fail_on_empty_labels: bool | None = ...,
+        use_detection_vector: bool | None = ...,
+        use_allowed_labels_csv: bool | None = ...,
+        empty_allowed_labels_means_allow_everything: bool | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "min_score",
+            "max_score",
+            "fail_on_empty_labels",
+            "use_detection_vector",
+            "use_allowed_labels_csv",
+            "empty_allowed_labels_means_allow_everything",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "min_score",
+            "max_score",
+            "fail_on_empty_labels",
+            "use_detection_vector",
+            "use_allowed_labels_csv",
+            "empty_allowed_labels_means_allow_everything",
         ],
     ) -> None: ...

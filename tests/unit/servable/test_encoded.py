@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.image import ImageFormat, ImageFrame
 from ovms_mp.core.messages import InputTensor
+from ovms_mp.core.picture import MAX_PIXELS, picture_size
 from ovms_mp.servable import encoded
 from ovms_mp.servable.boundary import Kind, to_payload
-from ovms_mp.servable.encoded import MAX_ELEMENTS, MAX_PIXELS, image_size
+from ovms_mp.servable.encoded import MAX_ELEMENTS
 
 
 def raw(*elements: bytes, shape: Sequence[int] | None = None, **more: Any):
@@ -176,19 +177,19 @@ def test_the_size_of_a_picture_is_that_of_opencv():
     for extension in (".png", ".jpg"):
         for shape in ((3, 300, 3), (500, 2, 3), (64, 64)):
             data = encode(extension, picture(*shape))
-            assert image_size(data) == (shape[1], shape[0])
+            assert picture_size(data) == (shape[1], shape[0])
 
 
 def test_a_progressive_jpeg_says_its_size_as_well():
     pixels = picture(20, 30, 3)
     _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
-    assert image_size(data.tobytes()) == (30, 20)
+    assert picture_size(data.tobytes()) == (30, 20)
 
 
 @given(st.binary(max_size=64))
 def test_whatever_comes_is_looked_at_without_a_fault(data):
     for start in (b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"):
-        image_size(start + data)
+        picture_size(start + data)
         tensor = InputTensor("in", "BYTES", (1,), raw=start + data)
         for kind in (Kind.IMAGE, Kind.OVTENSOR):
             with suppress(ServingError):

@@ -1,0 +1,169 @@
+"""Scores of a model become classifications: TensorsToClassificationCalculator.
+
+    node {
+      calculator: "TensorsToClassificationCalculator"
+      input_stream: "TENSORS:tensors"                   # list of one FP32 tensor
+      output_stream: "CLASSIFICATIONS:classifications"  # ClassificationList
+      node_options: {
+        [type.googleapis.com/mediapipe.TensorsToClassificationCalculatorOptions] {
+          top_k: 3
+          min_score_threshold: 0.1
+        }
+      }
+    }
+
+As MediaPipe's. All numbers of the tensor are scores, of class 0 and on. Those below
+min_score_threshold and of classes that are not allowed are left out; with top_k or
+sort_by_descending_score the best come first. `label_map_path`, a file that is absolute
+or in the graph's directory, `label_map` or `label_items` have a name for each class. With binary_classification there is one
+score, of class 0, and class 1 has the rest to one.
+
+The payload is the message mediapipe.ClassificationList, which nobody changes.
+OpenVINOTensorsToClassificationCalculator is the same with the options of its name, which
+has some of these.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+
+import numpy as np
+from google.protobuf.message import Message
+from numpy.typing import NDArray
+from ovms_mp_protos import graph
+
+from ovms_mp.calculator import Calculator, ContractError, Input, Options, Output
+from ovms_mp.core.tensor import Array
+from ovms_mp_calculators.box_decoding import as_floats
+from ovms_mp_calculators.label_files import label_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ovms_mp.calculator import Context, NodeInfo
+
+_OPTIONS: Final = graph.TensorsToClassificationCalculatorOptions
+_OPENVINO: Final = graph.OpenVINOTensorsToClassificationCalculatorOptions
+
+Labels = dict[int, tuple[str, str]]
+"""Name and display name by class."""
+
+
+class TensorsToClassificationCalculator(Calculator):
+    """Fails for another number of tensors than one, of another type than FP32, and of
+    another number of scores than there are labels.
+    """
+
+    message: ClassVar[type[Any]] = _OPTIONS
+
+    timestamp_offset = 0
+
+    tensors: Input[list[Array]] = Input(list, "TENSORS")
+    classifications: Output[Any] = Output(Message, "CLASSIFICATIONS")
+    options: Options[Any] = Options(_OPTIONS)
+
+    @classmethod
+    def load(cls, node: NodeInfo) -> Labels:
+        """The labels. Refuses options that exclude each other."""
+        options = node.options.get(cls.message.DESCRIPTOR.full_name, cls.message())
+        if options.label_map_path:
+            lines = label_lines(node, options.label_map_path)
+            return {number: (name, "") for number, name in enumerate(lines)}
+        if not isinstance(options, _OPTIONS):
+            return {}
+        if options.allow_classes and options.ignore_classes:
+            raise ContractError("allow_classes and ignore_classes exclude each other")
+        if options.binary_classification and (
+            options.allow_classes or options.ignore_classes
+        ):
+            raise ContractError("binary_classification takes no choice of classes")
+        return _labels(options)
+
+    def open(self, ctx: Context) -> None:
+        """How much is wanted."""
+        options = self.options
+        has_all = isinstance(options, _OPTIONS)
+        self._allowed = frozenset(options.allow_classes if has_all else ())
+        self._ignored = frozenset(options.ignore_classes if has_all else ())
+        self._is_sorted = options.top_k > 0 or (
+            has_all and options.sort_by_descending_score
+        )
+
+    def process(self, ctx: Context) -> None:
+        """One set of tensors."""
+        if not ctx.has(self.tensors):
+            return
+        scores = _scores(ctx[self.tensors])
+        if self.options.binary_classification:
+            if len(scores) != 1:
+                raise ValueError(f"{len(scores)} scores; binary_classification takes 1")
+            scores = np.array([scores[0], 1.0 - float(scores[0])], np.float32)
+        labels = cast("Mapping[int, tuple[str, str]]", self.shared)
+        if labels and len(labels) != len(scores):
+            raise ValueError(f"{len(scores)} scores for {len(labels)} labels")
+        made = graph.ClassificationList()
+        for number in self._chosen(scores):
+            name, shown = labels.get(number, (None, None))
+            if labels and name is None:
+                raise ValueError(f"class {number} has no label")
+            made.classification.add(
+                index=number,
+                score=float(scores[number]),
+                label=name,
+                display_name=shown or None,
+            )
+        ctx.send(self.classifications, made)
+
+    def _chosen(self, scores: NDArray[np.float32]) -> list[int]:
+        """The classes that are told, in their order."""
+        options = self.options
+        if options.binary_classification:
+            chosen = np.arange(2)
+        else:
+            # What is no number is not below a threshold.
+            is_kept = ~(scores < self._least())
+            if self._allowed:
+                is_kept &= np.isin(np.arange(len(scores)), list(self._allowed))
+            elif self._ignored:
+                is_kept &= ~np.isin(np.arange(len(scores)), list(self._ignored))
+            chosen = np.flatnonzero(is_kept)
+        if self._is_sorted:
+            # As Python's sort: the first of equal ones stays the first.
+            chosen = chosen[np.argsort(-scores[chosen], kind="stable")]
+        if options.top_k > 0:
+            chosen = chosen[: options.top_k]
+        return chosen.tolist()
+
+    def _least(self) -> np.float32:
+        options = self.options
+        if options.HasField("min_score_threshold"):
+            return np.float32(options.min_score_threshold)
+        return np.finfo(np.float32).min
+
+
+class OpenVINOTensorsToClassificationCalculator(TensorsToClassificationCalculator):
+    """The same by the name that OVMS's graphs have."""
+
+    message = cast("type[Any]", _OPENVINO)
+    options: Options[Any] = Options(_OPENVINO)
+
+
+def _labels(options: graph.TensorsToClassificationCalculatorOptions) -> Labels:
+    if options.label_items:
+        return {
+            number: (item.name, item.display_name)
+            for number, item in options.label_items.items()
+        }
+    found: Labels = {}
+    for entry in options.label_map.entries:
+        if entry.id in found:
+            raise ContractError(f"label_map has id {entry.id} twice")
+        found[entry.id] = entry.label, ""
+    return found
+
+
+def _scores(tensors: list[Array]) -> NDArray[np.float32]:
+    """All numbers of the one tensor, one behind the other."""
+    if len(tensors) != 1:
+        raise ValueError(f"{len(tensors)} tensors; expected 1")
+    return as_floats(tensors[0]).ravel()

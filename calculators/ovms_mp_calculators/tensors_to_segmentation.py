@@ -1,0 +1,150 @@
+"""What a model says of each pixel becomes a mask: TensorsToSegmentationCalculator.
+
+    node {
+      calculator: "TensorsToSegmentationCalculator"
+      input_stream: "TENSORS:tensors"         # list of FP32, the first is looked at
+      input_stream: "OUTPUT_SIZE:size"        # (width, height), optional
+      output_stream: "MASK:mask"              # ImageFrame, VEC32F1
+      node_options: {
+        [type.googleapis.com/mediapipe.TensorsToSegmentationCalculatorOptions] {
+          activation: SIGMOID
+        }
+      }
+    }
+
+As MediaPipe's on a CPU. The tensor is [height, width, channels] or [1, height, width,
+channels]. NONE and SIGMOID take one channel, SOFTMAX takes two and gives the share of
+`output_layer_index`. The mask is stretched to OUTPUT_SIZE, bilinear; without it, it has
+the tensor's size. TENSOR instead of TENSORS is the array without the list. `gpu_origin`
+has no meaning here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import cv2
+import numpy as np
+from ovms_mp_protos import graph
+
+from ovms_mp.calculator import (
+    Calculator,
+    ContractError,
+    Input,
+    Options,
+    Output,
+    TensorInfo,
+    tagged,
+)
+from ovms_mp.core.image import ImageFormat, ImageFrame
+from ovms_mp.core.tensor import Array
+from ovms_mp_calculators.box_decoding import Floats, as_floats
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ovms_mp.calculator import Context, InferenceSession, NodeInfo
+
+_OPTIONS: Final = graph.TensorsToSegmentationCalculatorOptions
+_CHANNELS: Final = {_OPTIONS.NONE: 1, _OPTIONS.SIGMOID: 1, _OPTIONS.SOFTMAX: 2}
+_MAX_SIDE: Final = (1 << 15) - 2
+
+
+class TensorsToSegmentationCalculator(Calculator):
+    """Fails for a tensor of another shape or type, and for sizes that no image has."""
+
+    timestamp_offset = 0
+
+    tensors: Input[list[Array]] = Input(list, "TENSORS", optional=True)
+    tensor: Input[Array] = Input(np.ndarray, "TENSOR", optional=True)
+    size: Input[tuple[int, int]] = Input(tuple, "OUTPUT_SIZE", optional=True)
+    mask = Output(ImageFrame, "MASK")
+    options = Options(_OPTIONS)
+
+    @classmethod
+    def check(cls, node: NodeInfo) -> None:
+        """One input of tensors, and a channel that there is."""
+        given = tagged(node.inputs, "TENSORS"), tagged(node.inputs, "TENSOR")
+        if bool(given[0]) == bool(given[1]):
+            raise ContractError("Either TENSOR or TENSORS must be connected")
+        options = node.options.get(_OPTIONS.DESCRIPTOR.full_name, _OPTIONS())
+        if options.activation == _OPTIONS.SOFTMAX and not (
+            0 <= options.output_layer_index < 2
+        ):
+            raise ContractError(
+                f"output_layer_index is 0 or 1, not {options.output_layer_index}"
+            )
+
+    @classmethod
+    def known_tensors(
+        cls, node: NodeInfo, shared: Any, sessions: Mapping[str, InferenceSession]
+    ) -> Mapping[str, TensorInfo]:
+        """Masks of floats."""
+        name = node.outputs[0].name
+        return {name: TensorInfo(name, "FP32", (-1, -1, 1))}
+
+    def process(self, ctx: Context) -> None:
+        """One mask."""
+        tensor = self._given(ctx)
+        if tensor is None:
+            return
+        values = self._activated(_planes(tensor))
+        height, width = values.shape
+        if self.size:
+            if not ctx.has(self.size):
+                raise ValueError("OUTPUT_SIZE has no packet at this timestamp")
+            width, height = _checked(ctx[self.size])
+        if values.shape != (height, width):
+            values = cv2.resize(values, (width, height))
+        mask = values.reshape(height, width, 1)
+        ctx.send(self.mask, ImageFrame(ImageFormat.VEC32F1, mask))
+
+    def _given(self, ctx: Context) -> object:
+        if self.tensor:
+            return ctx.get(self.tensor)
+        tensors = ctx.get(self.tensors)
+        if tensors is None:
+            return None
+        if not tensors:
+            raise ValueError("a list without tensors makes no mask")
+        return tensors[0]
+
+    def _activated(self, planes: Floats) -> Floats:
+        """[height, width] of [height, width, channels]."""
+        activation = self.options.activation
+        expected, found = _CHANNELS[activation], planes.shape[2]
+        if found != expected:
+            name = _OPTIONS.Activation.Name(activation)
+            raise ValueError(
+                f"a tensor of {found} channels; activation {name} takes {expected}"
+            )
+        if activation == _OPTIONS.NONE:
+            return np.ascontiguousarray(planes[..., 0])
+        if activation == _OPTIONS.SOFTMAX:
+            chosen = self.options.output_layer_index
+            # Two shares are a sigmoid of how far they are apart.
+            values = planes[..., chosen] - planes[..., 1 - chosen]
+        else:
+            values = planes[..., 0]
+        with np.errstate(over="ignore"):
+            return np.float32(1) / (np.float32(1) + np.exp(-values))
+
+
+def _planes(tensor: object) -> Floats:
+    array = as_floats(tensor)
+    planes = array[0] if array.ndim == 4 and array.shape[0] == 1 else array
+    if planes.ndim != 3 or not all(planes.shape):
+        raise ValueError(
+            f"a tensor of shape {list(array.shape)}; "
+            "expected [1, height, width, channels]"
+        )
+    return planes
+
+
+def _checked(size: tuple[int, int]) -> tuple[int, int]:
+    width, height = size
+    if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
+        raise ValueError(
+            f"a mask of {width}x{height}; expected 1x1 to {_MAX_SIDE}x{_MAX_SIDE}"
+        )
+    return width, height
