@@ -25,6 +25,7 @@ from ovms_mp.core.errors import ServingError
 from ovms_mp.doors import Doors
 from ovms_mp.frontend.grpc.arguments import arguments
 from ovms_mp.frontend.grpc.places import Places
+from ovms_mp.frontend.grpc.quota import Quota
 from ovms_mp.frontend.grpc.routes import health_of, routes
 from ovms_mp.frontend.transport.choice import transport
 from ovms_mp.frontend.transport.seam import Server
@@ -47,6 +48,7 @@ from ovms_mp.settings import Settings, UsageError
 from ovms_mp.telemetry.metrics import Metrics
 from ovms_mp.telemetry.page import Page, render
 from ovms_mp.telemetry.process import resident_bytes
+from ovms_mp.telemetry.requests import failures
 
 if TYPE_CHECKING:
     from ovms_mp.frontend.http.app import Rest
@@ -105,7 +107,7 @@ class App:
         self.metrics = (
             Metrics(monitoring.families) if monitoring.is_enabled else Metrics.off()
         )
-        self.metrics.process_has(resident_bytes)
+        self.metrics.process_has(resident_bytes, failures, settings.told_limits)
         self._pool = ThreadPoolExecutor(compute_threads(), "compute")
         self._retiring = ThreadPoolExecutor(1, "retiring")
         self._engine = OpenVINOEngine(
@@ -198,8 +200,7 @@ class App:
 
     def _listen(self) -> None:
         settings, is_shared = self._settings, self._company is not None
-        limits = settings.limits
-        places = Places(limits.max_streams)
+        limits, places = settings.limits, Places(settings.limits.max_streams)
         self._grpc = transport(settings.grpc_transport)(
             routes(
                 self.catalog,
@@ -207,6 +208,7 @@ class App:
                 __version__,
                 self._doors.access,
                 places=places,
+                quota=Quota(limits.grpc_memory_quota),
                 is_recorded=settings.access_log,
             ),
             [addresses.text(host, settings.port) for host in settings.bind_addresses],
@@ -260,9 +262,8 @@ class App:
             tls=self._doors.rest_tls(),
         )
         self._http.start()
-        for host in hosts:
-            address = addresses.text(host, self._http.port)
-            log.info("REST server listening on %s", address)
+        for host in (addresses.text(host, self._http.port) for host in hosts):
+            log.info("REST server listening on %s", host)
 
     def _page(self) -> bytes:
         if self._company is None:

@@ -97,6 +97,7 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
         Flag("grpc_workers", "N", "server processes on the port, default 1"),
         Flag("grpc_transport", "NAME", "core (default) or aio"),
         Flag("grpc_max_message_size", "BYTES", "largest request, default 1 GiB"),
+        Flag("grpc_memory_quota", "BYTES", "of all requests, default 2 GiB; 0: any"),
         Flag("grpc_max_metadata_size", "BYTES", "of a call, default 16 KiB"),
         Flag("grpc_max_concurrent_streams", "N", "calls of a connection, default any"),
         Flag("grpc_compression", "", "clients may send compressed messages"),
@@ -147,7 +148,6 @@ _NO_GENERATION: Final = "there is no generative API"
 # Flags of OVMS whose absence changes no answer, and why.
 _IN_VAIN: Final[Mapping[Flag, str]] = {
     Flag("grpc_max_threads", "N"): "calls occupy no threads",
-    Flag("grpc_memory_quota", "BYTES"): "memory of calls is not bounded yet",
     Flag("rest_workers", "N"): "requests occupy no threads",
     Flag("trace_path", "FILE"): "there is no trace yet",
     Flag("custom_node_resources_cleaner_interval_seconds", "SECONDS"): (

@@ -87,6 +87,11 @@ class TensorInfo:
     aliases: tuple[str, ...] = field(default=(), compare=False)
 
 
+ModelInfo: TypeAlias = "Mapping[str, str | ModelInfo]"
+"""What the file of a model says of it by itself (`model_info` of an IR)."""
+NO_INFO: Final[ModelInfo] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class ServableMetadata:
     """What ModelMetadata tells of a model or graph."""
@@ -96,3 +101,5 @@ class ServableMetadata:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     platform: str = "OpenVINO"
+    model_info: ModelInfo = field(default_factory=lambda: NO_INFO)
+    """Which gRPC has no field for."""

@@ -17,6 +17,9 @@ def close_nodes(scheduler: Scheduler, error: ServingError | None) -> None:
     for node in scheduler.nodes:
         context = scheduler.closing(node)
         scheduler.abandon(node)
+        for each in node.inputs:
+            # A run is rubbish that is found some time later; packets may be large.
+            each.packets.clear()
         if context is None:
             continue
         context.error = error

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from ovms_mp.core import layout as layouts
 from ovms_mp.core.adaptation import NO_ADAPTATION, Adaptation
-from ovms_mp.core.messages import Buffer, TensorInfo
+from ovms_mp.core.messages import Buffer, ModelInfo, TensorInfo
 from ovms_mp.core.pending import Pending
 from ovms_mp.core.shape import Shape
 from ovms_mp.core.tensor import BYTES, Array, Datatype
@@ -191,6 +191,11 @@ class CompiledModel(Protocol):
     @property
     def outputs(self) -> Ports:
         """What it gives."""
+        ...
+
+    @property
+    def model_info(self) -> ModelInfo:
+        """What its file says of it."""
         ...
 
     @property

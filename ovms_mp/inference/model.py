@@ -19,6 +19,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.messages import NO_INFO, ModelInfo
 from ovms_mp.core.pace import Pace
 from ovms_mp.core.pending import Cancelled, Pending
 from ovms_mp.inference.engine import MAX_QUEUE_LENGTH, Inferred, Ports, TensorData
@@ -70,7 +71,9 @@ class PooledModel:
         *,
         streams: int = 0,
         max_queue_length: int | None = None,
+        model_info: ModelInfo = NO_INFO,
     ) -> None:
+        self.model_info: Final = model_info
         self.inputs: Final = inputs
         self.outputs: Final = outputs
         self.slots: Final = len(slots)

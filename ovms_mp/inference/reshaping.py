@@ -82,6 +82,7 @@ class ReshapingModel:
     ) -> None:
         self.inputs: Final = inputs
         self.outputs: Final = base.outputs
+        self.model_info: Final = base.model_info
         self.is_stateful: Final = base.is_stateful
         self.slots: Final = base.slots
         self.streams: Final = base.streams

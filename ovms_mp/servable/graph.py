@@ -154,11 +154,12 @@ class _UnaryRun:
     ) -> Pending[InferResponse]:
         """Post the whole life of the run."""
         self._run = run
-        self._pending: Pending[InferResponse] = Pending(run.cancel)
+        pending: Pending[InferResponse] = Pending(run.cancel)
+        self._pending = pending
         self._metrics.graph_opened(self._name)
         is_light = boundary.is_light(self._request)
         run.post(lambda: self._live(side_packets), is_light=is_light)
-        return self._pending
+        return pending
 
     def _live(self, side_packets: Mapping[str, object]) -> None:
         """Open the nodes, feed what there is, and say that it is all."""
@@ -194,17 +195,24 @@ class _UnaryRun:
     def finished(self, error: ServingError | None) -> None:
         """RunListener."""
         self._metrics.graph_closed(self._name)
+        pending = self._pending
         try:
             response = self._response(error)
         except ServingError as refusal:
             self._count_failure(refusal)
-            self._pending.fail(refusal)
+            pending.fail(refusal)
             return
+        finally:
+            # The run and this know each other, and are rubbish that is found some time
+            # later; what was asked and answered may be large.
+            self._request = self._request._replace(inputs=())
+            self._first = {}
+            del self._pending
         seconds = time.perf_counter() - self._started
         self._metrics.graph_responses(self._name, self._request.interface, _METHOD)
         self._metrics.graph_processing_time(self._name, _METHOD, seconds)
         self._answers.answered(self._started)
-        self._pending.complete(response)
+        pending.complete(response)
 
     def _response(self, error: ServingError | None) -> InferResponse:
         if error is not None:

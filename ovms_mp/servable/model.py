@@ -120,6 +120,7 @@ class ModelServable:
             versions=(self._label,),
             inputs=self._compiled.inputs.infos,
             outputs=self._compiled.outputs.infos,
+            model_info=self._compiled.model_info,
         )
 
     def describe(self) -> Description:

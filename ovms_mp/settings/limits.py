@@ -21,6 +21,7 @@ class LimitSettings:
 
     max_response_size: int = 256 * MIB
     max_streams: int = 1000
+    grpc_memory_quota: int = 2048 * MIB
     grpc_max_concurrent_streams: int = 0
     grpc_max_metadata_size: int = 16 * KIB
     grpc_compression: bool = False
@@ -40,6 +41,7 @@ def limits(flags: Flags) -> LimitSettings:
     return LimitSettings(
         max_response_size=_up_to(flags, "max_response_size", USUAL.max_response_size),
         max_streams=_up_to(flags, "max_streams", USUAL.max_streams),
+        grpc_memory_quota=flags.number("grpc_memory_quota", USUAL.grpc_memory_quota),
         grpc_max_concurrent_streams=_up_to(flags, "grpc_max_concurrent_streams", 0),
         grpc_max_metadata_size=metadata,
         grpc_compression=flags.switch("grpc_compression"),

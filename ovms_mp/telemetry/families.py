@@ -200,6 +200,18 @@ NODE_QUEUE: Final = Family(
     # A page takes a while where there are many runs.
     is_default=False,
 )
+FAILURES: Final = Family(
+    "ovms_mp_failures",
+    Kind.COUNTER,
+    ("interface", "code"),
+    "Number of requests that failed, whatever they asked for.",
+)
+LIMIT: Final = Family(
+    "ovms_mp_limit",
+    Kind.GAUGE,
+    ("limit",),
+    "What a limit is that a flag sets, 0 for none.",
+)
 MEMORY: Final = Family(
     "ovms_mp_process_memory_bytes",
     Kind.GAUGE,
@@ -233,6 +245,8 @@ FAMILIES: Final = (
     DROPPED,
     NODE_TIME,
     NODE_QUEUE,
+    FAILURES,
+    LIMIT,
     MEMORY,
 )
 """What a server process counts, in the order of the page."""
@@ -250,8 +264,8 @@ WORKER_RESTARTS: Final = Family(
     "Number of server processes that ended and were replaced.",
 )
 
-FLAGS: Final = frozenset({OUTDATED.name})
-"""Gauges that say whether something is so, not how many there are."""
+FLAGS: Final = frozenset({OUTDATED.name, LIMIT.name})
+"""Gauges that say whether something is so, or what it is, not how many there are."""
 
 OF_WORKERS: Final = (WORKERS, WORKER_RESTARTS)
 """What the supervisor of several counts."""

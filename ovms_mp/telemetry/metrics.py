@@ -18,7 +18,7 @@ from ovms_mp.telemetry.page import Page, render
 from ovms_mp.telemetry.values import MICROSECONDS, Counter, Gauge, Histogram, Values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 _API: Final = "KServe"
 _INTERFACES: Final = ("gRPC", "REST")
@@ -66,6 +66,8 @@ class Metrics:
         self._dropped = self._counters(families.DROPPED)
         self._node_time = self._histograms(families.NODE_TIME)
         self._node_queue = self._gauges(families.NODE_QUEUE)
+        self._failures = self._told(families.FAILURES)
+        self._limit = self._gauges(families.LIMIT)
         self._memory = self._gauges(families.MEMORY)
         self._nodes: dict[str, NodeMeters] = {}
         self._families = (
@@ -94,6 +96,8 @@ class Metrics:
             self._dropped,
             self._node_time,
             self._node_queue,
+            self._failures,
+            self._limit,
             self._memory,
         )
 
@@ -272,9 +276,25 @@ class Metrics:
 
     # The process
 
-    def process_has(self, memory: Callable[[], int]) -> None:
-        """So many bytes, which is asked whenever the page is made."""
+    def process_has(
+        self,
+        memory: Callable[[], int],
+        failures: Callable[[], Mapping[tuple[str, str], int]],
+        limits: Mapping[str, int],
+    ) -> None:
+        """So many bytes, and so many failures from now on, by interface and code, which
+        both are asked whenever the page is made; and limits, by their flags.
+        """
         self._memory[()].follow(memory)
+        for flag, limit in limits.items():
+            self._limit[(flag,)].set(limit)
+        before = failures()
+
+        def settle() -> None:
+            for labels, count in failures().items():
+                self._failures[labels].set(count - before.get(labels, 0))
+
+        self._settle["", ""] = settle
 
     # Reload
 
@@ -294,6 +314,9 @@ class Metrics:
 
     def _gauges(self, family: Family) -> Values[Gauge]:
         assert family.kind is Kind.GAUGE
+        return self._told(family)
+
+    def _told(self, family: Family) -> Values[Gauge]:
         return Values(family, Gauge, is_shown=family.name in self._enabled)
 
     def _histograms(self, family: Family) -> Values[Histogram]:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
+from threading import Lock
 from typing import Final
 
 FAILED: Final = "ovms_mp.requests"
@@ -26,9 +28,25 @@ MAX_REASON: Final = 512
 _NO_FAILURES: Final = frozenset({"OK", "CANCELLED", "499"})
 
 
+_lock: Final = Lock()
+_failures: Final[Counter[tuple[str, str]]] = Counter()
+
+
+def failures() -> dict[tuple[str, str], int]:
+    """How many requests of this process have failed, by interface and code."""
+    with _lock:
+        return dict(_failures)
+
+
 def failed(interface: str, method: str, servable: str, code: str, reason: str) -> None:
-    """A request to a servable, "" for none, was refused, or its servable failed."""
-    if code in _NO_FAILURES or not _failed.isEnabledFor(logging.INFO):
+    """A request to a servable, "" for none, was refused, or its servable failed. `code`
+    is gRPC's or HTTP's.
+    """
+    if code in _NO_FAILURES:
+        return
+    with _lock:
+        _failures[interface, code] += 1
+    if not _failed.isEnabledFor(logging.INFO):
         return
     _failed.info(
         "%s %s%s failed: %s: %s",

@@ -23,6 +23,8 @@ from tests.wire.rest import inputs, tensor
 MIB: Final = 1 << 20
 LIMIT: Final = 8 * MIB
 """Of a message, and of a body."""
+ANSWER: Final = LIMIT // 2
+"""Of an answer, with what is beside the contents."""
 
 REFUSED_WITHIN: Final = 0.05
 TWICE: Final = 2 * LIMIT / MIB
@@ -89,6 +91,9 @@ MESSAGES: Final[Mapping[str, Callable[[], Request | bytes]]] = {
     "a datatype of a megabyte": lambda: shaped(
         "echo", "in", "X" * MIB, 10, raw=bytes(40)
     ),
+    "an answer of a byte more than the limit": lambda: ask(
+        "echo", {"in": np.zeros(ANSWER, np.uint8)}
+    ),
     "a PNG of 900 megapixels": lambda: _picture(_png(30_000, 30_000)),
 }
 """Over gRPC."""
@@ -109,6 +114,7 @@ BODIES: Final[Mapping[str, Callable[[], bytes]]] = {
     "a shape of 2^40 elements": lambda: _document(shape=[1 << 20, 1 << 20]),
     "a negative dimension": lambda: _document(shape=[-1, 10]),
     "4097 inputs": lambda: json.dumps(inputs(*[tensor("in", TEN)] * 4097)).encode(),
+    "a member that is named twice": lambda: b'{"inputs":[],' + _document()[1:],
     "an input's name of a megabyte": lambda: _document(name="x" * MIB),
 }
 """Over REST."""
@@ -121,6 +127,7 @@ def refused(run: Run) -> list[Figure]:
     """
     size = str(LIMIT)
     flags = ("--grpc_max_message_size", size, "--rest_max_body_size", size)
+    flags += ("--max_response_size", str(ANSWER))
     config = build(run.folder)
     with Subject(run.folder, "--config_path", str(config), *flags) as subject:
         with connect(subject.ready()) as channel:

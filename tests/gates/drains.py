@@ -32,8 +32,8 @@ AT_ONCE: Final = 2.0
 ONE: Final = floats(1)
 
 REFUSALS: Final = {"UNAVAILABLE", "CANCELLED"}
-"""Of newcomers. The second is that of gRPC's core for a call that comes in the moment in
-which the core shuts down, and has not been handed to anybody."""
+"""Of newcomers. The second is that of gRPC's core for a call that is on its way while the
+core says goodbye to its connection."""
 
 GENERATOR: Final = """
 import time

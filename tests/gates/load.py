@@ -5,19 +5,18 @@ stream's in the order in which they were asked.
 from __future__ import annotations
 
 import logging
-import math
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Final, Self
+from functools import partial
+from typing import Final
 
 import grpc
 
 from tests.gates.gate import Figure, Run, Tier, none, percentile
 from tests.gates.kinds import OUTPUTS, STATELESS, STREAMED, Kind
 from tests.gates.subject import Subject, build
+from tests.wire.asking import Asking
 from tests.wire.calls import Stream, connect, infer, timestamp
 
 log = logging.getLogger(__name__)
@@ -32,52 +31,24 @@ AHEAD: Final = 4
 """Requests of a stream that are on their way at a time."""
 
 
-class Clients:
-    """Threads that ask until they have enough, each with numbers of its own. Leaving the
-    `with` block sends them home.
-    """
+class Clients(Asking):
+    """Each with numbers of its own."""
 
     def __init__(self, address: str, unary: int, streams: int, each: int = 0) -> None:
         """`each` is how many answers a client wants; 0 for as many as it gets."""
         self._address = address
         self._each = each
-        self._is_over = threading.Event()
-        self._lock = threading.Lock()
-        self.complaints: list[str] = []
         self.latencies: list[tuple[float, float]] = []
         """When a unary call was answered, and how long that took, in seconds."""
-        self.answers = 0
-        self.streams = 0
-        kinds = [STATELESS[n % len(STATELESS)] for n in range(unary)]
-        self._threads = [
-            threading.Thread(target=self._asking, args=(kind, number << 16))
-            for number, kind in enumerate(kinds)
+        asking = [
+            partial(self._asking, STATELESS[n % len(STATELESS)], n << 16)
+            for n in range(unary)
         ]
-        kinds = [STREAMED[n % len(STREAMED)] for n in range(streams)]
-        self._threads += [
-            threading.Thread(target=self._streaming, args=(kind, (unary + n) << 16))
-            for n, kind in enumerate(kinds)
+        streaming = [
+            partial(self._streaming, STREAMED[n % len(STREAMED)], (unary + n) << 16)
+            for n in range(streams)
         ]
-
-    def __enter__(self) -> Self:
-        for each in self._threads:
-            each.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._is_over.set()
-        self.join()
-
-    def join(self, until: float = math.inf) -> None:
-        """Wait until they have enough, or that moment of time.monotonic() has come."""
-        for each in self._threads:
-            left = max(0.0, until - time.monotonic())
-            each.join(None if left == math.inf else left)
+        super().__init__([*asking, *streaming])
 
     def figures(self) -> list[Figure]:
         """What came of it; the first of what went wrong is in the log."""
@@ -90,11 +61,7 @@ class Clients:
         ]
 
     def _wants_more(self, answered: int) -> bool:
-        return not self._is_over.is_set() and not 0 < self._each <= answered
-
-    def _complain(self, text: str) -> None:
-        with self._lock:
-            self.complaints.append(text)
+        return not self.is_over.is_set() and not 0 < self._each <= answered
 
     def _asking(self, kind: Kind, first: int) -> None:
         answered = 0
@@ -107,15 +74,14 @@ class Clients:
                         channel, kind.ask(value, id=str(value)), timeout=LOST_AFTER
                     )
                 except grpc.RpcError as error:
-                    self._complain(f"{kind.name}: {error}")
+                    self.complain(f"{kind.name}: {error}")
                     return
                 now = time.monotonic()
                 if answer.id != str(value) or not kind.is_answered(answer, value):
-                    self._complain(f"{kind.name}: not the answer to {value}: {answer}")
+                    self.complain(f"{kind.name}: not the answer to {value}: {answer}")
                 answered += 1
-                with self._lock:
-                    self.answers += 1
-                    self.latencies.append((now, now - begun))
+                self.latencies.append((now, now - begun))
+                self.count(answers=1)
 
     def _streaming(self, kind: Kind, first: int) -> None:
         answered = 0
@@ -124,10 +90,9 @@ class Clients:
                 try:
                     answered += self._one_stream(channel, kind, first)
                 except (grpc.RpcError, StopIteration, AssertionError) as error:
-                    self._complain(f"stream on {kind.name}: {error!r}")
+                    self.complain(f"stream on {kind.name}: {error!r}")
                     return
-                with self._lock:
-                    self.streams += 1
+                self.count(streams=1)
 
     def _one_stream(self, channel: grpc.Channel, kind: Kind, first: int) -> int:
         """As many answers as there were."""
@@ -148,8 +113,7 @@ class Clients:
                     assert kind.is_answered(answer, expected), (expected, answer)
             stream.half_close()
             assert stream.end() == ("OK", "")
-        with self._lock:
-            self.answers += count
+        self.count(answers=count)
         return count
 
 

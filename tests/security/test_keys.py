@@ -12,9 +12,11 @@ import pytest
 import tritonclient.grpc
 import tritonclient.http
 from ovms_mp_protos import kserve
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from ovms_mp.frontend.grpc.routes import health_of, routes
-from ovms_mp.frontend.http.app import NO_KEYS
+from ovms_mp.frontend.http.app import NO_KEYS, STREAMS
 from ovms_mp.frontend.http.app import Rest as RestApp
 from ovms_mp.settings import SecuritySettings
 from tests.wire import zoo
@@ -91,6 +93,8 @@ def methods(server: Server) -> list[str]:
 def http_routes(server: Server) -> list[tuple[str, str]]:
     app = RestApp(server.app.catalog, server.app.reload, "", page=bytes)
     try:
+        # All that Starlette finds, of whatever kind it is.
+        assert [*app.routes, *app.sockets] == app._app.routes
         return [
             (method, each.path)
             for each in app.routes
@@ -99,6 +103,17 @@ def http_routes(server: Server) -> list[tuple[str, str]]:
         ]
     finally:
         app.close()
+
+
+def refused_socket(server: Server, path: str, **headers: str) -> int:
+    """The code with which a WebSocket is refused; 0 if it is opened."""
+    filled = path.replace("{name}", "echo").replace("{version}", "1")
+    uri = f"ws://{HOST}:{server.app.rest_port}{filled}"
+    try:
+        with connect(uri, additional_headers=headers):
+            return 0
+    except InvalidStatus as refused:
+        return refused.response.status_code
 
 
 def ask_http(rest: Rest, method: str, path: str, **headers: str) -> Answer:
@@ -136,6 +151,14 @@ def test_every_route_wants_a_key_but_those_of_probes(
         assert (code == 403) is (path in ADMINS), path
         assert code != 401
         assert ask_http(rest, method, path, **bearer(ADMIN)).code not in (401, 403)
+
+
+@pytest.mark.parametrize("path", STREAMS)
+def test_every_websocket_wants_a_key(server: Server, path: str) -> None:
+    for headers in ({}, bearer("no"), {"authorization": f"Basic {CLIENT}"}):
+        assert refused_socket(server, path, **headers) == 401
+    for key in (CLIENT, "an-older-key", ADMIN):
+        assert refused_socket(server, path, **bearer(key)) == 0
 
 
 @pytest.mark.parametrize(

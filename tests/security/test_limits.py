@@ -156,6 +156,47 @@ def test_a_process_has_so_many_streams_and_each_that_ends_makes_room(
             assert refused.end()[0] == "NOT_FOUND"
 
 
+@pytest.mark.parametrize("transport", ["core", "aio"])
+def test_what_requests_have_in_use_has_a_limit_together(
+    tmp_path: Path, transport: str
+) -> None:
+    both = zoo.graph(["A:a", "B:b"], ["A:c", "B:d"], zoo.passing("a c", "b d"))
+    zoo.add_graph(tmp_path, "both", both)
+    zoo.add_graph(tmp_path, "echo", zoo.ECHO)
+    config = zoo.write_config(tmp_path, [], [{"name": "both"}, {"name": "echo"}])
+    limits = LimitSettings(grpc_memory_quota=3 * MIB + 1000)
+    large, said = np.zeros(MIB, np.uint8), "requests have 3"
+    with (
+        serving(config, limits=limits, grpc_transport=transport) as server,
+        server.connect() as channel,
+        server.connect() as another,
+    ):
+
+        def code() -> str:
+            return refusal(another, ask("echo", {"in": large}))[0]
+
+        # What is at one input of the graph waits there for the other.
+        with Stream(
+            channel, *(ask("both", {"a": large}, at=n) for n in range(4))
+        ) as on:
+            refused = on.refusal()
+            assert "--grpc_memory_quota" in refused
+            assert said in refused
+            assert code() == "RESOURCE_EXHAUSTED"
+            assert infer(another, ask("echo", {"in": FIVE}))
+            on.send(ask("both", {"b": FIVE}, at=0))
+            assert on.answer()
+            assert until(lambda: code() == "OK")
+            on.send(ask("both", {"a": large}, at=3))
+            assert until(lambda: code() == "RESOURCE_EXHAUSTED")
+        # The client has gone, and what it had in the graph.
+        assert until(server.is_idle)
+        assert until(lambda: code() == "OK")
+        three = (ask("both", {"a": large}, at=n) for n in range(3))
+        with Stream(channel, *three, ask("both", {"b": FIVE}, at=0)) as on:
+            assert on.answer()
+
+
 def test_calls_of_a_connection_wait_beyond_its_limit(strict: Server) -> None:
     with Rude(strict.app.port) as client:
         client.hello()
@@ -250,6 +291,7 @@ def test_limits_are_told_by_the_names_of_their_flags(strict: Server) -> None:
         "rest_max_json_size": 64 * MIB,
         "max_response_size": MIB,
         "max_streams": 3,
+        "grpc_memory_quota": 2 << 30,
         "grpc_max_concurrent_streams": 2,
         "grpc_max_metadata_size": 16 << 10,
         "grpc_compression": False,

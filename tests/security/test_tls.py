@@ -166,6 +166,25 @@ def test_clients_show_a_certificate_where_they_must(
             assert has_page(rest_port, AUTHORITY, identity) is is_good
 
 
+@pytest.mark.parametrize("transport", ["core", "aio"])
+def test_roots_of_clients_change_for_grpc_while_it_runs(
+    config: Path, files: Files, tmp_path: Path, transport: str
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = Files(tmp_path / "other", OTHERS)
+    security = SecuritySettings(grpc_tls=files.paths(is_mutual=True))
+    with serving(config, security=security, grpc_transport=transport) as server:
+
+        def lets_in(identity: Files) -> bool:
+            pair = identity.key.read_bytes(), identity.certificate.read_bytes()
+            return is_live(server.app.port, AUTHORITY, *pair)
+
+        assert lets_in(files) and not lets_in(other)
+        OTHERS.cert_pem.write_to_path(files.roots)
+        assert until(lambda: lets_in(other))
+        assert not lets_in(files)
+
+
 def test_a_certificate_that_has_expired_lets_no_client_in(
     config: Path, files: Files, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from ovms_mp.settings import Settings, UsageError
 WORKING = (
     *("--port=9000", "--grpc_bind_address=127.0.0.1", "--rest_port=8000"),
     *("--rest_bind_address=127.0.0.1", "--grpc_transport=aio"),
+    "--grpc_memory_quota=1000",
     *("--grpc_channel_arguments=a=b", "--metrics_enable", "--metrics_list=x"),
     *("--log_level=INFO", "--nireq=1", "--target_device=CPU", "--plugin_config={}"),
     *("--model_version_policy={}", "--calculators_path=."),
@@ -28,7 +29,6 @@ WORKING = (
     *("--sequence_cleaner_poll_wait_minutes=1", "--cache_dir=c"),
 )
 IN_VAIN = (
-    "--grpc_memory_quota=1000",
     *("--grpc_max_threads=4", "--rest_workers=4"),
     "--custom_node_resources_cleaner_interval_seconds=1",
     *("--trace_path=t", "--verbose_response"),
@@ -159,6 +159,7 @@ def test_each_flag_of_ovms_is_accepted_and_says_so_if_it_does_nothing(
     is_a_default = {
         *("--rest_bind_address=0.0.0.0", "--grpc_workers=1", "--target_device=CPU"),
         *("--sequence_cleaner_poll_wait_minutes=5", "--allowed_origins=*"),
+        "--grpc_memory_quota=2147483648",
     }
     changes_nothing = does_nothing or flag in is_a_default
     assert (settings == plain.served[0]) is changes_nothing

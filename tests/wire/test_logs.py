@@ -107,6 +107,8 @@ def ask_wickedly(server: Logged, name: str) -> None:
         method: Any = channel.unary_unary(kserve.MODEL_METADATA)
         message = kserve.ModelMetadataRequest(name=name).SerializeToString()
         assert status_of(lambda: method(message, metadata=BEARER))[0] == "NOT_FOUND"
+        nowhere: Any = channel.unary_unary("/" + quote(name[:5000], safe=""))
+        assert status_of(lambda: nowhere(b""))[0] == "UNIMPLEMENTED"
         stream: Any = channel.stream_stream(kserve.MODEL_STREAM_INFER)
         messages = iter([request.SerializeToString()])
         said = status_of(lambda: list(stream(messages, metadata=BEARER)))

@@ -18,7 +18,7 @@ from ovms_mp.telemetry import families
 from tests.unit.inference import tiny
 from tests.wire import zoo
 from tests.wire.calls import Stream, ask, floats, infer, refusal, text
-from tests.wire.servers import HOST, Server, sample, serving
+from tests.wire.servers import HOST, Process, Server, sample, serving
 from tests.wire.waiting import until
 
 FIVE: Final = floats(1, 2, 3, 4, 5)
@@ -151,6 +151,11 @@ def traffic(server: Server) -> None:
             {"method": "ModelInferStream", "name": "echo"},
             1,
         ),
+        (
+            "ovms_graph_request_latency_us_count",
+            {"method": "ModelInferStream", "name": "echo"},
+            3,
+        ),
         ("ovms_graph_error", {**STREAMED, "name": "words"}, 1),
         ("ovms_graph_error", {**UNARY, "name": "words"}, 1),
         ("ovms_requests_accepted", {**STREAMED, "name": "words"}, 1),
@@ -253,3 +258,12 @@ def test_a_config_may_ask_for_metrics(folder: Path) -> None:
     with serving(config, metrics=None) as server:
         _, _, page = get(server, "/metrics")
     assert sample(page, "ovms_current_graphs", {"name": "echo"}) == 0
+
+
+def test_a_family_that_there_is_not_is_no_start(config: Path, tmp_path: Path) -> None:
+    flags = ("--config_path", str(config), "--rest_port", "auto", "--metrics_enable")
+    named = "ovms_streams,ovms_nonsense"
+    with Process(tmp_path, *flags, "--metrics_list", named) as server:
+        assert server.code() == 1
+        assert "Invalid name in metrics_list - ovms_nonsense" in server.log
+        assert "Traceback" not in server.log

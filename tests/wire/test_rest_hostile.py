@@ -20,6 +20,7 @@ from ovms_mp.frontend.http.protocol import MAX_HEAD_BYTES, LimitedProtocol
 from ovms_mp.frontend.http.server import HttpServer
 from ovms_mp.servable.status import Report
 from tests.fakes.catalog import FakeCatalog, servable
+from tests.wire.calls import ask, infer
 from tests.wire.rest import HEADER, Rest, answer, inputs, tensor
 from tests.wire.servers import HOST, Server
 from tests.wire.waiting import until
@@ -277,3 +278,41 @@ def test_large_json_holds_up_nobody_who_asks_if_the_server_lives(rest: Rest) -> 
     while any(each.is_alive() for each in crowd):
         assert rest.get("/v2/health/live").code == 200
     assert results == [200] * 5
+
+
+VALUES = 1_500_000
+"""Of an array that takes most of a second to be read and written."""
+ATTEMPTS = 3
+
+
+def test_large_json_holds_up_no_client_of_grpc(server: Server, rest: Rest) -> None:
+    """Read or written at once, it had the interpreter to itself for most of that time."""
+    body = json.dumps(inputs(tensor("in", np.zeros(VALUES)))).encode()
+
+    def longest_wait() -> float:
+        """For an answer, as a share of the time that the JSON takes."""
+        begun = last = time.perf_counter()
+        took: list[float] = []
+
+        def post() -> None:
+            assert rest.ask("POST", INFER, body).code == 200
+            took.append(time.perf_counter() - begun)
+
+        poster = threading.Thread(target=post)
+        waits: list[float] = []
+        with server.connect() as channel:
+            assert infer(channel, ask("echo", {"in": TEN}))
+            begun = last = time.perf_counter()
+            poster.start()
+            while poster.is_alive():
+                assert infer(channel, ask("echo", {"in": TEN}))
+                now = time.perf_counter()
+                waits.append(now - last)
+                last = now
+        poster.join()
+        return max(waits) / took[0]
+
+    shares: list[float] = []
+    while len(shares) < ATTEMPTS and min(shares, default=1.0) > 0.25:
+        shares.append(longest_wait())
+    assert min(shares) <= 0.25, shares

@@ -30,6 +30,7 @@ from ovms_mp.core.tensor import Array
 from ovms_mp.core.tuples import make
 from ovms_mp.frontend.grpc import limits
 from ovms_mp.frontend.grpc.heads import Memory, RequestHead, split
+from ovms_mp.frontend.grpc.quota import SMALL, UNLIMITED, Quota
 from ovms_mp.frontend.grpc.wire import (
     HARMLESS_SIZE,
     MAX_RANK,
@@ -87,24 +88,27 @@ def parse(kind: type[_M], message: bytes) -> _M:
         raise MalformedMessage(f"Invalid message: it is no {name}") from None
 
 
-def decode_request(message: bytes) -> InferRequest:
-    """A ModelInferRequest, whose large data are views on `message`.
+def decode_request(message: bytes, quota: Quota = UNLIMITED) -> InferRequest:
+    """A ModelInferRequest, whose large data are views on `message`, and count against
+    `quota`.
 
     Raises MalformedMessage for what is none or breaks a limit (see `wire.scan`), and
-    ServingError for a shape with more dimensions than an array can have.
+    ServingError for a shape with more dimensions than an array can have, and for more
+    than the quota has.
     """
-    parts = split(message)
+    view = quota.view(message) if len(message) > SMALL else None
+    parts = split(message, view)
     if parts is None:
-        return _decode(message)
+        return _decode(message, view)
     head, beside, raw = parts
     known = _request_heads.get(head)
     if known is None:
-        request = _decode(message)
+        request = _decode(message, view)
         _remember(head, request)
         return request
     model, version, inputs, outputs = known
     if len(raw) != len(inputs):
-        return _decode(message)
+        return _decode(message, view)
     filled = tuple(
         [
             make(InputTensor, (name, datatype, shape, data, None, "", parameters))
@@ -126,8 +130,9 @@ def decode_request(message: bytes) -> InferRequest:
     )
 
 
-def _decode(message: bytes) -> InferRequest:
-    return request_of(scan(message) if len(message) > HARMLESS_SIZE else Scan(message))
+def _decode(message: bytes, view: memoryview | None) -> InferRequest:
+    is_harmless = len(message) <= HARMLESS_SIZE
+    return request_of(Scan(message) if is_harmless else scan(message, view))
 
 
 def _remember(head: bytes, request: InferRequest) -> None:

@@ -71,16 +71,17 @@ class RequestHead(NamedTuple):
     outputs: tuple[str, ...] = ()
 
 
-def split(message: bytes) -> Split | None:
+def split(message: bytes, view: memoryview | None = None) -> Split | None:
     """A ModelInferRequest as every client of the kind that sends raw contents writes it,
-    its fields in order; None for any other message, whatever is wrong with it.
+    its fields in order; None for any other message, whatever is wrong with it. Large
+    contents are parts of `view`, which is one of the message.
     """
     try:
         found = _find_raw(message)
         if found is None:
             return None
         begin_beside, end_beside, begin_raw = found
-        raw = _raw(message, begin_raw)
+        raw = _raw(message, begin_raw, view)
     except IndexError:  # it ends within a length
         return None
     if raw is None:
@@ -117,7 +118,7 @@ def _find_raw(message: bytes) -> tuple[int, int, int] | None:
     return begin_beside, end_beside, at
 
 
-def _raw(message: bytes, at: int) -> tuple[Buffer, ...] | None:
+def _raw(message: bytes, at: int, view: memoryview | None) -> tuple[Buffer, ...] | None:
     """All contents from there on, to the end."""
     end = len(message)
     raw: list[Buffer] = []
@@ -133,8 +134,10 @@ def _raw(message: bytes, at: int) -> tuple[Buffer, ...] | None:
             size |= more << shift  # beyond the message, if there is still more
             at += 1
         following = at + size
-        raw.append(
-            message[at:following] if size <= FEW else memoryview(message)[at:following]
-        )
+        if size <= FEW:
+            raw.append(message[at:following])
+        else:
+            view = memoryview(message) if view is None else view
+            raw.append(view[at:following])
         at = following
     return tuple(raw) if at == end else None

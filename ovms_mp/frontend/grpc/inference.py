@@ -18,6 +18,7 @@ from ovms_mp.frontend.grpc.codec import (
     encode_response,
     parse,
 )
+from ovms_mp.frontend.grpc.quota import UNLIMITED, Quota
 from ovms_mp.frontend.grpc.recording import failed
 from ovms_mp.frontend.grpc.status import refusal
 from ovms_mp.frontend.grpc.wire import first_text
@@ -29,9 +30,13 @@ SERVER_NAME: Final = "OpenVINO Model Server"
 class InferenceService:
     """The unary methods, as handlers of a transport; they hold no state of a call."""
 
-    def __init__(self, catalog: Catalog, version: str) -> None:
+    def __init__(
+        self, catalog: Catalog, version: str, quota: Quota = UNLIMITED
+    ) -> None:
+        """`quota` is what requests may hold together."""
         self._catalog = catalog
         self._version = version
+        self._quota = quota
         self._again = Again(catalog)
 
     def handlers(self) -> Mapping[str, UnaryHandler]:
@@ -84,7 +89,7 @@ class InferenceService:
         known = self._again.answer(message)
         if known is not None:
             return known
-        request = decode_request(message)
+        request = decode_request(message, self._quota)
         response = self._catalog.infer(request)
         if response.is_settled:
             answered = response.value()

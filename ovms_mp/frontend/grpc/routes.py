@@ -14,11 +14,13 @@ from ovms_mp.frontend.grpc.catalog import Catalog
 from ovms_mp.frontend.grpc.health import HealthService
 from ovms_mp.frontend.grpc.inference import InferenceService
 from ovms_mp.frontend.grpc.places import Places
+from ovms_mp.frontend.grpc.quota import UNLIMITED, Quota
 from ovms_mp.frontend.grpc.recording import recorded
 from ovms_mp.frontend.grpc.reflection import Reflection
-from ovms_mp.frontend.grpc.streaming import ModelStream
+from ovms_mp.frontend.grpc.streaming import ModelStream, Protobuf, Wire
 from ovms_mp.frontend.grpc.triton import TritonService
-from ovms_mp.frontend.transport.seam import Handler, stream, unary
+from ovms_mp.frontend.transport.seam import Abort, Handler, stream, unary
+from ovms_mp.telemetry import requests
 
 _INFERENCE: Final = "inference.GRPCInferenceService"
 _SERVICES: Final = (
@@ -41,6 +43,7 @@ def routes(
     access: Access,
     *,
     places: Places | None = None,
+    quota: Quota = UNLIMITED,
     is_recorded: bool = False,
 ) -> Mapping[str, Handler]:
     """What a transport needs to serve `catalog` to those who have `access`: a handler
@@ -48,14 +51,15 @@ def routes(
 
     `version` is the product's, for ServerMetadata. Each stream of
     ModelStreamInfer has one of `places`; without them there are as many as there may be.
+    Requests of all calls hold at most `quota` of memory.
     With `is_recorded` each call is in the log.
     """
     reflection = Reflection(
         kserve.pool.FindServiceByName(name).file for name in _SERVICES
     )
-    places = places or Places()
+    open_stream = partial(_model_stream, catalog, places or Places(), Protobuf(quota))
     unary_handlers = {
-        **InferenceService(catalog, version).handlers(),
+        **InferenceService(catalog, version, quota).handlers(),
         **health.handlers(),
         **TritonService(catalog).handlers(),
     }
@@ -65,7 +69,7 @@ def routes(
             path: unary(handler, is_reserved=path != kserve.MODEL_INFER)
             for path, handler in unary_handlers.items()
         },
-        kserve.MODEL_STREAM_INFER: stream(partial(_model_stream, catalog, places)),
+        kserve.MODEL_STREAM_INFER: stream(open_stream),
         kserve.HEALTH_WATCH: stream(health.watch),
         kserve.SERVER_REFLECTION_INFO: stream(reflection.session),
         kserve.V1ALPHA_SERVER_REFLECTION_INFO: stream(reflection.session),
@@ -74,6 +78,11 @@ def routes(
     return recorded(let_in) if is_recorded else let_in
 
 
-def _model_stream(catalog: Catalog, places: Places) -> ModelStream:
-    places.take()
-    return ModelStream(catalog, places.give_back)
+def _model_stream(catalog: Catalog, places: Places, wire: Wire) -> ModelStream:
+    try:
+        places.take()
+    except Abort as refused:
+        code, text = refused.code.name, refused.details
+        requests.failed(wire.interface, wire.method, "", code, text)
+        raise
+    return ModelStream(catalog, places.give_back, wire)

@@ -24,6 +24,7 @@ from ovms_mp.frontend.grpc.codec import (
     encode_stream_response,
 )
 from ovms_mp.frontend.grpc.outlet import Line, Outlet
+from ovms_mp.frontend.grpc.quota import UNLIMITED, Quota
 from ovms_mp.frontend.grpc.recording import INTERFACE, method_of
 from ovms_mp.frontend.grpc.status import Outcome, outcome_of
 from ovms_mp.frontend.grpc.wire import MalformedMessage
@@ -70,18 +71,27 @@ class Wire(ABC):
         """The refusal of a request on a stream that goes on."""
 
 
-class _Protobuf(Wire):
+class Protobuf(Wire):
+    """ModelStreamInfer's own. Requests hold at most `quota` together."""
+
+    def __init__(self, quota: Quota = UNLIMITED) -> None:
+        super().__init__(INTERFACE, METHOD)
+        self._quota = quota
+
     def decode(self, message: bytes) -> InferRequest:
-        return decode_request(message)
+        """See Wire."""
+        return decode_request(message, self._quota)
 
     def response(self, answer: InferResponse) -> bytes:
+        """See Wire."""
         return encode_stream_response(answer)
 
     def error(self, text: str, code: str, name: str, identity: str) -> bytes:
+        """See Wire."""
         return encode_stream_error(text, code, name, identity)
 
 
-PROTOBUF: Final = _Protobuf(INTERFACE, METHOD)
+PROTOBUF: Final = Protobuf()
 
 
 class ModelStream(Session):

@@ -85,14 +85,15 @@ class Scan(NamedTuple):
 _OCTETS: Final = tuple(bytes((value,)) for value in range(0x80))
 
 
-def scan(message: bytes) -> Scan:
-    """Take a ModelInferRequest apart. Elements of `bytes_contents` are not limited.
+def scan(message: bytes, view: memoryview | None = None) -> Scan:
+    """Take a ModelInferRequest apart. Elements of `bytes_contents` are not limited. What
+    is found by offset is a part of `view`, which is one of the message.
 
     Raises MalformedMessage for an invalid wire, for more than 4096 inputs, outputs,
     parameters and raw contents together, and for a shape that no tensor can have.
     """
     try:
-        return _Scanner(message).scan()
+        return _Scanner(message, view).scan()
     except IndexError:
         _refuse("it ends within a field")
 
@@ -125,9 +126,9 @@ def first_text(message: bytes) -> str:
 class _Scanner:
     __slots__ = ("_budget", "_inputs", "_kept", "_message", "_packed", "_rest", "_view")
 
-    def __init__(self, message: bytes) -> None:
+    def __init__(self, message: bytes, view: memoryview | None) -> None:
         self._message = message
-        self._view = memoryview(message)
+        self._view = memoryview(message) if view is None else view
         self._budget = MAX_FIELDS
         self._inputs = 0
         self._packed: dict[int, PackedContents] = {}

@@ -56,15 +56,16 @@ class KServe:
     async def metadata(self, request: Request) -> Response:
         """What a servable takes and gives."""
         found = self._catalog.metadata(*servable_of(request), INTERFACE)
-        return told(
-            {
-                "name": found.name,
-                "versions": list(found.versions),
-                "platform": found.platform,
-                "inputs": _tensors(found.inputs),
-                "outputs": _tensors(found.outputs),
-            }
-        )
+        document: dict[str, object] = {
+            "name": found.name,
+            "versions": list(found.versions),
+            "platform": found.platform,
+            "inputs": _tensors(found.inputs),
+            "outputs": _tensors(found.outputs),
+        }
+        if found.model_info:
+            document["rt_info"] = {"model_info": found.model_info}
+        return told(document)
 
 
 def told(document: Any, code: int = 200) -> Response:

@@ -230,6 +230,7 @@ _SCHEMAS: Final[Mapping[str, Any]] = {
             "platform": _STRING,
             "inputs": _array(_TENSOR_OF_METADATA),
             "outputs": _array(_TENSOR_OF_METADATA),
+            "rt_info": {"type": "object"},
         },
         "name",
         "versions",

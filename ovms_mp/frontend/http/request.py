@@ -24,7 +24,7 @@ from ovms_mp.core.messages import (
 from ovms_mp.core.tensor import BYTES
 from ovms_mp.frontend.grpc import limits
 from ovms_mp.frontend.grpc.wire import MAX_FIELDS, MAX_RANK
-from ovms_mp.frontend.http import pieces, values
+from ovms_mp.frontend.http import members, pieces, values
 from ovms_mp.frontend.http.errors import Problem, Refusal
 from ovms_mp.frontend.http.pieces import PIECE, LongArrays
 from ovms_mp.servable.parameters import Uint64
@@ -79,7 +79,7 @@ def decode(name: str, version: str, body: Buffer, length: int) -> Asked:
     """
     view = memoryview(body)
     long = LongArrays(bytes(view[:length])) if length > PIECE else None
-    said = _object(view[:length] if long is None else long.rest)
+    said = _object(bytes(view[:length]) if long is None else long.rest)
     inputs, outputs = _list(said, "inputs"), _list(said, "outputs")
     if not inputs:
         raise Refusal(Problem.NO_INPUTS_FOUND)
@@ -112,9 +112,9 @@ def decode(name: str, version: str, body: Buffer, length: int) -> Asked:
     return Asked(request, Wanted(named or None, is_binary))
 
 
-def _object(data: Buffer) -> Mapping[str, Any]:
+def _object(text: bytes) -> Mapping[str, Any]:
     try:
-        said = orjson.loads(data)
+        said = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         if "depth" in error.msg or "recursion" in error.msg.lower():
             raise Refusal(Problem.JSON_NESTING_DEPTH_EXCEEDED) from None
@@ -122,7 +122,9 @@ def _object(data: Buffer) -> Mapping[str, Any]:
         raise Refusal(Problem.JSON_INVALID, details) from None
     if type(said) is not dict:
         raise Refusal(Problem.BODY_IS_NOT_AN_OBJECT)
-    return cast("Mapping[str, Any]", said)
+    found = cast("Mapping[str, Any]", said)
+    members.ensure_single(text, found)
+    return found
 
 
 def _list(said: Mapping[str, Any], key: str) -> list[Any]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Final, TypeAlias
 
 import grpc
@@ -13,6 +17,7 @@ import grpc.aio
 from ovms_mp.frontend.transport.aio_call import Context, UnaryCall
 from ovms_mp.frontend.transport.aio_loop import LoopThread
 from ovms_mp.frontend.transport.aio_stream import StreamCall
+from ovms_mp.frontend.transport.call import CATCH_UP_SECONDS, late, unknown
 from ovms_mp.frontend.transport.credentials import credentials
 from ovms_mp.frontend.transport.listening import (
     ensure_nobody_answers,
@@ -24,6 +29,9 @@ from ovms_mp.frontend.transport.options import (
     channel_arguments,
 )
 from ovms_mp.frontend.transport.seam import (
+    Abort,
+    Admission,
+    Call,
     Handler,
     Stream,
     Tls,
@@ -32,6 +40,8 @@ from ovms_mp.frontend.transport.seam import (
 
 # Binding and starting are local.
 _START_SECONDS: Final = 30.0
+# Between two looks at whether anybody has come.
+_LOOKS_EVERY: Final = 0.01
 
 _GRPC_LOG: Final = logging.getLogger("grpc._cython.cygrpc")
 
@@ -68,6 +78,7 @@ class AioServer:
         }
         self._arguments = channel_arguments(max_receive_bytes, options)
         self._in_flight = 0
+        self._came = 0
         self._lock = threading.Lock()
         self._is_started = False
         self._is_stopping = False
@@ -133,10 +144,31 @@ class AioServer:
 
     async def _end(self, grace: float) -> None:
         await self._start()  # only a server that has started can stop
-        await self._server.stop(grace)
+        end = time.monotonic() + grace
+        await self._catch_up(min(grace, CATCH_UP_SECONDS))
+        await self._server.stop(max(0.0, end - time.monotonic()))
         _GRPC_LOG.removeFilter(self._filter)
 
+    async def _catch_up(self, seconds: float) -> None:
+        """Until nobody comes any more whom the core has kept, at most so long."""
+        end = time.monotonic() + seconds
+        came = -1
+        while came != self._came and time.monotonic() < end:
+            came = self._came
+            await asyncio.sleep(_LOOKS_EVERY)
+
+    def _admit(self, admission: Admission | None, call: Call) -> None:
+        self._came += 1
+        if self._is_stopping:
+            ending = late(call.method)
+            raise Abort(ending.code, ending.details)
+        if admission is not None:
+            admission(call)
+
     def _method(self, path: str, handler: Handler) -> _Method:
+        if isinstance(handler, Stream) or not handler.is_reserved:
+            admission = partial(self._admit, handler.admission)
+            handler = replace(handler, admission=admission)
         if isinstance(handler, Stream):
             return grpc.stream_stream_rpc_method_handler(self._stream(path, handler))
         # As a stream of requests: grpcio's unary methods never answer a client that
@@ -189,7 +221,11 @@ class _Router(grpc.GenericRpcHandler):
         self._methods = methods
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Method | None:
-        return self._methods.get(handler_call_details.method)
+        path = handler_call_details.method
+        found = self._methods.get(path)
+        if found is None:
+            unknown(path)
+        return found
 
 
 class _Departures(logging.Filter):

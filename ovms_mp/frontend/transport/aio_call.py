@@ -83,11 +83,15 @@ class UnaryCall(AioCall):
         refused = self._refused(route.admission)
         if refused is not None:
             await self._abort(refused)
-        message = await self._message()
+        try:
+            message = await self._message()
+        except asyncio.CancelledError:  # how it is told here, mostly
+            self._failed(NO_MESSAGE)
+            raise
         if message is None:
-            await self._abort(NO_MESSAGE)
+            await self._abort(self._failed(NO_MESSAGE))
         if self.is_expired:
-            await self._abort(EXPIRED)
+            await self._abort(self._failed(EXPIRED))
         answer = self._attempt(route.handler, message, self)
         if isinstance(answer, Pending):
             answer = await self._settled(answer)

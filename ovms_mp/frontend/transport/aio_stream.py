@@ -93,7 +93,7 @@ class StreamCall(AioCall):
             is_taken = False
             if self._outbox.is_open:
                 self._is_overrun = True  # first: the loop may be quicker than this
-                self._outbox.finish(ending)
+                self._outbox.finish(self._failed(ending))
         self._loop.post(self._wake)
         return is_taken
 

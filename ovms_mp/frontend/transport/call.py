@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 from ovms_mp.frontend.transport.seam import (
     INTERNAL,
@@ -19,16 +19,31 @@ from ovms_mp.frontend.transport.seam import (
     Metadata,
     checked,
 )
+from ovms_mp.telemetry import requests
 
 log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
+# As grpcio says it.
+NO_METHOD = Ending(Code.UNIMPLEMENTED, "Method not found!")
 NO_MESSAGE = Ending(
     Code.UNIMPLEMENTED, "the method takes exactly one message, and none came"
 )
 EXPIRED = Ending(
     Code.DEADLINE_EXCEEDED, "the deadline passed before the call was served"
+)
+GOING = Ending(Code.UNAVAILABLE, "the server is shutting down")
+"""Of calls that no thread has taken up when it begins to, which gRPC's core would say were
+cancelled."""
+CATCH_UP_SECONDS: Final = 1.0
+"""To tell them so; then who is still left hears what the core says."""
+
+_INTERFACE: Final = "gRPC"
+# gRPC's core has told the client which it is, and nobody else.
+_NO_MESSAGE: Final = (
+    "NO_MESSAGE",
+    "none was sent, or one that is too large or compressed, or the client has left",
 )
 
 
@@ -103,6 +118,15 @@ class ServedCall:
             log.error("%s: the handler failed", self.method, exc_info=error)
             return INTERNAL
 
+    def _failed(self, ending: Ending) -> Ending:
+        """`ending`, which is none of a handler's making: the log hears of it here."""
+        code, text = ending.code.name, ending.details
+        if ending is NO_MESSAGE:
+            code, text = _NO_MESSAGE
+        method = self.method.rpartition("/")[2]
+        requests.failed(_INTERFACE, method, "", code, text)
+        return ending
+
     def _refused(self, admission: Admission | None) -> Ending | None:
         """How the call ends at once; None if it may go on."""
         if admission is None:
@@ -113,12 +137,26 @@ class ServedCall:
     def _sendable(self, answer: object, limit: int | None) -> bytes | Ending:
         """What a handler answered, or the status of a call that has no such answer."""
         if isinstance(answer, bytes):
-            return too_large(answer, limit) or answer
+            ending = too_large(answer, limit)
+            return answer if ending is None else self._failed(ending)
         if isinstance(answer, Ending):
             return answer
         kind = type(answer).__name__
         log.error("%s: the handler's answer is %s, not bytes", self.method, kind)
         return INTERNAL
+
+
+def unknown(method: str) -> Ending:
+    """How a call ends of what is not there; the log hears of it."""
+    requests.failed(_INTERFACE, "call", method, NO_METHOD.code.name, NO_METHOD.details)
+    return NO_METHOD
+
+
+def late(method: str) -> Ending:
+    """How a call ends that was not taken up in time; the log hears of it."""
+    name = method.rpartition("/")[2]
+    requests.failed(_INTERFACE, name, "", GOING.code.name, GOING.details)
+    return GOING
 
 
 def too_large(message: bytes, limit: int | None) -> Ending | None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
 from grpc._cython import cygrpc
 
+from ovms_mp.frontend.transport.call import CATCH_UP_SECONDS, late, unknown
 from ovms_mp.frontend.transport.core_call import Keeper
 from ovms_mp.frontend.transport.core_poller import MakeCall, Poller
 from ovms_mp.frontend.transport.core_stream import Limits, StreamCall
@@ -127,10 +129,14 @@ class CoreServer:
         """In a thread of its own: a callback may hold a poller for as long as it likes,
         and who stops the server need not wait for that.
         """
+        end = time.monotonic() + grace
+        for poller in self._pollers:
+            if not poller.is_reserved:
+                poller.catch_up(_late, min(grace, CATCH_UP_SECONDS))
         for poller in self._pollers:
             poller.stop()
         self._core.shutdown(self._pollers[0].queue, lambda _: self._is_shut_down.set())
-        if not self._is_shut_down.wait(grace):
+        if not self._is_shut_down.wait(max(0.0, end - time.monotonic())):
             self._core.cancel_all_calls()
             self._is_shut_down.wait()
         for poller in self._pollers:
@@ -200,7 +206,13 @@ class CoreServer:
 def _unknown(keeper: Keeper, event: cygrpc.RequestCallEvent) -> UnaryCall:
     """The call of a method that is not there."""
     method = event.call_details.method.decode(errors="replace")
-    return UnaryCall(method, None, None, keeper, event)
+    return UnaryCall(method, unknown(method), None, keeper, event)
+
+
+def _late(keeper: Keeper, event: cygrpc.RequestCallEvent) -> UnaryCall:
+    """The call of who comes when the server goes."""
+    method = event.call_details.method.decode(errors="replace")
+    return UnaryCall(method, late(method), None, keeper, event)
 
 
 def _encoded(value: str | int) -> bytes | int:

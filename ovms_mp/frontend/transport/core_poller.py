@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 
 MakeCall = Callable[[Keeper, cygrpc.RequestCallEvent], UnaryCall | StreamCall]
 """What a call of one method is made by."""
+
+# Between two looks at whether anybody has come.
+_LOOKS_EVERY: Final = 0.01
 
 _SHUT_DOWN: Final = cygrpc.CompletionType.queue_shutdown
 
@@ -52,9 +56,17 @@ class Poller:
         self._slots = slots
         self._reserved = reserved
         self._accepting = 0
+        self._came = 0
+        self._turns = 0  # odd while it waits for an event
+        self._late: MakeCall | None = None
         self._is_stopping = False
         self._requests: list[Callable[[], int]] = []
         self._thread = VitalThread(self._run, name)
+
+    @property
+    def is_reserved(self) -> bool:
+        """Whether it has paths of its own."""
+        return bool(self._reserved)
 
     @property
     def is_here(self) -> bool:
@@ -73,6 +85,19 @@ class Poller:
             for index, path in enumerate(self._reserved)
         ] or [partial(server.request_call, queue, queue, self._on_call)]
         self._thread.start()
+
+    def catch_up(self, late: MakeCall, seconds: float) -> None:
+        """Have calls from now on made by `late`, and wait until none comes any more that
+        the core has kept, at most so long. From another thread.
+        """
+        self._late = late
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            came, turns = self._came, self._turns
+            time.sleep(min(left, _LOOKS_EVERY))
+            has_turned = self._turns != turns or turns % 2
+            if has_turned and self._came == came:
+                return
 
     def stop(self) -> None:
         """The server is about to shut down: be quiet when the last call is over."""
@@ -94,7 +119,9 @@ class Poller:
             self._rest()
         poll = self.queue.poll
         while True:
+            self._turns += 1
             event = poll()
+            self._turns += 1
             if event.completion_type == _SHUT_DOWN:
                 return
             try:
@@ -128,7 +155,10 @@ class Poller:
         self._accepting -= 1
         if event.success:  # or the server shuts down
             self._accept(self._requests[0])
-            make = self._methods.get(event.call_details.method, self._otherwise)
+            self._came += 1
+            make = self._late
+            if make is None:
+                make = self._methods.get(event.call_details.method, self._otherwise)
             self._begin(make(self, event))
 
     def _on_reserved(

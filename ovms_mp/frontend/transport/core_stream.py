@@ -103,7 +103,7 @@ class StreamCall(CoreCall):
             self._is_overrun = (
                 True  # first: the polling thread may be quicker than this
             )
-            self._outbox.finish(ending)
+            self._outbox.finish(self._failed(ending))
         is_taken = ending is None and self._outbox.put(message, on_written)
         with self._lock:
             self._send_next()

@@ -17,32 +17,47 @@ from ovms_mp.frontend.transport.core_call import (
     Keeper,
     status_of,
 )
-from ovms_mp.frontend.transport.seam import Code, Ending, Unary, UnaryHandler
+from ovms_mp.frontend.transport.seam import (
+    Admission,
+    Code,
+    Ending,
+    Unary,
+    UnaryHandler,
+)
 
 _OK: Final = int(Code.OK)
 
-# As grpcio says it.
-NO_METHOD: Final = Ending(Code.UNIMPLEMENTED, "Method not found!")
-
 
 class UnaryCall(CoreCall):
-    """One message for one message; without a handler, the answer to a method that is
-    not there.
+    """One message for one message; or, instead of a route, how such a call is refused,
+    or a stream.
     """
 
-    __slots__ = ("_admission", "_handler", "_is_awaited", "_max_send_bytes", "_pending")
+    __slots__ = (
+        "_admission",
+        "_handler",
+        "_is_awaited",
+        "_max_send_bytes",
+        "_pending",
+        "_refusal",
+    )
 
     def __init__(
         self,
         method: str,
-        route: Unary | None,
+        route: Unary | Ending,
         max_send_bytes: int | None,
         keeper: Keeper,
         event: cygrpc.RequestCallEvent,
     ) -> None:
         super().__init__(method, keeper, event)
-        self._handler: UnaryHandler | None = route and route.handler
-        self._admission = route and route.admission
+        self._handler: UnaryHandler | None = None
+        self._admission: Admission | None = None
+        self._refusal: Ending | None = None
+        if isinstance(route, Ending):
+            self._refusal = route
+        else:
+            self._handler, self._admission = route.handler, route.admission
         self._max_send_bytes = max_send_bytes
         self._pending: Pending[bytes] | None = None
         self._is_awaited = False
@@ -51,7 +66,7 @@ class UnaryCall(CoreCall):
         """Start what there is to do. In the polling thread, as all that follows but the
         settling of a Pending; until there is one, nobody else can touch the call.
         """
-        refused = NO_METHOD if self._handler is None else self._refused(self._admission)
+        refused = self._refusal or self._refused(self._admission)
         if refused is not None:
             is_started = self._answer(refused)
         else:
@@ -67,9 +82,9 @@ class UnaryCall(CoreCall):
         if (
             message is None
         ):  # gone already, or the message is too large, or there is none
-            answer = NO_MESSAGE
+            answer = self._failed(NO_MESSAGE)
         elif self.is_expired or self._handler is None:
-            answer = EXPIRED
+            answer = self._failed(EXPIRED)
         else:
             answer = self._attempt(self._handler, message, self)
             if isinstance(answer, Pending):

@@ -331,8 +331,8 @@ class Server(Protocol):
         ...
 
     def stop(self, grace: float = 0.0, patience: float = 10.0) -> bool:
-        """Refuse new calls, let those in flight end within `grace` seconds, cancel the
-        rest, and free the ports.
+        """Refuse new calls and those that nobody has taken up (UNAVAILABLE), let those in
+        flight end within `grace` seconds, cancel the rest, and free the ports.
 
         False if a callback held the transport beyond `patience` more seconds; what it
         holds is then not freed. Calling again, even while it waits, waits for the same

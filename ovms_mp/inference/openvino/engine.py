@@ -32,6 +32,7 @@ from ovms_mp.inference.model import PooledModel, Slot
 from ovms_mp.inference.openvino.adapting import adapt, open_up, partial_shape, reshape
 from ovms_mp.inference.openvino.caching import alone_in
 from ovms_mp.inference.openvino.conversions import Conversions
+from ovms_mp.inference.openvino.info import info_of
 from ovms_mp.inference.openvino.ports import ports_of
 from ovms_mp.inference.openvino.slot import InferSlot
 from ovms_mp.inference.openvino.text import reason, text_of
@@ -230,6 +231,7 @@ class OpenVINOEngine:
             self._threads,
             streams=_streams(compiled),
             max_queue_length=config.max_queue_length,
+            model_info=info_of(model),
         )
         made.try_out()
         return made

@@ -36,6 +36,17 @@ def timed(metrics: Metrics) -> None:
         nodes.timed("n", lambda _: None)(SimpleNamespace(pending=None))
 
 
+def told(metrics: Metrics) -> None:
+    """Nobody has failed so far, and some have whenever the page is made."""
+    looks: list[int] = []
+
+    def failures() -> dict[tuple[str, str], int]:
+        looks.append(0)
+        return {("gRPC", "NOT_FOUND"): 5 if len(looks) == 1 else 7}
+
+    metrics.process_has(lambda: 4096, failures, {"max_streams": 1000})
+
+
 # One call for each family, on labels of its own.
 EVENTS: dict[str, Callable[[Metrics], object]] = {
     "ovms_requests_success": lambda m: m.model_request(
@@ -67,7 +78,9 @@ EVENTS: dict[str, Callable[[Metrics], object]] = {
     "ovms_mp_requests_dropped": lambda m: m.streams("g").dropped.inc(),
     "ovms_mp_graph_node_time_us": timed,
     "ovms_mp_graph_node_queue": lambda m: m.graph_nodes("g", ["n"]),
-    "ovms_mp_process_memory_bytes": lambda m: m.process_has(lambda: 4096),
+    "ovms_mp_failures": told,
+    "ovms_mp_limit": told,
+    "ovms_mp_process_memory_bytes": told,
 }
 LABELS = {
     "ovms_requests_success": {"api", "interface", "method", "name", "version"},
@@ -95,6 +108,8 @@ LABELS = {
     "ovms_mp_requests_dropped": {"name"},
     "ovms_mp_graph_node_time_us": {"name", "node"},
     "ovms_mp_graph_node_queue": {"name", "node"},
+    "ovms_mp_failures": {"interface", "code"},
+    "ovms_mp_limit": {"limit"},
     "ovms_mp_process_memory_bytes": set(),
 }
 
@@ -282,6 +297,13 @@ class _Run:
 
     def status(self) -> list[NodeStatus]:
         return [self._status]
+
+
+def test_failures_count_from_the_start_of_the_metrics_on() -> None:
+    metrics = Metrics()
+    told(metrics)
+    for _ in range(2):
+        assert 'ovms_mp_failures{interface="gRPC",code="NOT_FOUND"} 2' in lines(metrics)
 
 
 def test_no_event_is_lost_between_threads() -> None:

@@ -67,6 +67,14 @@ def test_what_is_so_somewhere_is_so() -> None:
     assert list(section.samples.values()) == [1]
 
 
+def test_a_limit_of_each_is_none_of_their_sum() -> None:
+    workers = [Metrics(["ovms_mp_limit"]) for _ in range(3)]
+    for each in workers:
+        each.process_has(lambda: 0, dict, {"max_streams": 7})
+    (section,) = page.merged([each.page() for each in workers], FLAGS)
+    assert list(section.samples.values()) == [7]
+
+
 def test_gauges_end_with_their_process() -> None:
     left = page.history(busy("m", 2).page())
     assert left

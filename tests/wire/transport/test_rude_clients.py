@@ -45,7 +45,7 @@ from tests.wire.transport.world import (
     until,
 )
 
-FLOOD = 5000
+FLOOD = int(os.environ.get("OVMS_MP_TEST_FLOOD", "5000"))
 
 
 class Target:

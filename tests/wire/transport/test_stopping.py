@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from ovms_mp.core.pending import Pending
+from ovms_mp.frontend.transport.core import HAS_RESERVED, CoreServer
 from ovms_mp.frontend.transport.seam import Call, SendQueueFull, StreamCall, unary
 from tests.wire.transport.world import (
     Echo,
@@ -60,6 +61,49 @@ def test_calls_in_flight_may_finish_and_new_ones_are_refused(world: World) -> No
     stopping.join(10)
     world.servers.remove(server)
     assert stopped == [True]
+
+
+WAITING = 100
+"""More than the core hands over at once."""
+
+
+@pytest.mark.parametrize("kind", ["unary", "stream"])
+def test_calls_that_nobody_has_taken_up_hear_that_the_server_goes(kind: str) -> None:
+    """By itself gRPC's core says that somebody has cancelled them, which no client takes
+    for a reason to ask another server.
+    """
+    world = World(CoreServer)
+    inside, go_on = threading.Event(), threading.Event()
+
+    def busy(message: bytes, call: Call) -> bytes:
+        inside.set()
+        go_on.wait(20)
+        return message
+
+    there = unary(echo, is_reserved=True)
+    server = world.serve({"busy": busy, "u": echo, "s": Echo, "there": there})
+    assert isinstance(server, CoreServer)
+    channel = world.dial()
+    taken_up = unary_of(channel, "busy").future(b"1")
+    assert inside.wait(20)
+    if kind == "unary":
+        waiting = [unary_of(channel, "u").future(b"") for _ in range(WAITING)]
+    else:
+        waiting = [stream_of(channel, "s")(iter([b""])) for _ in range(WAITING)]
+    if HAS_RESERVED:
+        # Calls of a connection come in order; this one has a thread of its own.
+        assert unary_of(channel, "there")(b"2", timeout=20) == b"2"
+    stopping = threading.Thread(target=server.stop, args=(30,))
+    stopping.start()
+    assert until(lambda: server._stopping is not None)
+    go_on.set()
+    assert taken_up.result() == b"1"
+    heard = {each.code().name: each.details() for each in waiting}
+    assert heard == {"UNAVAILABLE": "the server is shutting down"}
+    stopping.join(20)
+    assert not stopping.is_alive()
+    world.servers.remove(server)
+    world.close()
 
 
 @pytest.mark.parametrize("turn", range(10))

@@ -208,6 +208,10 @@ def test_more_axes_than_there_are_is_an_error_of_grpcs() -> None:
         (b"{", "The file is not valid json"),
         (b'{"a": NaN}', "The file is not valid json"),
         (b'{"a": "\xff"}', "The file is not valid json"),
+        (
+            b'{"inputs": [{"name": "a", "shape": [1], "shape": [2]}]}',
+            "The file is not valid json - two members have the name shape",
+        ),
         (b"[" * 100_000, "JSON nesting depth exceeds the allowed limit"),
         (b'{"a":' * 100_000, "JSON nesting depth exceeds the allowed limit"),
     ],
