@@ -57,7 +57,7 @@ from ovms_mp.calculator import (
     metrics,
 )
 from ovms_mp.calculator.pyovms import Tensor
-from ovms_mp.calculator.services import ServedGraph
+from ovms_mp.calculator.services import Condition, ServedGraph
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.meters import Recorder, Recorders
 from ovms_mp.core.pending import Pending
@@ -159,7 +159,7 @@ class PythonExecutorCalculator(Calculator):
                 time_limit=options.time_limit_ms / 1000,
                 memory_limit=options.memory_limit_mb,
             )
-            return _Loaded(RemoteModel(spec), recorder)
+            return _Loaded(_remote(node, spec), recorder)
         except BaseException:
             recorder.close()
             raise
@@ -280,6 +280,16 @@ def _check_limits(options: graph.PythonExecutorCalculatorOptions) -> None:
     for name in ("workers", "time_limit_ms", "memory_limit_mb"):
         if options.HasField(name):
             raise ContractError(f"{name} needs isolation: PROCESS")
+
+
+def _remote(node: NodeInfo, spec: Spec) -> RemoteModel:
+    try:
+        condition = node.services.get(Condition)
+    except LookupError:
+        return RemoteModel(spec)
+    model = RemoteModel(spec, condition.changed)
+    condition.watch(node.name, lambda: model.trouble)
+    return model
 
 
 def _label(node: NodeInfo) -> str:

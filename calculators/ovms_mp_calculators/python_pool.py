@@ -31,9 +31,13 @@ from ovms_mp_calculators.python_remote import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ovms_mp_calculators.python_model import Answer, Declared, Tensors
 
 log = logging.getLogger(__name__)
+
+KEEP_ENDING: Final = "the node's processes keep ending; it is tried again soon"
 
 _NO_SESSION: Final = 0
 _sessions: Final = itertools.count(1)
@@ -42,9 +46,14 @@ _sessions: Final = itertools.count(1)
 class RemoteModel:
     """See PythonModel. Thread-safe."""
 
-    def __init__(self, spec: Spec) -> None:
-        """Start the workers and load the handler in each. Raises ServingError."""
+    def __init__(
+        self, spec: Spec, changed: Callable[[], object] = lambda: None
+    ) -> None:
+        """Start the workers and load the handler in each. `changed` is called when there
+        is `trouble`, and when there is none any more. Raises ServingError.
+        """
         self._spec = spec
+        self._changed = changed
         self._lock = threading.Lock()
         self._breaker = Breaker()
         self._is_tried = False
@@ -75,6 +84,11 @@ class RemoteModel:
     def spec(self) -> Spec:
         """What the workers run."""
         return self._spec
+
+    @property
+    def trouble(self) -> str:
+        """Why calls are refused, whoever makes them; empty if they are not."""
+        return KEEP_ENDING if self._breaker.circuit is Circuit.OPEN else ""
 
     @property
     def pids(self) -> set[int]:
@@ -133,9 +147,7 @@ class RemoteModel:
     def _admit(self) -> None:
         circuit = self._breaker.circuit
         if circuit is Circuit.OPEN or (circuit is Circuit.HALF_OPEN and self._is_tried):
-            raise unavailable(
-                "the node's processes keep ending; it is tried again soon"
-            )
+            raise unavailable(KEEP_ENDING)
 
     def _choose(self, session: RemoteSession) -> Remote | None:
         if session.worker is not None:
@@ -201,6 +213,7 @@ class RemoteModel:
             self._loaded += 1
             self.tensors = worker.tensors
             self._workers.append(worker)
+            was_refusing = bool(self.trouble)
             self._breaker.on(Event.READY)
             self._is_tried = False
             self._starting.notify_all()
@@ -208,6 +221,8 @@ class RemoteModel:
             is_late = self._ending.is_set()
         if is_late:
             worker.kill()
+        if was_refusing:
+            self._changed()
         for call, session in waiting:
             self._submit_again(call, session)
 
@@ -221,7 +236,11 @@ class RemoteModel:
 
     def _answered(self) -> None:
         with self._lock:
+            was_refusing = bool(self.trouble)
             self._breaker.answered()
+            has_changed = was_refusing and not self.trouble
+        if has_changed:
+            self._changed()
 
     def _died(self, worker: Remote | None, why: str) -> None:
         if self._ending.is_set():
@@ -231,12 +250,15 @@ class RemoteModel:
         with self._lock:
             if worker in self._workers:
                 self._workers.remove(worker)
+            was_refusing = bool(self.trouble)
             self._breaker.died()
-            if self._breaker.circuit is Circuit.OPEN:
+            if self.trouble:
                 refused = [call for call, _ in self._waiting]
                 self._waiting.clear()
         for call in refused:
             call.pending.fail(unavailable(why))
+        if self.trouble and not was_refusing:
+            self._changed()
 
 
 class RemoteSession:

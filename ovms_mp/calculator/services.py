@@ -4,7 +4,7 @@ stands behind them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -62,6 +62,24 @@ class RunSessions(Protocol):
         """The same model for one node of one run. One with a state it remembers from one
         inference to the next; these happen one after the other. With `is_patient` an
         inference waits however many wait already: see `Context.is_patient`.
+        """
+        ...
+
+
+class Condition(Protocol):
+    """Who wants to know whether the nodes of a graph can work: a graph is not called
+    ready while one of them can answer nobody.
+    """
+
+    def watch(self, node: str, trouble: Callable[[], str]) -> None:
+        """`trouble` says why the node can answer nobody now, and is empty while it can.
+        It is called at any time, from any thread, and neither blocks nor raises.
+        """
+        ...
+
+    def changed(self) -> None:
+        """What a node says of itself is another thing now. From any thread that holds no
+        lock of the node's.
         """
         ...
 

@@ -206,6 +206,10 @@ class _Reading:
         for where in written.unsupported:
             with self._problems_of(where):
                 raise ServingError(Status.NOT_IMPLEMENTED, "not supported yet")
+        for name in written.pipelines:
+            with self._problems_of(name):
+                details = "pipelines are not supported yet"
+                raise ServingError(Status.NOT_IMPLEMENTED, details)
         graphs = list(written.graphs)
         for entry in written.models:
             with self._problems_of(entry.graph.name):

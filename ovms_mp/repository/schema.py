@@ -25,8 +25,8 @@ _NO_VALUE: Final = object()
 _UNSUPPORTED_KEYS: Final[Mapping[str, object]] = {
     "custom_loader_options": _NO_VALUE,
 }
+_PIPELINES: Final = "pipeline_config_list"
 _UNSUPPORTED_SECTIONS: Final = (
-    "pipeline_config_list",
     "custom_node_library_config_list",
     "custom_loader_config_list",
 )
@@ -124,13 +124,15 @@ class MonitoringSpec:
 @dataclass(frozen=True, slots=True)
 class ConfigDocument:
     """A config.json as written. `unsupported` are the places of sections that hold
-    something which this version cannot honour.
+    something which this version cannot honour, and `pipelines` the names of those that
+    clients will ask for in vain.
     """
 
     models: tuple[ModelEntry, ...]
     graphs: tuple[GraphEntry, ...]
     monitoring: MonitoringSpec | None
     unsupported: tuple[str, ...]
+    pipelines: tuple[str, ...] = ()
 
 
 def parse_config(root: Node) -> ConfigDocument:
@@ -139,10 +141,12 @@ def parse_config(root: Node) -> ConfigDocument:
         "model_config_list",
         "mediapipe_config_list",
         "monitoring",
+        _PIPELINES,
         *_UNSUPPORTED_SECTIONS,
     )
     sections = root.members(known, ("model_config_list",))
     graphs = sections.get("mediapipe_config_list")
+    pipelines = sections.get(_PIPELINES)
     monitoring = sections.get("monitoring")
     return ConfigDocument(
         _models(sections["model_config_list"]),
@@ -156,6 +160,7 @@ def parse_config(root: Node) -> ConfigDocument:
             for name in _UNSUPPORTED_SECTIONS
             if name in sections and sections[name].elements()
         ),
+        tuple(_name(node) for node in (pipelines.elements() if pipelines else ())),
     )
 
 
@@ -185,6 +190,14 @@ def _text(node: Node) -> str:
     if isinstance(node.value, bool):
         node.refuse("expected a string or a number")
     return str(node.scalar())
+
+
+def _name(node: Node) -> str:
+    """Of what has other keys, too, that mean nothing here."""
+    keys = node.mapping()
+    if "name" not in keys:
+        node.refuse('key "name" is missing')
+    return keys["name"].text()
 
 
 def _models(section: Node) -> tuple[ModelEntry, ...]:

@@ -92,7 +92,7 @@ class Catalog:
             model = self._entries.models.setdefault(name, ModelEntry())
             if model.is_retired:
                 model.is_retired = model.is_settled = False
-        self._changed()
+        self.changed()
 
     def announce_graph(self, name: str) -> None:
         """A graph of this name will be loaded."""
@@ -102,7 +102,7 @@ class Catalog:
             graph = self._entries.graphs.setdefault(name, GraphEntry())
             if graph.is_retired:
                 graph.on(GraphEvent.RELOAD)
-        self._changed()
+        self.changed()
 
     def model_loading(self, name: str, version: int) -> None:
         """A version is being loaded; beside the one that serves, if there is one."""
@@ -112,7 +112,7 @@ class Catalog:
             )
             if entry.leased is None:
                 entry.on(VersionEvent.LOAD)
-        self._changed()
+        self.changed()
 
     def model_loaded(self, name: str, version: int, servable: ModelServable) -> None:
         """A version is available, from now on in this shape."""
@@ -124,7 +124,7 @@ class Catalog:
             entry.on(VersionEvent.LOADED)
         if before is not None:
             before.retire()
-        self._changed()
+        self.changed()
 
     def model_failed(self, name: str, version: int, reason: str = "") -> None:
         """A version could not be loaded; what was served before is served still."""
@@ -133,7 +133,7 @@ class Catalog:
             entry.reason = public_text(reason)
             if entry.leased is None:
                 entry.on(VersionEvent.FAILED)
-        self._changed()
+        self.changed()
 
     def mended(self, kind: str, name: str, version: int) -> None:
         """What is mounted is what is served again, without a load."""
@@ -145,7 +145,7 @@ class Catalog:
         with self._lock:
             leave = self._retire(self._entries.models[name].versions[version])
         leave()
-        self._changed()
+        self.changed()
 
     def model_settled(self, name: str, reason: str = "") -> None:
         """No more versions of this model are to be expected; `reason` is why there is
@@ -154,7 +154,7 @@ class Catalog:
         with self._lock:
             self._entries.models[name].is_settled = True
             self._entries.models[name].reason = public_text(reason)
-        self._changed()
+        self.changed()
 
     def model_removed(self, name: str) -> None:
         """A model is not wanted any more. The name is free."""
@@ -170,7 +170,7 @@ class Catalog:
                 del self._entries.models[name]
         for leave in leaving:
             leave()
-        self._changed()
+        self.changed()
 
     def graph_loading(self, name: str) -> None:
         """A graph is being loaded; beside the one that serves, if there is one."""
@@ -178,7 +178,7 @@ class Catalog:
             graph = self._entries.graphs[name]
             if graph.state is GraphState.LOADING_PRECONDITION_FAILED:
                 graph.on(GraphEvent.RELOAD)
-        self._changed()
+        self.changed()
 
     def graph_loaded(self, name: str, servable: GraphServable) -> None:
         """A graph is available, from now on in this shape."""
@@ -190,7 +190,7 @@ class Catalog:
             graph.on(GraphEvent.VALIDATION_PASSED)
         if before is not None:
             before.retire()
-        self._changed()
+        self.changed()
 
     def graph_failed(self, name: str, reason: str = "") -> None:
         """A graph could not be loaded; what was served before is served still."""
@@ -199,7 +199,7 @@ class Catalog:
             graph.reason = public_text(reason)
             if graph.leased is None:
                 graph.on(GraphEvent.VALIDATION_FAILED)
-        self._changed()
+        self.changed()
 
     def graph_removed(self, name: str) -> None:
         """A graph is not wanted any more. The name is free."""
@@ -212,17 +212,23 @@ class Catalog:
                 del self._entries.graphs[name]
         if before is not None:
             before.retire()
-        self._changed()
+        self.changed()
 
     def first_load_done(self) -> None:
         """The configuration has been read once to its end."""
         self._is_loaded = True
-        self._changed()
+        self.changed()
+
+    def changed(self) -> None:
+        """Something of what is told here is another thing now. Under no lock."""
+        self._waiting.changed()
+        for watcher in self._watchers:
+            watcher()
 
     def stop(self) -> None:
         """From now on the server is not ready, whatever is served."""
         self._is_stopping = True
-        self._changed()
+        self.changed()
 
     def close(self) -> None:
         """Release every servable; when no request uses them any more."""
@@ -249,10 +255,11 @@ class Catalog:
 
     @property
     def is_loaded(self) -> bool:
-        """True once the first load is done, and if all that is to be served is."""
+        """True once the first load is done, if each name that is wanted is served."""
         if not self._is_loaded or self._is_stopping:
             return False
-        return self._is_latching or self.available().keys() >= set(self.names())
+        wanted = {*self.names(), *self.refusals.names}
+        return self._is_latching or self.available().keys() >= wanted
 
     @property
     def is_ready(self) -> bool:
@@ -281,15 +288,14 @@ class Catalog:
     def is_servable_ready(
         self, name: str, version: str, interface: str | None = None
     ) -> bool:
-        """True if requests would be served now, here and by siblings; false while it is
-        loaded or when that failed. Counted as ModelReady if it came by an `interface`.
-
-        Raises ServingError for a name or version that is not there.
+        """True if requests would be served now, here and by siblings. Counted as
+        ModelReady if it came by an `interface`. Raises ServingError for a name or version
+        that is not there.
         """
         with self._lock:
             graph = self._entries.graph(name)
             if graph is not None:
-                is_ready, version = graph.state is GraphState.AVAILABLE, ""
+                is_ready, version = graph.is_ready, ""
             else:
                 is_ready = self._entries.model(name).is_ready(parse_version(version))
         if interface is not None:
@@ -391,8 +397,3 @@ class Catalog:
                 return None
             self._found.keep(asked, leased)
             return leased.lease()
-
-    def _changed(self) -> None:
-        self._waiting.changed()
-        for watcher in self._watchers:
-            watcher()

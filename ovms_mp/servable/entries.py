@@ -195,6 +195,16 @@ class GraphEntry:
         """True if it may become available without anyone doing anything more."""
         return self.state in {GraphState.BEGIN, GraphState.RELOADING}
 
+    @property
+    def trouble(self) -> str:
+        """Why what is loaded can answer nobody now; empty if it can."""
+        return "" if self.leased is None else self.leased.servable.trouble
+
+    @property
+    def is_ready(self) -> bool:
+        """True if requests would be served now."""
+        return self.leased is not None and not self.trouble
+
     def find(self) -> Leased[GraphServable]:
         """What serves it. Raises ServingError."""
         if self.state is GraphState.RETIRED:
@@ -210,16 +220,22 @@ class GraphEntry:
 
     def listed(self, name: str) -> Listed:
         """With the version that graphs say they have."""
+        trouble = self.trouble
         has_failed = self.state is GraphState.LOADING_PRECONDITION_FAILED
         listed = _LISTED[_GRAPH_STATES[self.state]]
-        state = State.UNAVAILABLE if has_failed else listed
-        return Listed(name, VERSION, state, public_text(self.reason))
+        state = State.UNAVAILABLE if has_failed or trouble else listed
+        return Listed(name, VERSION, state, public_text(trouble or self.reason))
 
     def status(self, name: str) -> ServableStatus:
-        """What to tell of it: as of a model with one version."""
-        failed = self.state is GraphState.LOADING_PRECONDITION_FAILED
-        error = "FAILED_PRECONDITION" if failed else "OK"
-        version = VersionStatus(1, _GRAPH_STATES[self.state], error, self.reason)
+        """What to tell of it: as of a model with one version. One that can answer nobody
+        is told as one that failed to load: OVMS has no other word.
+        """
+        failed = GraphState.LOADING_PRECONDITION_FAILED
+        trouble = self.trouble
+        state = failed if trouble else self.state
+        error = "FAILED_PRECONDITION" if state is failed else "OK"
+        reason = trouble or self.reason
+        version = VersionStatus(1, _GRAPH_STATES[state], error, reason)
         return ServableStatus(name, "graph", (version,))
 
 
@@ -278,7 +294,7 @@ class Entries:
     def available(self) -> dict[str, tuple[str, ...]]:
         """Versions that are served, by name; "" is a graph's."""
         versions = {name: each.available() for name, each in self.models.items()}
-        versions |= {name: ("",) for name, g in self.graphs.items() if g.leased}
+        versions |= {name: ("",) for name, g in self.graphs.items() if g.is_ready}
         return {name: each for name, each in versions.items() if each}
 
     def names(self) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ovms_mp.library.graph import Graph
     from ovms_mp.library.hosting import GraphRun, Submit
     from ovms_mp.servable.base import StreamSession, StreamSink
+    from ovms_mp.servable.condition import Condition
     from ovms_mp.servable.statistics import ModelStatistics
     from ovms_mp.telemetry.metrics import Metrics
 
@@ -43,8 +44,11 @@ class GraphServable:
         submit: Submit,
         metrics: Metrics,
         policy: StreamPolicy = NO_LIMITS,
+        *,
+        condition: Condition | None = None,
     ) -> None:
         self._name = name
+        self._condition = condition
         self._graph = graph
         self._streams = Streams(name, policy, metrics.streams(name))
         self._interface = GraphInterface(name, graph.definition)
@@ -61,6 +65,11 @@ class GraphServable:
     def name(self) -> str:
         """What clients call it."""
         return self._name
+
+    @property
+    def trouble(self) -> str:
+        """Why it can answer nobody now, whatever is asked; empty if it can."""
+        return "" if self._condition is None else self._condition.trouble
 
     def metadata(self) -> ServableMetadata:
         """What ModelMetadata tells."""

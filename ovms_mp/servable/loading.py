@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ovms_mp.calculator import services
 from ovms_mp.calculator.services import InferenceSession, ServedGraph
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.meters import Recorders
 from ovms_mp.library.graph import Graph
 from ovms_mp.library.models import to_load
+from ovms_mp.servable.condition import Condition
 from ovms_mp.servable.graph import GraphServable
 from ovms_mp.servable.interface import check_boundary
 from ovms_mp.servable.model import ModelServable, ModelSession
@@ -88,12 +90,13 @@ class Loader:
         that it names. Raises ServingError, and has released them then.
         """
         holdings = Holdings(self._catalog, calculators)
+        condition = Condition(self._catalog.changed)
         try:
             graph = Graph.load(
                 spec.graph_path,
                 models=holdings,
                 calculators=calculators.servable,
-                services=self._services_of(spec.name),
+                services=self._services_of(spec.name, condition),
                 base_path=spec.base_path,
                 check=check_boundary,
             )
@@ -102,13 +105,19 @@ class Loader:
             raise
         graph.when_closed(holdings.close)
         servable = GraphServable(
-            spec.name, graph, self._submit, self._metrics, spec.stream
+            spec.name,
+            graph,
+            self._submit,
+            self._metrics,
+            spec.stream,
+            condition=condition,
         )
         return LoadedGraph(servable, holdings)
 
-    def _services_of(self, graph: str) -> Mapping[type[Any], Any]:
+    def _services_of(self, graph: str, condition: Condition) -> Mapping[type[Any], Any]:
         return {
             ServedGraph: ServedGraph(graph),
+            services.Condition: condition,
             Recorders: self._metrics.custom.graph(graph),
         }
 

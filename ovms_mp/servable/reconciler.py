@@ -140,6 +140,7 @@ class Reconciler:
             refused["the configuration before goes on"] = wanted.error
         whole = "" if wanted.error is None else wanted.error.text
         self._catalog.refusals.become(names, whole)
+        self._catalog.changed()
         for key in self._faults.all():
             if key.kind == "config" and key.name not in refused:
                 self._mend(key)
@@ -159,6 +160,12 @@ class Reconciler:
             yield self._fail(key, None, error.text)
         else:
             self._mend(key)
+        wrong = self._calculators.problems
+        for each in self._faults.all():
+            if each.kind == key.kind and each.name not in {key.name, *wrong}:
+                self._mend(each)
+        for name, reason in wrong.items():
+            yield self._fail(key._replace(name=name), None, reason)
 
     def _removed(self, wanted: Snapshot) -> Iterator[Change]:
         """Retire names that are wanted no more. One that is wanted as the other kind

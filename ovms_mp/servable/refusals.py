@@ -30,6 +30,11 @@ class Refusals:
     def __init__(self) -> None:
         self._now = _Refused({}, "")
 
+    @property
+    def names(self) -> Iterable[str]:
+        """Those that the configuration asks for and cannot have as it says."""
+        return self._now.by_name.keys()
+
     def become(self, by_name: Mapping[str, str], whole: str) -> None:
         """Reasons by names, and the one of everything, empty if there is none."""
         self._now = _Refused(dict(by_name), whole)

@@ -17,9 +17,10 @@ from ovms_mp_protos import kserve
 
 from tests.gates.gate import Figure, Run, none, percentile, seconds
 from tests.gates.subject import Subject, build
+from tests.python_nodes import site
 from tests.reload.mount import replace
 from tests.wire import zoo
-from tests.wire.calls import ask, connect, refusal
+from tests.wire.calls import ask, connect, refusal, text
 from tests.wire.rest import Rest
 from tests.wire.waiting import until
 from tests.workers.servers import WHO, Workers
@@ -79,7 +80,9 @@ def true(run: Run) -> list[Figure]:
     """While every processor computes, probes are answered in time and rightly; and what
     is not served is said so by every door, as soon as it is so, until it is served.
     """
-    config = build(run.folder)
+    ill = run.folder / "ill"
+    fragile = site.graph(options=site.PROCESS), {"handler": site.fragile(ill)}
+    config = build(run.folder, fragile=fragile)
     figures: list[Figure] = []
     with (
         Subject(run.folder, "--config_path", str(config)) as subject,
@@ -90,7 +93,8 @@ def true(run: Run) -> list[Figure]:
         before = subject.state()
         figures += _under_load(run, subject, probes)
         figures += _unloadable(config, probes)
-        figures += subject.left(before, expected=("graph late",))
+        figures += _unable(ill, channel, probes)
+        figures += subject.left(before, expected=("graph late", "graph fragile"))
     return [*figures, *_worker_killed(run.folder / "workers")]
 
 
@@ -147,6 +151,25 @@ def _unloadable(config: Path, probes: Probes) -> list[Figure]:
         ),
         none("doors that do not tell", not is_told),
         none("doors that do not tell that it is mended", not is_mended),
+    ]
+
+
+def _unable(ill: Path, channel: grpc.Channel, probes: Probes) -> list[Figure]:
+    """A graph is loaded and can answer nobody: its handler's processes keep ending."""
+    ill.touch()
+    refusal(channel, ask("fragile", {"in": text("exit")}))
+    begun = time.monotonic()
+    is_told = until(lambda: probes.of_server() == {False}, SEEN_WITHIN)
+    taken = time.monotonic() - begun
+    is_told = is_told and probes.of("fragile") == {False}
+    is_told = is_told and probes.of("echo") == {True}
+    ill.unlink()
+    is_mended = until(lambda: probes.of_server() == {True}, SEEN_WITHIN)
+    is_mended = is_mended and probes.of("fragile") == {True}
+    return [
+        seconds("until a graph that can answer nobody is told of", taken, TOLD_WITHIN),
+        none("doors that do not tell of it", not is_told),
+        none("doors that do not tell that it can again", not is_mended),
     ]
 
 

@@ -49,6 +49,29 @@ def graph(
     )
 
 
+def fragile(ill: Path) -> str:
+    """A handler that says its word again, and whose process ends at the word `exit`, and
+    before it is ready as long as there is a file `ill`.
+    """
+    return dedent(f"""
+        import os
+        from pathlib import Path
+
+        from pyovms import Tensor
+
+
+        class OvmsPythonModel:
+            def initialize(self, kwargs):
+                if Path({str(ill)!r}).exists():
+                    os._exit(3)
+
+            def execute(self, inputs):
+                if bytes(inputs[0]) == b"exit":
+                    os._exit(3)
+                return [Tensor("out", inputs[0])]
+    """)
+
+
 @contextmanager
 def served(folder: Path, graphs: Mapping[str, tuple[str, str]]) -> Iterator[Server]:
     """A server of graphs: name, pbtxt, and the code of `handler.py`."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 from ovms_mp_protos import kserve
 
+from ovms_mp.servable.description import State
+from tests.python_nodes import site
 from tests.reload.mount import plus
 from tests.unit.inference import tiny
 from tests.wire import zoo
-from tests.wire.calls import ask, connect
+from tests.wire.calls import arrays, ask, connect, infer, refusal, text
 from tests.wire.rest import Rest
 from tests.wire.servers import Process, serving
 from tests.wire.waiting import until
@@ -151,6 +153,123 @@ def test_each_probe_tells_of_each_failure_and_of_its_end(tmp_path: Path) -> None
         server.app.catalog.stop()
         assert agree(m.of_the_server, on=False)
         for each in (late, m):
+            each.close()
+
+
+REFUSED: Final[Mapping[str, Mapping[str, Any]]] = {
+    "a model of a wrong shape": {"models": [zoo.entry("late", shape="1,4")]},
+    "a model that lies nowhere": {
+        "models": [zoo.entry("late", base_path="hdfs://a/b")]
+    },
+    "a graph that lies nowhere": {
+        "graphs": [{"name": "late", "base_path": "s3://a/b"}]
+    },
+    "a pipeline": {
+        "pipeline_config_list": [
+            {"name": "late", "inputs": ["x"], "nodes": [], "outputs": []}
+        ]
+    },
+}
+
+
+def configured(
+    folder: Path, models: Sequence[Any] = (), graphs: Sequence[Any] = (), **more: Any
+) -> Path:
+    """The model `m` and more."""
+    return zoo.write_config(folder, [zoo.entry("m"), *models], graphs, **more)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_name_that_is_refused_is_one_that_is_not_served(
+    tmp_path: Path, case: str
+) -> None:
+    """Whether the server starts with it or is given it later; what is served beside it is
+    as ready as before.
+    """
+    zoo.add_model(tmp_path, "m", plus(1))
+    config = configured(tmp_path, **REFUSED[case])
+    with (
+        serving(config, file_system_poll_wait_seconds=0) as server,
+        server.connect() as channel,
+    ):
+        m = Probes(channel, Rest(server.app.rest_port), "m")
+        for _ in range(2):
+            assert agree(m.of_the_server, on=False)
+            assert agree(m.of_the_servable, on=True)
+            (told,) = [s for s in server.app.catalog.index() if s.name == "late"]
+            assert (told.state, told.reason != "") == (State.UNAVAILABLE, True)
+            configured(tmp_path)
+            assert server.app.reload().is_ok
+            assert agree(m.of_the_server, on=True)
+            configured(tmp_path, **REFUSED[case])
+            assert not server.app.reload().is_ok
+        m.close()
+
+
+def test_a_name_that_is_refused_and_served_still_is_served(tmp_path: Path) -> None:
+    zoo.add_model(tmp_path, "m", plus(1))
+    config = configured(tmp_path)
+    with serving(config, file_system_poll_wait_seconds=0) as server:
+        zoo.write_config(tmp_path, [zoo.entry("m", shape="1,4")])
+        assert not server.app.reload().is_ok
+        assert server.app.catalog.is_ready
+        (told,) = server.app.catalog.index()
+        assert told.state is State.READY and "expected (1,3" in told.reason
+
+
+def test_a_name_that_is_refused_is_no_matter_to_who_latches(tmp_path: Path) -> None:
+    zoo.add_model(tmp_path, "m", plus(1))
+    config = configured(tmp_path, **REFUSED["a pipeline"])
+    with serving(config, readiness="latched") as server:
+        assert server.app.catalog.is_ready
+
+
+def test_a_graph_whose_processes_keep_ending_is_not_ready_until_one_lives(
+    tmp_path: Path,
+) -> None:
+    """While a handler's circuit is open nobody is answered, and everybody is told so by
+    every probe; its neighbours are as ready as before.
+    """
+    ill = tmp_path / "ill"
+    pbtxt = site.graph(options=site.PROCESS)
+    zoo.add_graph(tmp_path, "fragile", pbtxt, handler=site.fragile(ill))
+    zoo.add_graph(tmp_path, "echo", zoo.ECHO)
+    graphs = [{"name": "fragile"}, {"name": "echo"}]
+    config = zoo.write_config(tmp_path, [], graphs)
+    with serving(config) as server, server.connect() as channel:
+        rest = Rest(server.app.rest_port)
+        probes, echo = Probes(channel, rest, "fragile"), Probes(channel, rest, "echo")
+        assert agree(probes.of_the_server, on=True)
+        assert agree(probes.of_the_servable, on=True)
+        ill.touch()  # from now on none lives
+        code, _ = refusal(channel, ask("fragile", {"in": text("exit")}))
+        assert code == "UNAVAILABLE"
+        assert until(lambda: not server.app.catalog.is_ready, 30)
+        assert agree(probes.of_the_server, on=False)
+        assert agree(probes.of_the_servable, on=False)
+        assert agree(echo.of_the_servable, on=True)
+        assert refusal(channel, ask("fragile", {"in": text("word")})) == (
+            "UNAVAILABLE",
+            "A node of the graph is not available - CalculatorGraph::Run() failed: "
+            'Calculator::Process() for node "worker" failed: the node\'s processes keep '
+            "ending; it is tried again soon",
+        )
+        (told,) = [s for s in server.app.catalog.index() if s.name == "fragile"]
+        assert told.state is State.UNAVAILABLE
+        assert told.reason.startswith(
+            'node "worker": the node\'s processes keep ending'
+        )
+        (version,) = rest.get("/v1/models/fragile").json["model_version_status"]
+        assert version["state"] == "LOADING"
+        assert version["status"]["error_code"] == "FAILED_PRECONDITION"
+        assert version["reason"] == told.reason
+        ill.unlink()
+        assert until(lambda: server.app.catalog.is_ready, 30)
+        assert agree(probes.of_the_server, on=True)
+        assert agree(probes.of_the_servable, on=True)
+        answer = infer(channel, ask("fragile", {"in": text("word")}))
+        assert arrays(answer)["out"] == [*b"word"]
+        for each in (probes, echo):
             each.close()
 
 

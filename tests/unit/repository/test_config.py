@@ -248,11 +248,7 @@ def test_metrics_are_read_as_they_are_written(config: Path) -> None:
 
 @pytest.mark.parametrize(
     "section",
-    [
-        "pipeline_config_list",
-        "custom_node_library_config_list",
-        "custom_loader_config_list",
-    ],
+    ["custom_node_library_config_list", "custom_loader_config_list"],
 )
 def test_a_section_that_is_not_supported_is_a_problem_unless_it_is_empty(
     config: Path, section: str
@@ -263,6 +259,15 @@ def test_a_section_that_is_not_supported_is_a_problem_unless_it_is_empty(
     assert [m.name for m in found.models] == ["m"]
     where = f"{config}: {section}"
     assert problems(found) == [(where, Status.NOT_IMPLEMENTED, "not supported yet")]
+
+
+def test_a_pipeline_is_a_problem_by_its_name(config: Path) -> None:
+    content = models({"name": "m"})
+    pipelines = [{"name": "p", "inputs": ["x"], "nodes": [], "outputs": []}]
+    found = read(write(config, content | {"pipeline_config_list": pipelines}))
+    assert [m.name for m in found.models] == ["m"]
+    why = "pipelines are not supported yet"
+    assert problems(found) == [("p", Status.NOT_IMPLEMENTED, why)]
 
 
 def test_a_directory_of_versions_is_a_model(tmp_path: Path) -> None:

@@ -94,6 +94,10 @@ from tests.unit.repository.support import graphs, models
             models() | {"pipeline_config_list": {}},
             "pipeline_config_list: expected an array, got an object",
         ),
+        (
+            models() | {"pipeline_config_list": [{"nodes": []}]},
+            'pipeline_config_list[0]: key "name" is missing',
+        ),
         (models() | {"monitoring": {}}, 'monitoring: key "metrics" is missing'),
         (
             models() | {"monitoring": {"metrics": {}}},

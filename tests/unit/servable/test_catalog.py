@@ -11,6 +11,7 @@ from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import InferRequest, InferResponse, ServableMetadata
 from ovms_mp.core.pending import Pending
 from ovms_mp.servable.catalog import Catalog
+from ovms_mp.servable.description import State
 from ovms_mp.telemetry.metrics import Metrics
 
 
@@ -20,6 +21,7 @@ class Served:
     def __init__(self, name, version=1, answer=None):
         self.name, self.version, self.answer = name, version, answer
         self.is_closed = False
+        self.trouble = ""
 
     def metadata(self):
         return ServableMetadata(self.name, (str(self.version),), (), ())
@@ -208,6 +210,39 @@ def test_ready_is_who_has_loaded_and_serves_all_or_has_done_so_once(is_latching)
     assert told[-1]
     catalog.stop()
     assert not told[-1]
+
+
+def test_a_graph_that_can_answer_nobody_is_not_ready_and_is_not_given_up(catalog):
+    graph = Served("g")
+    catalog.announce_graph("g")
+    catalog.graph_loaded("g", graph)
+    catalog.first_load_done()
+    graph.trouble = "its processes keep ending"
+    assert not catalog.is_ready and not catalog.is_servable_ready("g", "")
+    assert catalog.available() == {}
+    (listed,) = catalog.index()
+    (told,) = catalog.status()
+    assert (listed.state, listed.reason) == (State.UNAVAILABLE, graph.trouble)
+    (version,) = told.versions
+    assert (version.state.name, version.error_code) == (
+        "LOADING",
+        "FAILED_PRECONDITION",
+    )
+    assert version.reason == graph.trouble
+    assert catalog.infer(InferRequest("g")).result(5).model_name == "g"
+    graph.trouble = ""
+    assert catalog.is_ready and catalog.is_servable_ready("g", "")
+
+
+@pytest.mark.parametrize("is_latching", [False, True])
+def test_a_refused_name_that_nobody_serves_is_one_that_is_missing(is_latching):
+    catalog: Any = Catalog(Metrics(), is_latching=is_latching)
+    with_model(catalog, 1)
+    catalog.first_load_done()
+    catalog.refusals.become({"m": "another shape", "n": "no such shape"}, "")
+    assert catalog.is_ready is is_latching
+    catalog.refusals.become({"m": "another shape"}, "the config cannot be read")
+    assert catalog.is_ready
 
 
 def test_close_releases_every_servable(catalog):

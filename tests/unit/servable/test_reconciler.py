@@ -5,6 +5,7 @@ many as may.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class Loads:
         self.tried: list[tuple[str, int]] = []
         self.made: list[Servable] = []
         self.meeting: threading.Barrier | None = None
+        self.meanwhile: Callable[[], object] = lambda: None
 
     def version(self, spec: Any, number: int, directory: Path) -> Servable:
         if self.meeting is not None:
@@ -49,6 +51,7 @@ class Loads:
         if not text.startswith("good"):
             raise ServingError(Status.MODEL_NOT_LOADED, text)
         self.made.append(Servable(number))
+        self.meanwhile()
         return self.made[-1]
 
 
@@ -154,6 +157,19 @@ def test_what_moves_is_left_alone(site: Site) -> None:
     assert len(site.loads.tried) == 1
     site.apply("m")
     assert site.serves("m") == ("2",)
+
+
+def test_what_changes_while_it_is_read_is_read_again(site: Site) -> None:
+    """Half of it may be of the one and half of the other."""
+    site.put("m", 1)
+    site.loads.meanwhile = lambda: site.put("m", 1, "good and another one")
+    assert site.apply("m") == {("m", 1): Outcome.FAILED}
+    (void,) = site.loads.made
+    assert void.is_closed
+    assert site.serves("m") == ()
+    site.loads.meanwhile = lambda: None
+    assert site.apply("m") == {("m", 1): Outcome.LOADED}
+    assert not site.loads.made[-1].is_closed
 
 
 def test_models_are_loaded_by_so_many_at_a_time(site: Site) -> None:
