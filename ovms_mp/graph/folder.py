@@ -49,8 +49,8 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()  # modules tell their files so
         self._package = f"_calculators_path_{next(_NUMBERS)}"
-        self.failed: list[str] = []
-        """Names of files that could not be imported; why is in the log."""
+        self.failed: dict[str, str] = {}
+        """Why files could not be imported, by their names; the log has more of it."""
 
     def load(self) -> Iterator[Found]:
         """Import everything, in the order of names. Raises OSError if the folder cannot
@@ -126,7 +126,7 @@ class Folder:
         said = "%s of the calculators path cannot be imported"
         log.error(said, file, exc_info=error)
         name = file.name if file.is_file() else f"{file.name}/{_INIT}"
-        self.failed.append(name)
+        self.failed[name] = f"cannot be imported: {type(error).__name__}: {error}"
 
 
 def _is_module(file: Path) -> bool:

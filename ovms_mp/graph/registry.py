@@ -14,7 +14,7 @@ from ovms_mp.graph.folder import Folder
 from ovms_mp.graph.policies import POLICIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from google.protobuf.message import Message
@@ -41,7 +41,7 @@ class Registry:
         self._known: dict[str, Registered] = {}
         self._entry_points: dict[str, EntryPoint] = {}
         self._wrong: dict[str, ContractError] = {}
-        self._failed_files: list[str] = []
+        self._failed: dict[str, str] = {}
         self._folders: list[Folder] = []
 
     @classmethod
@@ -91,7 +91,12 @@ class Registry:
             except ContractError as error:
                 log.error("%s", error)
                 self._wrong[found.name] = error
-        self._failed_files += folder.failed
+        self._failed |= folder.failed
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """What of folders cannot be used, by the names of files and calculators."""
+        return self._failed | {name: str(error) for name, error in self._wrong.items()}
 
     def close(self) -> None:
         """Forget the modules of folders; when no graph uses their calculators."""
@@ -126,8 +131,8 @@ class Registry:
     def missing(self, name: str) -> str:
         """What to say of a name that `find` does not know."""
         said = f'there is no calculator named "{name}"'
-        if self._failed_files:
-            files = ", ".join(self._failed_files)
+        if self._failed:
+            files = ", ".join(self._failed)
             said += f"; of the calculators path, {files} failed to import"
         return said
 

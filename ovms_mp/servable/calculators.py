@@ -4,7 +4,7 @@ folder as it was when somebody last looked.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ovms_mp.calculator.base import ContractError
@@ -30,6 +30,13 @@ class Calculators:
         self._fingerprint: Fingerprint | None = None
         self.number = 0
         """Of the registry: another one has another number."""
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """What is wrong in the folder, by the names of files or calculators; graphs that
+        need none of these do not mind.
+        """
+        return self._registry.servable.problems
 
     def lease(self) -> Lease[Registry]:
         """The registry that graphs are to be loaded with."""

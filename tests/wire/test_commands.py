@@ -12,6 +12,7 @@ import pytest
 
 from ovms_mp.cli import main
 from tests.unit.inference import tiny
+from tests.wire import zoo
 from tests.wire.servers import serving
 
 GOOD = """\
@@ -48,6 +49,44 @@ def test_each_problem_is_a_line_with_its_place(
     assert line.startswith("graph bad: ")
     assert "graph.pbtxt:3" in line
     assert "NoSuchCalculator" in line
+
+
+def test_whatever_is_wrong_is_a_line_with_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An entry, a model's file, a handler, a subconfig, a calculator, a missing model."""
+    for name in ("model", "graph"):
+        (tmp_path / name / "1").mkdir(parents=True)
+    (tmp_path / "model" / "1" / "model.onnx").write_text("not anything")
+    zoo.add_graph(tmp_path, "handler", zoo.words(), speaker="raise LookupError('no')")
+    zoo.add_graph(tmp_path, "named", zoo.GRAPHS["add"])
+    home = zoo.add_graph(tmp_path, "sub", zoo.ECHO)
+    (home / "subconfig.json").write_text("{")
+    calculators = tmp_path / "calculators"
+    calculators.mkdir()
+    (calculators / "own.py").write_text("class (")
+    config = zoo.write_config(
+        tmp_path,
+        [zoo.entry("model"), zoo.entry("shape", shape="1,2")],
+        [{"name": name} for name in ("handler", "named", "sub")],
+    )
+    assert main(["validate", str(config)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    for beginning, reason in (
+        ("model model: ", "model.onnx"),
+        ("config shape: ", "'1,2': expected (1,3"),
+        ("graph handler: ", "speaker.py:1: LookupError: no"),
+        ("graph named: ", 'model "add_one"'),
+        ("config sub: ", "line 1, column 2"),
+    ):
+        (line,) = (each for each in lines if each.startswith(beginning))
+        assert reason in line
+    path = ["--calculators_path", str(calculators)]
+    assert main(["validate", str(config), *path]) == 1
+    assert "calculators own.py: cannot be imported: SyntaxError" in (
+        capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("which", ["good", "."])
