@@ -9,7 +9,7 @@ from typing import Final
 from tests.gates.gate import Figure, Run, none, percentile, seconds
 from tests.gates.subject import Subject
 from tests.reload.crowd import Crowd
-from tests.reload.mount import CHANGES, Mount, expected, told
+from tests.reload.mount import CHANGES, UNLOADABLE, Mount, expected, told
 from tests.wire.calls import connect
 from tests.wire.waiting import until
 
@@ -57,7 +57,7 @@ def lossless(run: Run) -> list[Figure]:
             seconds("until a change is served, median", percentile(taken, 50)),
             seconds("until a change is served, p99", percentile(taken, 99)),
             *growth(sizes),
-            *subject.left(before),
+            *subject.left(before, expected=UNLOADABLE),
         ]
         subject.ask_to_stop()
         return [*figures, none("exit codes other than 0", subject.code() != 0)]

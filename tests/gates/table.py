@@ -26,7 +26,7 @@ from tests.gates.gate import Gate
 
 GATES: Final = (
     Gate("R1", load.held, "seconds", 2, 60, 3600),
-    Gate("R2", reloads.lossless, "reloads", 18, 50, 1000),
+    Gate("R2", reloads.lossless, "reloads", 28, 70, 2800),
     Gate("R3", suites.bad_reloads, "rounds", 0, 1, 20),
     Gate("R4", malformed.told, "examples", 300, 10_000, 2_000_000),
     Gate("R5", kills.survived, "kills", 0, 20, 500),

@@ -148,7 +148,7 @@ def test_any_shape_is_taken_where_that_is_asked_for(
 
 
 def test_other_names_are_known_soon_and_the_old_ones_no_more(
-    client: triton.InferenceServerClient, folder: Path
+    client: triton.InferenceServerClient, server: Server, folder: Path
 ) -> None:
     def names() -> tuple[str, str]:
         told = metadata(client, "named")
@@ -167,5 +167,8 @@ def test_other_names_are_known_soon_and_the_old_ones_no_more(
     result: Any = client.infer("named", [given("image", x, "FP32")])
     np.testing.assert_array_equal(result.as_numpy("y"), x + 1)
     file.write_text('{"inputs": {"x": 1}}')  # what is wrong leaves the old names
+    report = server.app.reload()
+    assert "mapping_config.json" in "".join(each.reason for each in report.changes)
+    assert names() == ("image", "y")
     with pytest.raises(Exception, match="Required input: image"):
         client.infer("named", [given("x", x, "FP32")])

@@ -9,12 +9,9 @@ from typing import Final
 
 import grpc
 
-from tests.reload.mount import CHANGES, number_in, request, told
+from tests.reload.mount import CHANGES, TO_AND_FRO, number_in, request, told
 from tests.wire.asking import Asking
 from tests.wire.calls import Stream, connect
-
-# Alternate between two numbers, so that nobody can tell which is the later.
-_TO_AND_FRO: Final = {"by_pbtxt", "by_subgraph"}
 
 REQUESTS_OF_A_STREAM: Final = 30
 
@@ -43,7 +40,7 @@ class Crowd(Asking):
                 except (grpc.RpcError, ValueError) as error:
                     self.complain(f"{name}: {error}")
                     continue
-                if number < before and name not in _TO_AND_FRO:
+                if number < before and name not in TO_AND_FRO:
                     self.complain(f"{name}: {number} after {before}")
                 before = number
                 self.count(answers=1)

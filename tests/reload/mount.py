@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,11 @@ from tests.wire import zoo
 from tests.wire.calls import arrays, ask, infer
 
 ZEROS: Final = np.zeros((1, 4), np.float32)
+
+# How fast a copy is, and how long a folder is gone: nobody waits for these.
+PARTS: Final = 8
+PART_SECONDS: Final = 0.1
+GONE_SECONDS: Final = 1.2
 
 HANDLER: Final = """
 import numpy as np
@@ -82,6 +88,13 @@ def replace(path: Path, text: str) -> None:
     beside.rename(path)
 
 
+def swap(link: Path, target: str) -> None:
+    """As the kubelet does: another link takes the name at once."""
+    beside = link.with_name("..tmp")
+    beside.symlink_to(target)
+    beside.rename(link)
+
+
 class Mount:
     """The folder; `config` is what a server is started with, `calculators` as well."""
 
@@ -96,11 +109,14 @@ class Mount:
         self.config = self.root / "config.json"
         # Handlers of one process share the names of modules.
         self.neighbour = self.root / "by_neighbour" / f"neighbour_{uuid4().hex}.py"
-        for name in ("in_place", "versions", "fixed_1", "fixed_2", "own"):
+        for name in ("in_place", "versions", "fixed_1", "fixed_2", "own", "mapped"):
             self._version(name, 1, 1)
         self._version("fixed_2", 1, 2)
-        for name in ("in_place", "versions", "fixed_1", "fixed_2"):
+        for name in ("in_place", "versions", "fixed_1", "fixed_2", "mapped"):
             self._models[name] = {"base_path": name}
+        for name in ("copied", "restored"):
+            self._models[name] = {"base_path": name}
+            (self.root / name).mkdir()
         self._models["moved"] = {"base_path": "fixed_1"}
         self._graph("by_model", through("in_place"))
         self._graph("by_pbtxt", through("fixed_1"))
@@ -125,6 +141,13 @@ class Mount:
                 ),
             ),
         )
+        for name in ("by_link", "by_mount"):
+            (self.root / name).mkdir()
+            self._graphs[name] = {}
+        link = self.root / "by_link" / "graph.pbtxt"
+        link.symlink_to("..data/graph.pbtxt")
+        self._elsewhere = root / "host.pbtxt"
+        (self.root / "by_mount" / "graph.pbtxt").symlink_to(self._elsewhere)
         write(
             self.root / "by_neighbour" / "speaker.py",
             HANDLER.format(
@@ -181,6 +204,42 @@ class Mount:
             if int(old.name) < number - 1:
                 shutil.rmtree(old)
 
+    def mapped(self, number: int) -> None:
+        """A file beside a model gives its output another name."""
+        text = json.dumps({"outputs": {"y": f"y_{number}"}})
+        replace(self.root / "mapped" / "1" / "mapping_config.json", text)
+
+    def copied(self, number: int) -> None:
+        """A version comes as copies come that take their time."""
+        made = self._made(number)
+        home = self.root / "copied"
+        target = home / str(number)
+        target.mkdir(exist_ok=True)
+        shutil.copy(made / "model.bin", target)
+        content = (made / "model.xml").read_bytes()
+        part = len(content) // PARTS + 1
+        with (target / "model.xml").open("wb") as file:
+            for at in range(0, len(content), part):
+                file.write(content[at : at + part])
+                file.flush()
+                time.sleep(PART_SECONDS if number > 1 else 0)
+        shutil.rmtree(home / str(number - 2), ignore_errors=True)
+
+    def restored(self, number: int) -> None:
+        """A model's folder goes, and comes back with other files in it."""
+        home, away = self.root / "restored", self._scratch / "restored"
+        home.rename(away)
+        time.sleep(GONE_SECONDS if number > 1 else 0)
+        shutil.rmtree(away / "1", ignore_errors=True)
+        shutil.copytree(self._made(number), away / "1")
+        away.rename(home)
+
+    def _made(self, number: int) -> Path:
+        made = self._scratch / f"made_{number}"
+        made.mkdir(exist_ok=True)
+        tiny.save(made, plus(number))
+        return made
+
     def moved(self, number: int) -> None:
         """The config names another folder for a model."""
         self._models["moved"]["base_path"] = f"elsewhere_{number}"
@@ -192,6 +251,24 @@ class Mount:
         """A graph names another model."""
         which = 2 - number % 2
         replace(self.root / "by_pbtxt" / "graph.pbtxt", through(f"fixed_{which}"))
+
+    def by_link(self, number: int) -> None:
+        """A ConfigMap is another one: its folder's link is swapped, and the folder before
+        is removed at once.
+        """
+        home = self.root / "by_link"
+        (home / f"..{number}").mkdir(exist_ok=True)
+        text = through(f"fixed_{2 - number % 2}")
+        write(home / f"..{number}" / "graph.pbtxt", text)
+        swap(home / "..data", f"..{number}")
+        if number > 1:
+            shutil.rmtree(home / f"..{number - 1}", ignore_errors=True)
+
+    def by_mount(self, number: int) -> None:
+        """A file that is mounted by itself is written to where it is from: in the folder
+        nothing happens.
+        """
+        write(self._elsewhere, through(f"fixed_{2 - number % 2}"))
 
     def by_subgraph(self, number: int) -> None:
         """A file beside a graph is another subgraph."""
@@ -227,8 +304,13 @@ CHANGES: Final[Mapping[str, Callable[[Mount, int], None]]] = {
     for change in (
         Mount.in_place,
         Mount.versions,
+        Mount.mapped,
+        Mount.copied,
+        Mount.restored,
         Mount.moved,
         Mount.by_pbtxt,
+        Mount.by_link,
+        Mount.by_mount,
         Mount.by_subgraph,
         Mount.by_subconfig,
         Mount.by_handler,
@@ -238,18 +320,23 @@ CHANGES: Final[Mapping[str, Callable[[Mount, int], None]]] = {
 }
 """Kinds of changes, by the servable that shows them."""
 
+UNLOADABLE: Final = ("model copied", "model restored")
+"""What the log may complain of meanwhile: half a copy, and a folder that is not there."""
+
+TO_AND_FRO: Final = {"by_pbtxt", "by_link", "by_mount", "by_subgraph"}
+"""Those that alternate between two numbers: nobody can tell which is the later."""
+
 
 def expected(name: str, number: int) -> float:
     """What the servable answers in a generation."""
-    return 2 - number % 2 if name in {"by_pbtxt", "by_subgraph"} else number
+    return 2 - number % 2 if name in TO_AND_FRO else number
 
 
 _PORTS: Final = {
-    "in_place": "x",
-    "versions": "x",
-    "moved": "x",
-    "by_handler": "word",
-    "by_neighbour": "word",
+    **dict.fromkeys(
+        ("in_place", "versions", "mapped", "copied", "restored", "moved"), "x"
+    ),
+    **dict.fromkeys(("by_handler", "by_neighbour"), "word"),
 }
 
 
@@ -259,10 +346,10 @@ def request(name: str) -> Any:
 
 
 def number_in(answer: Any) -> float:
-    """What it answered: the same number four times."""
-    (values,) = arrays(answer).values()
+    """What it answered: the same number four times, or in the output's name."""
+    ((name, values),) = arrays(answer).items()
     (number,) = {value for row in np.reshape(values, (1, -1)) for value in row}
-    return float(number)
+    return float(name.removeprefix("y_") if name.startswith("y_") else number)
 
 
 def told(channel: grpc.Channel, name: str) -> float:

@@ -12,7 +12,18 @@ import pytest
 
 from ovms_mp.servable.description import State
 from ovms_mp.servable.status import Outcome
-from tests.reload.mount import CHANGES, Mount, expected, told, write
+from tests.reload.mount import (
+    CHANGES,
+    HANDLER,
+    ZEROS,
+    Mount,
+    expected,
+    number_in,
+    told,
+    write,
+)
+from tests.wire import zoo
+from tests.wire.calls import ask, infer
 from tests.wire.servers import Server, serving
 from tests.wire.waiting import until
 
@@ -52,6 +63,13 @@ BROKEN: dict[str, tuple[str, Callable[[Mount], object], str]] = {
         lambda m: truncate(m.root / "in_place/1/model.bin"),
         "model.xml",
     ),
+    "a mapping that is none": (
+        "mapped",
+        lambda m: write(
+            m.root / "mapped/1/mapping_config.json", '{"inputs": {"x": 1}}'
+        ),
+        "mapping_config.json",
+    ),
     "a model's directory that is gone": (
         "in_place",
         lambda m: shutil.rmtree(m.root / "in_place"),
@@ -80,6 +98,16 @@ BROKEN: dict[str, tuple[str, Callable[[Mount], object], str]] = {
         lambda m: write(m.root / "by_subgraph/part.pbtxt", 'type: "Part"\nnode {'),
         "part.pbtxt:",
     ),
+    "a subgraph that is gone": (
+        "by_subgraph",
+        lambda m: (m.root / "by_subgraph/part.pbtxt").unlink(),
+        'there is no calculator named "Part"',
+    ),
+    "a handler that is gone": (
+        "by_handler",
+        lambda m: (m.root / "by_handler/speaker.py").unlink(),
+        "The Python Node file path does not exist",
+    ),
     "a handler that is no Python": (
         "by_handler",
         lambda m: write(m.root / "by_handler/speaker.py", "class OvmsPythonModel("),
@@ -94,6 +122,11 @@ BROKEN: dict[str, tuple[str, Callable[[Mount], object], str]] = {
         "by_neighbour",
         lambda m: m.neighbour.unlink(),
         "No module named 'neighbour_",
+    ),
+    "a calculator that is gone": (
+        "by_calculator",
+        lambda m: (m.calculators / "generation.py").unlink(),
+        'there is no calculator named "GenerationCalculator"',
     ),
     "a calculator that is no Python": (
         "by_calculator",
@@ -111,11 +144,13 @@ def test_what_cannot_be_loaded_leaves_the_old_and_says_why(
     CHANGES[kind](mount, 1)
     assert server.app.reload().is_ok
     before = told(channel, kind)
+    server.log.clear()
     spoil(mount)
     report = server.app.reload()
     failed = [each for each in report.changes if each.outcome is Outcome.FAILED]
     assert failed and any(reason in each.reason for each in failed), failed
     assert not report.is_ok
+    assert server.said(reason)
     assert told(channel, kind) == before
     assert server.app.catalog.is_ready
     assert server.app.catalog.is_servable_ready(kind, "")
@@ -154,6 +189,28 @@ def test_what_is_broken_is_said_once_and_mends_without_being_asked(
     assert until(lambda: told(channel, "by_handler") == 3, SEEN_WITHIN)
     said = [line for line in server.log if line.startswith("graph by_handler: ")]
     assert len(said) == 1
+
+
+def test_what_failed_for_a_cause_elsewhere_is_tried_again(tmp_path: Path) -> None:
+    """No file of it changes, and nobody asks."""
+    ill = tmp_path / "ill"
+    ill.touch()
+    header = f"""
+from pathlib import Path
+
+if Path({str(ill)!r}).exists():
+    raise ValueError("ill")
+"""
+    handler = HANDLER.format(header=header, number=8)
+    zoo.add_graph(tmp_path, "moody", zoo.words(), speaker=handler)
+    config = zoo.write_config(tmp_path, [], [{"name": "moody"}])
+    with serving(config) as server, server.connect() as channel:
+        assert server.said("graph moody: ", "ValueError: ill")
+        assert not server.app.catalog.is_ready
+        ill.unlink()
+        assert until(lambda: server.app.catalog.is_ready, SEEN_WITHIN)
+        answer = infer(channel, ask("moody", {"word": ZEROS}))
+        assert number_in(answer) == 8
 
 
 @pytest.mark.parametrize(
@@ -237,6 +294,7 @@ def test_an_entry_that_cannot_be_honoured_leaves_the_old(
     assert told(channel, "moved") == before
     said = {each.name: each for each in server.app.catalog.index()}
     assert "hdfs://" in said["moved"].reason
+    assert not server.app.catalog.is_ready  # for want of "new"
     assert (said["new"].state, said["new"].version) == (State.UNAVAILABLE, "")
     assert "expected (1,3" in said["new"].reason
     assert not said["in_place"].reason

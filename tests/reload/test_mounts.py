@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,19 @@ from pathlib import Path
 import grpc
 import pytest
 
+from ovms_mp.cli import main
 from ovms_mp.servable.status import Outcome
-from tests.reload.mount import CHANGES, Mount, number_in, plus, request, told, write
+from tests.reload.mount import (
+    CALCULATOR,
+    CHANGES,
+    Mount,
+    number_in,
+    plus,
+    request,
+    swap,
+    told,
+    write,
+)
 from tests.unit.inference import tiny
 from tests.wire import zoo
 from tests.wire.calls import Stream, arrays, ask, connect, floats, infer, refusal
@@ -24,6 +36,7 @@ from tests.wire.waiting import until
 
 SEEN_WITHIN = 30.0
 FOUR = floats(0, 0, 0, 0)
+NAMESPACE = ("unshare", "--mount", "--map-root-user", "sh", "-c")
 
 
 @pytest.fixture
@@ -45,13 +58,6 @@ def channel(server: Server) -> Iterator[grpc.Channel]:
 
 def answer(channel: grpc.Channel, name: str = "m") -> float:
     return number_in(infer(channel, ask(name, {"x": FOUR})))
-
-
-def swap(link: Path, target: str) -> None:
-    """As the kubelet does: another link takes the name at once."""
-    beside = link.with_name("..tmp")
-    beside.symlink_to(target)
-    beside.rename(link)
 
 
 def test_a_config_map_is_swapped(tmp_path: Path) -> None:
@@ -103,6 +109,48 @@ def test_a_file_that_is_mounted_by_itself_is_looked_at(tmp_path: Path) -> None:
         assert until(lambda: answer(channel) == 2, SEEN_WITHIN)
 
 
+# $1 becomes $2 in a mount namespace of its own, in which the rest runs.
+BINDING = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+
+
+@pytest.fixture
+def may_mount(tmp_path: Path) -> None:
+    """A kernel may keep users from having namespaces."""
+    (tmp_path / "x").touch()
+    command = (*NAMESPACE, BINDING, "sh", *2 * (str(tmp_path / "x"),), "true")
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"nobody may mount here: {done.stderr}")
+
+
+@pytest.mark.usefixtures("may_mount")
+def test_a_file_is_mounted_as_docker_mounts_it(tmp_path: Path) -> None:
+    """`-v /host/config.json:/mounted/config.json`: it may be written to, and neither a
+    rename on the host nor a notice of the kernel's arrives.
+    """
+    for number in (1, 2):
+        zoo.add_model(tmp_path, f"m{number}", plus(number))
+    for name in ("host", "mounted"):
+        (tmp_path / name).mkdir()
+    real = zoo.write_config(
+        tmp_path / "host", [zoo.entry("m", base_path=str(tmp_path / "m1"))]
+    )
+    mounted = tmp_path / "mounted" / "config.json"
+    mounted.touch()
+    within = (*NAMESPACE, BINDING, "sh", str(real), str(mounted))
+    flags = ("--config_path", str(mounted), "--probe_models=false")
+    with (
+        Process(tmp_path, *flags, within=within) as server,
+        connect(server.ready()) as channel,
+    ):
+        assert not mounted.read_text()  # here it is not mounted
+        assert answer(channel) == 1
+        write(real, real.read_text().replace("m1", "m2"))
+        assert until(lambda: answer(channel) == 2, SEEN_WITHIN)
+        server.ask_to_stop()
+        assert server.code() == 0
+
+
 def test_what_is_being_copied_is_left_alone(mount: Mount, server: Server) -> None:
     """A file that grows is not even tried."""
     made = mount.root.parent / "made"
@@ -121,6 +169,24 @@ def test_what_is_being_copied_is_left_alone(mount: Mount, server: Server) -> Non
         file.close()
         assert not server.said("versions")
         assert until(lambda: told(channel, "versions") == 5, SEEN_WITHIN)
+
+
+def test_a_calculator_that_comes_later_makes_its_graph(
+    mount: Mount, server: Server, channel: grpc.Channel
+) -> None:
+    """A graph names what is not there yet: nobody has to say when it is."""
+    name = "LateCalculator"
+    node = zoo.node(name, 'input_stream: "in"', 'output_stream: "out"')
+    zoo.add_graph(mount.root, "late", zoo.graph(["in"], ["out"], node))
+    config = json.loads(mount.config.read_text())
+    config["mediapipe_config_list"].append({"name": "late"})
+    write(mount.config, json.dumps(config))
+    assert not server.app.reload().is_ok
+    assert server.said("graph late: ", f'no calculator named "{name}"')
+    text = CALCULATOR.format(number=6).replace("GenerationCalculator", name)
+    write(mount.calculators / "late.py", text)
+    assert until(lambda: server.app.catalog.is_ready, SEEN_WITHIN)
+    assert told(channel, "late") == 6
 
 
 def test_to_touch_a_file_changes_nothing(mount: Mount, server: Server) -> None:
@@ -198,6 +264,21 @@ def test_a_name_may_become_the_other_kinds(tmp_path: Path) -> None:
             assert arrays(echoed)["out"] == FOUR.tolist()
             zoo.write_config(tmp_path, [zoo.entry("x", base_path="made")])
             assert server.app.reload().is_ok
+
+
+def test_what_a_command_adds_to_the_config_is_served_and_what_it_removes_is_not(
+    mount: Mount, server: Server, channel: grpc.Channel
+) -> None:
+    """`ovms-mp --add_to_config` beside a server that runs."""
+    where = ("--config_path", str(mount.config), "--model_name", "added")
+    assert main(["--add_to_config", *where, "--model_path", "fixed_2"]) == 0
+    assert until(lambda: "added" in server.app.catalog.available(), SEEN_WITHIN)
+    assert answer(channel, "added") == 2
+    assert main(["--remove_from_config", *where]) == 0
+    assert until(lambda: "added" not in server.app.catalog.names(), SEEN_WITHIN)
+    code, _ = refusal(channel, ask("added", {"x": FOUR}))
+    assert code == "NOT_FOUND"
+    assert answer(channel, "fixed_1") == 1
 
 
 @pytest.mark.parametrize("policy", [{"all": {}}, {"specific": {"versions": [1, 3]}}])

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -124,8 +124,8 @@ class _Lines(logging.Handler):
 
 
 class Process:
-    """`python -m ovms_mp` with these flags, and so much more `environment`. Leaving the
-    `with` block kills it.
+    """`python -m ovms_mp` with these flags, and so much more `environment`; `within` is
+    what becomes it, as `env` would. Leaving the `with` block kills it.
     """
 
     def __init__(
@@ -134,12 +134,16 @@ class Process:
         *flags: str,
         port: str = "0",
         environment: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
     ) -> None:
         self._log = folder / "server.log"
         everywhere = ("--grpc_bind_address", HOST, "--rest_bind_address", HOST)
         with self._log.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ovms_mp", *flags, *everywhere, "--port", port],
+                [
+                    *(*within, sys.executable, "-m", "ovms_mp"),
+                    *(*flags, *everywhere, "--port", port),
+                ],
                 stdout=output,
                 stderr=output,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
