@@ -96,8 +96,8 @@ class Target:
         """The rude client has gone."""
         self.check_service()
         assert until(lambda: self.server.calls_in_flight == 0)
-        # grpc.aio of grpcio before 1.80 keeps one or the other connection until it stops, by
-        # itself: see docs/adr/0003.
+        # grpc.aio of grpcio before 1.80 keeps one or the other connection until it stops,
+        # by itself: see docs/adr/0003.
         if HAS_RESERVED or isinstance(self.server, CoreServer):
             # grpcio opens one or two of its own when it first needs them.
             assert until(lambda: open_files() <= self.files + 2)
