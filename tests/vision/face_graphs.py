@@ -19,6 +19,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ovms_mp.servable.catalog import Catalog
 from tests.differential.oracle import interpreter
@@ -52,6 +53,19 @@ node { calculator: "RecolorCalculator" input_stream: "IMAGE:frame"
 """
 SELFIE_MODELS = {
     each: each for each in ("selfie_segmentation", "selfie_segmentation_landscape")
+}
+
+MESH = """
+input_stream: "IMAGE:frame" input_side_packet: "count" input_side_packet: "tracks"
+output_stream: "OVTENSOR:0:landmarks" output_stream: "OVTENSOR:1:found"
+node { calculator: "FaceLandmarkFrontCpu" input_stream: "IMAGE:frame"
+       input_side_packet: "NUM_FACES:count"
+       input_side_packet: "USE_PREV_LANDMARKS:tracks"
+       output_stream: "LANDMARKS:landmarks" output_stream: "DETECTIONS:found" }
+"""
+MESH_MODELS = {
+    "face_detection": "mediapipe_face_detection",
+    "face_landmark": "face_landmark",
 }
 
 
@@ -113,6 +127,67 @@ def likeness(mine: Sequence[Any], theirs: Sequence[Any]) -> Likeness:
     )
 
 
+@dataclass(frozen=True)
+class Distance:
+    """Errors of landmarks as parts of the image's diagonal. `different` are frames with
+    more or fewer faces than mp.solutions finds; `z` is the largest error of a depth, in
+    widths of the image.
+    """
+
+    frames: int
+    faces: int
+    different: int
+    mean: float
+    p99: float
+    largest: float
+    z: float
+
+
+def distance(
+    mine: Sequence[NDArray[np.float32]],
+    theirs: Sequence[NDArray[np.float32]],
+    frames: Sequence[Pixels],
+) -> Distance:
+    """Of [faces, 468, 3 or more] for each frame; faces are paired by their order."""
+    errors, depths, different = [np.zeros(0)], [np.zeros(0)], 0
+    for found, expected, frame in zip(mine, theirs, frames, strict=True):
+        if len(found) != len(expected):
+            different += 1
+            continue
+        size = np.array([frame.shape[1], frame.shape[0]], float)
+        apart = (found[..., :2] - expected[..., :2]) * size
+        errors.append(np.hypot(apart[..., 0], apart[..., 1]).ravel() / np.hypot(*size))
+        depths.append(np.abs(found[..., 2] - expected[..., 2]).ravel())
+    every, z = np.concatenate(errors), np.concatenate(depths)
+    return Distance(
+        len(frames),
+        sum(map(len, mine)),
+        different,
+        float(every.mean()) if len(every) else 0.0,
+        float(np.percentile(every, 99)) if len(every) else 0.0,
+        float(every.max(initial=0)),
+        float(z.max(initial=0)),
+    )
+
+
+def mesh(
+    catalog: Catalog, frames: Sequence[Pixels], *, count: int, tracks: bool
+) -> list[NDArray[np.float32]]:
+    """[faces, 468, 5] for each frame."""
+    none = np.empty((0, 468, 5), np.float32)
+    found = streamed(catalog, "graph", frames, count=count, tracks=tracks)
+    return [each.get("landmarks", none) for each in found]
+
+
+def _dotted(frame: Pixels, lists: Any) -> Pixels:
+    picture = frame.copy()
+    size = np.array([frame.shape[1], frame.shape[0]])
+    for points in lists:
+        for x, y in (points[:, :2] * size).astype(int).tolist():
+            cv2.circle(picture, (x, y), 1, (60, 255, 60), -1)
+    return picture
+
+
 def _save(folder: Path, name: str, *parts: Pixels) -> None:
     sides = np.concatenate(parts, axis=1)
     picture = cv2.cvtColor(sides, cv2.COLOR_RGB2BGR)
@@ -151,12 +226,28 @@ def _selfie_figures(folder: Path, work: Path) -> None:
                     _save(folder, "selfie_segmentation", native, ours, found[0]["blue"])
 
 
+def _mesh_figures(folder: Path, work: Path) -> None:
+    with served_graph(work / "mesh", MESH, MESH_MODELS) as catalog:
+        for name, frames in faces.material().items():
+            is_static = name == "photographs"
+            mine = mesh(catalog, frames, count=2, tracks=not is_static)
+            options = {"static_image_mode": is_static, "max_num_faces": 2}
+            theirs = solved("face_mesh", options, frames)
+            found = distance(mine, theirs, frames)
+            sys.stdout.write(f"mesh, {name}: {found}\n")
+            if is_static:
+                part = slice(20, 300), slice(80, 380)
+                native = _dotted(frames[0], theirs[0])[part]
+                _save(folder, "face_mesh", native, _dotted(frames[0], mine[0])[part])
+
+
 def main(arguments: Sequence[str]) -> int:
     """Prints, and makes pictures."""
     folder = Path(arguments[0])
     with tempfile.TemporaryDirectory() as work:
         _full_range_figures(folder, Path(work))
         _selfie_figures(folder, Path(work))
+        _mesh_figures(folder, Path(work))
     return 0
 
 

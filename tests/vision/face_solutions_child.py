@@ -28,10 +28,10 @@ def detections(found: Any) -> Any:
 
 
 def faces(found: Any) -> Any:
-    """[n, 468, 3]"""
+    """[n, 468, 3], with irises 478"""
     lists = found.multi_face_landmarks or []
     points = [[(p.x, p.y, p.z) for p in each.landmark] for each in lists]
-    return np.array(points, np.float32).reshape(-1, 468, 3)
+    return np.array(points, np.float32) if points else np.empty((0, 468, 3), np.float32)
 
 
 def mask(found: Any) -> Any:
