@@ -151,22 +151,24 @@ def test_a_version_is_unloaded_when_its_last_request_is_answered(
     tmp_path: Path,
 ) -> None:
     zoo.add_model(tmp_path, "slow", tiny.slow(steps=400))
-    config = zoo.write_config(tmp_path, [zoo.entry("slow")])
+    config = zoo.write_config(tmp_path, [zoo.entry("slow", nireq=1)])
     request = ask("slow", {"x": np.zeros((512, 512), np.float32)})
     with (
         serving(config, file_system_poll_wait_seconds=0) as server,
         server.connect() as channel,
-        ThreadPoolExecutor(1) as beside,
+        ThreadPoolExecutor(2) as beside,
     ):
-        asked = beside.submit(infer, channel, request)
-        assert until(lambda: server.busy_slots() == 1)
+        compiled = server.compiled("slow")
+        asked = [beside.submit(infer, channel, request) for _ in range(2)]
+        assert until(lambda: (compiled.busy, compiled.waiting) == (1, 1))
         zoo.write_config(tmp_path, [])
         assert server.app.reload().is_ok
-        told = state_of(server, "slow"), asked.done()
+        told = state_of(server, "slow"), all(each.done() for each in asked)
         assert told == ("UNLOADING", False)
         again = ask("slow", {"x": FOUR}, model_version="1")
         assert status_of(lambda: infer(channel, again)) == RETIRED
-        assert asked.result(60).model_version == "1"
+        for each in asked:  # who waits for its slot is its user, too
+            assert each.result(60).model_version == "1"
         assert until(lambda: state_of(server, "slow") == "END")
         assert server.is_idle()
 

@@ -126,7 +126,11 @@ GRAPHS: Final[Mapping[str, tuple[str, Told, Told]]] = {
 """A pbtxt, and what is known of its inputs and outputs."""
 
 INNER: Final = 'type: "Inner"\n' + zoo.graph(
-    ["x"], ["y"], zoo.session("halves"), zoo.inferring({"x": "x"}, {"y": "y"})
+    ["x"],
+    ["y"],
+    zoo.passing("x passed"),
+    zoo.session("halves"),
+    zoo.inferring({"x": "passed"}, {"y": "y"}),
 )
 
 
