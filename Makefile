@@ -42,8 +42,8 @@ transports: .venv .venv-grpcio ## both transports on the oldest and newest grpci
 GATES ?=
 
 .PHONY: gates
-gates: .venv ## what a server has to bear, R1 to R20 or GATES='R2 R5'; PUBLISH=1 puts figures in docs
-	$(BIN)/python -m tests.gates.run --only $(GATES) $(if $(PUBLISH),--publish)
+gates: .venv ## what a server has to bear, R1 to R20 or GATES='R2 R5', in 15 minutes; PUBLISH=1 puts figures in docs
+	$(BIN)/python -m tests.gates.run --minutes 15 --only $(GATES) $(if $(PUBLISH),--publish)
 
 MINUTES ?= 600
 
@@ -121,6 +121,12 @@ image: ## build a container image with docker or buildah; VARIANT=full adds medi
 		echo 'no docker engine answers, and the package buildah is not installed' >&2; \
 		exit 1; \
 	fi
+
+.PHONY: sbom
+sbom: .venv ## what is installed in an image, in CycloneDX: dist/VARIANT.cdx.json
+	@mkdir -p dist
+	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+		-o dist/$(VARIANT).cdx.json locks/$(LOCK_OF_$(VARIANT)).txt
 
 .PHONY: clean
 clean: ## remove the environments and every cache

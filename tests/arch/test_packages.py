@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -98,3 +100,26 @@ def test_the_wheel_ships_the_four_roots_and_nothing_else(
     }
     assert shipped == expected
     assert {f"{name}/py.typed" for name in ROOTS} <= shipped
+
+
+@pytest.mark.parametrize("lock", ["runtime", "runtime-native"])
+def test_a_bill_of_materials_has_every_package_of_a_lock_with_its_hashes(
+    root: Path, tmp_path: Path, lock: str
+) -> None:
+    text = (root / "locks" / f"{lock}.txt").read_text()
+    pinned = set(re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE))
+    bill = tmp_path / "bill.json"
+    subprocess.run(
+        [
+            *(str(Path(sys.executable).parent / "cyclonedx-py"), "requirements"),
+            *("-o", str(bill), str(root / "locks" / f"{lock}.txt")),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    components = json.loads(bill.read_text())["components"]
+    assert {(each["name"], each["version"]) for each in components} == pinned
+    for each in components:
+        assert any(
+            reference.get("hashes") for reference in each["externalReferences"]
+        ), each["name"]

@@ -20,7 +20,7 @@ _NO_MATTER: Final = (
     hypothesis.HealthCheck.filter_too_much,
 )
 
-BATCH: Final = 500
+BATCH: Final = 100
 """Examples of a seed; a night has many seeds."""
 
 
@@ -30,12 +30,15 @@ def fuzz(
     examples: int,
     until: float = float("inf"),
 ) -> Counter[str]:
-    """Judge so many examples, fewer if the time, by time.monotonic(), is over. Judges
-    raise AssertionError, or name what came of the example, which is counted.
+    """Judge so many examples, fewer if the time, by time.monotonic(), is over, but one in
+    any case. Judges raise AssertionError, or name what came of the example, which is
+    counted.
     """
     outcomes: Counter[str] = Counter()
     seed = 0
-    while (missing := examples - outcomes.total()) > 0 and time.monotonic() < until:
+    while (missing := examples - outcomes.total()) > 0 and (
+        time.monotonic() < until or not outcomes
+    ):
 
         @hypothesis.seed(seed)
         @hypothesis.settings(
@@ -46,7 +49,9 @@ def fuzz(
         )
         @hypothesis.given(strategy)
         def attempt(example: Any) -> None:
-            outcomes[judge(example)] += 1
+            # What is left of the batch when the time is over is made, and not judged.
+            if time.monotonic() < until or not outcomes:
+                outcomes[judge(example)] += 1
 
         before = outcomes.total()
         attempt()

@@ -135,6 +135,8 @@ class Gate:
     short: int
     change: int
     night: int
+    seconds: float
+    """That `change` takes on two idle cores, about."""
 
     @property
     def law(self) -> str:

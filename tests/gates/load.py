@@ -139,6 +139,7 @@ def held(run: Run) -> list[Figure]:
             clients.join(until=end)
         taken = time.monotonic() - begun
         return [
+            Figure("under load for", taken, "s", is_time=True),
             *clients.figures(),
             Figure("answers in a second", clients.answers / taken, is_time=True),
             _drift(clients.latencies, begun, taken, run.tier),

@@ -70,8 +70,9 @@ def main() -> int:
     every: list[Found] = []
     end = time.monotonic() + wanted.minutes * 60
     for number, gate in enumerate(gates):
-        # Each has its share of what is left.
-        share = (end - time.monotonic()) / (len(gates) - number)
+        # Each has its share of what is left, by what it needs; a night has no such figures.
+        needs = [each.seconds if tier is Tier.CHANGE else 1 for each in gates[number:]]
+        share = (end - time.monotonic()) * needs[0] / sum(needs)
         found = measured(gate, tier, time.monotonic() + max(0.0, share))
         print(report.terminal(found), flush=True)
         every.append(found)

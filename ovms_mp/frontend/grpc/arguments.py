@@ -14,10 +14,10 @@ HANDSHAKE_MS: Final = 10_000
 PING_MS: Final = 10_000
 """Between two pings of a silent connection. gRPC's default takes a client that asks more
 often than every five minutes for an attacker; it only wants to know if we are alive."""
-LOOKAHEAD_BYTES: Final = 4 << 20
+LOOKAHEAD_BYTES: Final = 3 << 20
 """gRPC reads ahead of us what it thinks is under way, for each stream. Its estimate grows
 with a busy machine's delays: 76 MiB were kept for a client that did not read its answers.
-4 MiB let a client 100 ms away send 40 MiB/s."""
+3 MiB let a client 100 ms away send 30 MiB/s."""
 
 _IDENTITY, _ALL = 0b001, 0b111
 

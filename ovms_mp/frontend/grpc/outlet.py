@@ -16,8 +16,8 @@ from ovms_mp.servable.base import StreamSession
 
 # Answers on their way before the session is held: some video frames, or what a run
 # makes of small tensors between two looks at the wire. A thousand clients that do not
-# read cost 4 GiB at the worst.
-HOLD_BYTES: Final = 4 << 20
+# read cost 3 GiB at the worst.
+HOLD_BYTES: Final = 3 << 20
 HOLD_COUNT: Final = 64
 # A held session may have to finish the calculator call that it is in, however much that
 # sends. One that goes on beyond this does not obey.

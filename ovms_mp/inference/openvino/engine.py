@@ -360,5 +360,6 @@ def _check_file(path: Path) -> None:
 
 
 def _load_error(status: Status, path: Path, error: Exception) -> ServingError:
-    _log.error("loading %s failed: %s", path, text_of(error))
+    # The line that says what is not served, and why, is the loader's.
+    _log.info("loading %s failed: %s", path, text_of(error))
     return ServingError(status, public_text(f"{file_name(path)}: {reason(error)}"))
