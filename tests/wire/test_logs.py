@@ -229,12 +229,27 @@ def test_an_access_log_has_a_line_for_each_request(
             assert len(list(stream(iter(messages), metadata=BEARER))) == 3
             with Stream(channel, ask("echo", {"in": FIVE})) as refused:
                 assert refused.end()[0] == "UNAUTHENTICATED"
+            # At once, as what a graph answers, and as what ends a stream.
+            infer(channel, ask("echo", {"in": FIVE}), metadata=BEARER)
+            for name, tensor in (("add_one", "y"), ("echo", "no")):
+                bad = ask(name, {tensor: FIVE})
+                with pytest.raises(grpc.RpcError):
+                    infer(channel, bad, metadata=BEARER)
+            nobody = iter([ask("nobody", {"in": FIVE}).SerializeToString()])
+            assert (
+                status_of(lambda s=stream, n=nobody: [*s(n, metadata=BEARER)])[0]
+                == "NOT_FOUND"
+            )
         inputs = rest.inputs(rest.tensor("x", FIVE))
         assert server.rest.infer("add_one", inputs, headers=HEADERS).code == 200
         assert server.rest.get("/nowhere").code == 400
     for line in (
         r'gRPC ModelInfer "add_one" OK [\d.]+ ms',
+        r'gRPC ModelInfer "echo" OK [\d.]+ ms',
+        r'gRPC ModelInfer "add_one" INVALID_ARGUMENT [\d.]+ ms',
+        r'gRPC ModelInfer "echo" INVALID_ARGUMENT [\d.]+ ms',
         r'gRPC ModelStreamInfer "echo" OK [\d.]+ ms',
+        r'gRPC ModelStreamInfer "nobody" NOT_FOUND [\d.]+ ms',
         r"gRPC ModelStreamInfer UNAUTHENTICATED [\d.]+ ms",
         r'REST POST /v2/models/add_one/infer "add_one" 200 [\d.]+ ms',
         r"REST GET /nowhere 400 [\d.]+ ms",
