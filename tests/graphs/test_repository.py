@@ -55,6 +55,7 @@ def test_every_graph_folder_can_be_added():
         "faces",
         "iris_tracking",
         "object_detection",
+        "ocr",
         "people_tracking",
         "speech_detection",
         "text_generation",
