@@ -38,6 +38,7 @@ MODELS: Final[dict[str, tuple[str, ...]]] = {
     "face_detection_short_range": ("face_detection_short_range.tflite",),
     "mediapipe_face_detection": ("mediapipe/face_detection_short_range.tflite",),
     "face_detection_full_range": ("mediapipe/face_detection_full_range_sparse.tflite",),
+    "emotion": ("emotion.tflite",),
     "face_landmark": ("mediapipe/face_landmark.tflite",),
     "iris_landmark": ("mediapipe/iris_landmark.tflite",),
     "selfie_segmentation": ("mediapipe/selfie_segmentation.tflite",),

@@ -51,6 +51,7 @@ def test_the_config_serves_every_graph_that_was_added(tmp_path: Path):
 
 def test_every_graph_folder_can_be_added():
     assert repository.names() == [
+        "emotions",
         "face_tracking",
         "faces",
         "iris_tracking",
@@ -71,4 +72,7 @@ def test_an_unknown_graph_is_refused_and_leaves_nothing(name: str, tmp_path: Pat
 
 def test_the_script_says_what_it_takes(capsys: pytest.CaptureFixture[str]):
     assert repository.main([]) == 2
-    assert "graphs: face_tracking, faces, iris_tracking, " in capsys.readouterr().out
+    assert (
+        "graphs: emotions, face_tracking, faces, iris_tracking, "
+        in capsys.readouterr().out
+    )
