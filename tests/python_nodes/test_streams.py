@@ -4,6 +4,7 @@ coroutines.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,13 @@ from ovms_mp_protos import kserve
 from tests.python_nodes.site import LOOPBACK, PROCESS, graph, served
 from tests.wire.calls import Request, Stream, arrays, ask, infer, text, timestamp
 from tests.wire.servers import Server
-from tests.wire.waiting import until
+from tests.wire.waiting import POLL, until
 
 WORDS = ("first", "second", "last")
 IDLE = 0.4  # seconds
+RESTS_AFTER = 1.0
+MOST = 400
+"""Parts of 100 kB that fit between the two: transports buffer some megabytes."""
 ENOUGH = [f"word-{number}" for number in range(10_000)]  # for as long as a test waits
 
 # Each word waits for a file of its name, so that a test decides when it is there.
@@ -54,6 +58,8 @@ class OvmsPythonModel:
         number = 0
         try:
             while True:
+                with (folder / "made").open("a") as file:
+                    file.write(".")
                 yield [Tensor("out", b"x" * 100_000)]
                 number += 1
         except GeneratorExit:
@@ -266,12 +272,27 @@ def test_a_deadline_that_passes_ends_a_generation(
 def test_a_client_that_does_not_read_holds_its_generation_back(
     channel: grpc.Channel, tmp_path: Path, name: str
 ) -> None:
+    made = tmp_path / "made"
     with Stream(channel, told(name, tmp_path)) as stream:
         stream.answer()
+        assert rests(made)
+        held = made.stat().st_size
+        for _ in range(held):
+            stream.answer()
+        assert until(lambda: made.stat().st_size > held)
     count = tmp_path / "count"
     assert until(count.exists)
-    # What fits between the two, 100 kB each: transports buffer some megabytes.
-    assert until(count.read_text) and int(count.read_text()) < 400
+    assert until(count.read_text) and int(count.read_text()) < 2 * MOST + held
+
+
+def rests(made: Path) -> bool:
+    """Whether no more than MOST are made; that is known after a while only."""
+    size, since = 0, time.monotonic()
+    while size <= MOST and time.monotonic() < since + RESTS_AFTER:
+        if made.stat().st_size != size:
+            size, since = made.stat().st_size, time.monotonic()
+        time.sleep(POLL)
+    return size <= MOST
 
 
 @pytest.mark.parametrize(

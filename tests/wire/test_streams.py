@@ -14,6 +14,7 @@ from tests.wire.calls import Stream, arrays, ask, floats, shaped, text, timestam
 
 TEN: Final = floats(*range(10))
 ONE: Final = floats(1)
+SQUARE: Final = np.zeros((512, 512), np.float32)
 A, B = np.array([[1, 2]]), floats(1, 2, 3)
 MIN, MAX = -(2**63) + 3, 2**63 - 4
 SPECIAL: Final = {
@@ -91,6 +92,18 @@ def test_inputs_that_come_apart_meet_by_their_timestamp(channel: grpc.Channel) -
 
 
 def test_an_answer_has_the_id_of_its_request_however_many_came_in_between(
+    channel: grpc.Channel,
+) -> None:
+    """They are all in the graph when the first is answered."""
+    count = 4
+    requests = [ask("slow", {"in": SQUARE}, id=f"request {n}") for n in range(count)]
+    with Stream(channel, *requests) as stream:
+        stream.half_close()
+        found = [(timestamp(each), each.id) for each in stream.rest()]
+    assert found == [(n, f"request {n}") for n in range(count)]
+
+
+def test_an_answer_has_the_id_that_any_part_of_its_inputs_came_with(
     channel: grpc.Channel,
 ) -> None:
     parts = [ask("join", {"a": A}, at=at, id=f"request {at}") for at in range(1, 6)]
