@@ -92,7 +92,7 @@ lock: $(UV) ## resolve locks/ again; images get the versions that were tested
 	$(COMPILE) --group uv -o locks/uv.txt
 	$(COMPILE) --group build -o locks/build.txt
 	$(COMPILE) --no-deps --group oldest-grpcio -o locks/grpcio.txt
-	$(COMPILE) pyproject.toml --extra cloud --extra genai --group build --group test --group clouds --group check \
+	$(COMPILE) pyproject.toml --extra cloud --extra genai --extra otel --group build --group test --group clouds --group check \
 		--overrides locks/runtime.overrides -o locks/base.txt
 	$(COMPILE) pyproject.toml --extra native --group build --group test \
 		--overrides locks/runtime.overrides --overrides locks/native.overrides -o locks/native.txt

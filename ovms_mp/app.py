@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from ovms_mp import __version__
@@ -44,15 +42,20 @@ from ovms_mp.servable.reconciler import Reconciler
 from ovms_mp.servable.reloading import Reloader
 from ovms_mp.servable.siblings import Siblings
 from ovms_mp.servable.status import Report
+from ovms_mp.servable.watching import Watching
 from ovms_mp.settings import Settings, UsageError
+from ovms_mp.signals import heed_signals
 from ovms_mp.telemetry.metrics import Metrics
 from ovms_mp.telemetry.page import Page, render
 from ovms_mp.telemetry.process import resident_bytes
+from ovms_mp.telemetry.recent import Recent
 from ovms_mp.telemetry.requests import failures
+from ovms_mp.telemetry.trace import TraceFile
 
 if TYPE_CHECKING:
     from ovms_mp.frontend.http.app import Rest
     from ovms_mp.frontend.http.server import HttpServer
+    from ovms_mp.telemetry.spans import Spans
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +64,6 @@ GRACE_SECONDS: Final = 5.0
 
 # For calculators to come to an end whose calls are cancelled.
 PATIENCE_SECONDS: Final = 3.0
-
-STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-RELOAD_SIGNAL: Final = signal.SIGHUP
 
 _SHARED: Final = (("grpc.so_reuseport", 1),)
 
@@ -110,6 +110,14 @@ class App:
         self.metrics.process_has(resident_bytes, failures, settings.told_limits)
         self._pool = ThreadPoolExecutor(compute_threads(), "compute")
         self._retiring = ThreadPoolExecutor(1, "retiring")
+        self._watching = Watching()
+        self._errors = Recent()
+        self._trace = settings.trace_path and TraceFile(settings.trace_path)
+        if self._trace is not None:
+            self._watching.add(self._trace.recording)
+        self._spans = _spans() if settings.otel else None
+        if self._spans is not None:
+            self._watching.add(self._spans)
         self._engine = OpenVINOEngine(
             Probe(settings.cpu_extension) if settings.probe_models else None,
             extension=settings.cpu_extension,
@@ -129,6 +137,7 @@ class App:
             submit=self._pool.submit,
             metrics=self.metrics,
             idle_seconds=settings.sequence_idle_seconds,
+            watching=self._watching,
         )
         calculators = _calculators(settings)
         self._reloader = Reloader(
@@ -210,6 +219,7 @@ class App:
                 places=places,
                 quota=Quota(limits.grpc_memory_quota),
                 is_recorded=settings.access_log,
+                spans=self._spans,
             ),
             [addresses.text(host, settings.port) for host in settings.bind_addresses],
             max_receive_bytes=settings.grpc_max_message_size,
@@ -234,10 +244,12 @@ class App:
         from ovms_mp.frontend.http.app import Rest
         from ovms_mp.frontend.http.cors import Cors
         from ovms_mp.frontend.http.inference import Limits
+        from ovms_mp.frontend.http.seeing import Seeing
         from ovms_mp.frontend.http.server import HttpServer
 
         hosts, rest = settings.rest_bind_addresses, settings.rest
         said = rest.allowed_origins, rest.allowed_methods, rest.allowed_headers
+        cors = Cors(*said, rest.allow_credentials)
         self._rest = Rest(
             self.catalog,
             self.reload if self._company is None else self._company.reload,
@@ -251,9 +263,18 @@ class App:
             access=self._doors.access,
             is_recorded=settings.access_log,
             settings=settings.told_limits,
-            cors=Cors(*said, rest.allow_credentials),
+            cors=cors,
             places=places,
+            spans=self._spans,
+            seeing=Seeing(
+                self.catalog,
+                self._watching,
+                self._errors,
+                has_page=settings.rest.ui,
+                cors=cors,
+            ),
         )
+        self._errors.begin()
         self._http = HttpServer(
             self._rest,
             hosts,
@@ -290,10 +311,17 @@ class App:
         self.catalog.stop()
         if self._grpc is not None:
             self._grpc.stop(grace)
+        self._errors.end()
+        if self._rest is not None:
+            self._rest.stop()
         if self._http is not None:
             self._http.stop()
         if self._rest is not None:
             self._rest.close()
+        if self._trace is not None:
+            self._trace.write()
+        if self._spans is not None:
+            self._spans.close()
         if not self._reloader.stop(PATIENCE_SECONDS):
             log.error("something is being loaded still: it is left behind")
             return False
@@ -311,6 +339,15 @@ class App:
     def _shut_down_pools(self) -> None:
         self._pool.shutdown()
         self._retiring.shutdown()
+
+
+def _spans() -> Spans:
+    """Raises UsageError where OpenTelemetry is not installed."""
+    try:
+        from ovms_mp.telemetry.spans import Spans
+    except ModuleNotFoundError as error:
+        raise UsageError('--otel needs: pip install "ovms_mp[otel]"') from error
+    return Spans(__version__)
 
 
 def _calculators(settings: Settings) -> Calculators:
@@ -361,39 +398,3 @@ def leave_behind() -> None:
     """
     logging.shutdown()
     os._exit(0)
-
-
-def heed_signals(
-    stop: threading.Event, reload: Sequence[Callable[[], None]] = ()
-) -> None:
-    """Have `stop` set by the first of STOP_SIGNALS. The second ends the process: whoever
-    asks twice does not want to wait. RELOAD_SIGNAL calls all of `reload`, which must not
-    block. In the main thread.
-
-    A Python handler is called when the main thread comes back to Python. One that
-    blocks just after the signal came does not come back; so a thread reads what the
-    interpreter's own handler writes at once.
-    """
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-
-    def watch() -> None:
-        while True:
-            for number in os.read(reader, 1):
-                if number == RELOAD_SIGNAL:
-                    for each in reload:
-                        each()
-                if number not in STOP_SIGNALS:
-                    continue
-                if stop.is_set():
-                    os._exit(1)
-                stop.set()
-
-    for number in (*STOP_SIGNALS, RELOAD_SIGNAL):
-        signal.signal(number, _leave_it_to_the_thread)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    threading.Thread(target=watch, name="signals", daemon=True).start()
-
-
-def _leave_it_to_the_thread(number: int, frame: FrameType | None) -> None:
-    """Without a handler in Python the interpreter has none either."""

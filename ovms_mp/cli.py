@@ -114,6 +114,7 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
         Flag("allowed_methods", "METHODS", "the same"),
         Flag("allowed_headers", "HEADERS", "the same"),
         Flag("allow_credentials", "", "browsers may send credentials"),
+        Flag("ui", "true|false", "serve the page /ui on the REST port, default true"),
         Flag("metrics_enable", "", "serve /metrics on the REST port"),
         Flag("metrics_list", "NAMES", "comma-separated families, default OVMS's"),
     ),
@@ -129,6 +130,10 @@ _GROUPS: Final[Mapping[str, tuple[Flag, ...]]] = {
                 ("ca", "roots of clients' certificates"),
             )
         ),
+    ),
+    "traces": (
+        Flag("trace_path", "FILE", "what graphs did last, for Perfetto, at the end"),
+        Flag("otel", "", "spans for OpenTelemetry, where OTEL_... variables say"),
     ),
     "log": (
         Flag("log_level", "LEVEL", "TRACE, DEBUG, INFO (default), WARNING or ERROR"),
@@ -149,7 +154,6 @@ _NO_GENERATION: Final = "there is no generative API"
 _IN_VAIN: Final[Mapping[Flag, str]] = {
     Flag("grpc_max_threads", "N"): "calls occupy no threads",
     Flag("rest_workers", "N"): "requests occupy no threads",
-    Flag("trace_path", "FILE"): "there is no trace yet",
     Flag("custom_node_resources_cleaner_interval_seconds", "SECONDS"): (
         "there are no custom nodes yet"
     ),

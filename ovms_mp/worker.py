@@ -27,6 +27,7 @@ from ovms_mp.supervisor.link import Link, SupervisorGone
 from ovms_mp.telemetry import page
 from ovms_mp.telemetry.logging import logging_to
 from ovms_mp.telemetry.page import Page
+from ovms_mp.telemetry.trace import numbered
 
 if TYPE_CHECKING:
     from ovms_mp.app import App
@@ -52,8 +53,14 @@ def main(arguments: Sequence[str]) -> int:
     link = Link(int(arguments[0]))
     order = link.first()
     settings = settings_from(order["flags"])
-    settings = replace(settings, port=order["port"], rest_port=order["rest_port"])
-    source = f"worker {order['number']}"
+    number = order["number"]
+    settings = replace(
+        settings,
+        port=order["port"],
+        rest_port=order["rest_port"],
+        trace_path=settings.trace_path and numbered(settings.trace_path, number),
+    )
+    source = f"worker {number}"
     with logging_to(
         settings.log_level, settings.log_path, source=source, form=settings.log_format
     ):
@@ -82,7 +89,8 @@ class Worker:
         heap.keep()
         # The supervisor may ask if we are alive while OpenVINO is being imported.
         self._link.listen(self._heard, self._answer, self._stop.set)
-        from ovms_mp.app import App, Company, heed_signals, leave_behind
+        from ovms_mp.app import App, Company, leave_behind
+        from ovms_mp.signals import heed_signals
 
         # Who tells one worker to reload means all.
         heed_signals(self._stop, [self._ask_for_reload])

@@ -107,12 +107,14 @@ def _line(line: Line) -> str:
     ]
     kind = f' class="{" ".join(kinds)}"' if kinds else ""
     title = f"<title>{_text(line.link.title)}</title>" if line.link.title else ""
-    way = _way(line.points)
+    way = way_of(line.points)
     return f'<path d="{way}"{kind} marker-end="url(#arrow)">{title}</path>'
 
 
-def _way(points: Sequence[Point]) -> str:
-    """Lines and bends, without what has no length."""
+def way_of(points: Sequence[Point]) -> str:
+    """The points of a Line as lines and bends, without what has no length: the `d` of a
+    path.
+    """
     x, y = points[0]
     steps = [f"M{x:.1f} {y:.1f}"]
     for number, (to_x, to_y) in enumerate(points[1:]):

@@ -21,11 +21,13 @@ from ovms_mp.graph.payload import problem_on, problem_with
 from ovms_mp.graph.scheduler import Scheduler
 from ovms_mp.graph.strand import Strand
 from ovms_mp.graph.stream import StreamError
+from ovms_mp.graph.watching import watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ovms_mp.calculator.context import Context
+    from ovms_mp.core.happenings import Sink
     from ovms_mp.core.pace import Pace
     from ovms_mp.core.packet import Packet
     from ovms_mp.core.timestamp import Timestamp
@@ -209,6 +211,14 @@ class GraphRun:
     def status(self) -> list[NodeStatus]:
         """What every node does now. From any thread: a view, not a snapshot."""
         return [status_of(node) for node in self._scheduler.nodes]
+
+    def watch(self, sink: Sink | None, number: int) -> None:
+        """Have `sink` told of each call that follows, as of the run of this number; None
+        ends that. On the strand, or before anything is posted to it.
+        """
+        self._turn_off()
+        self._lane = None  # the next one is bound to what is called from now on
+        watch(self._scheduler.nodes, sink, number)
 
     def _turn(self, call: Call) -> None:
         if self._is_over:

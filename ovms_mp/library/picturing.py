@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from ovms_mp.library.explanation import Explanation, Node, Port, Subgraph
 
 
-def drawing_of(graph: Explanation, *, expand: bool = False) -> Drawing:
+def drawing_of(
+    graph: Explanation, *, expand: bool = False, is_public: bool = False
+) -> Drawing:
     """What is to be seen of a graph: subgraphs folded, or with `expand` what is in them.
     Keys are `node:`, `stream:`, `side:` and `subgraph:` before the names in the graph.
+    One that `is_public` tells no files and no options, for whoever uses the graph.
     """
-    return _Drawn(graph, expand=expand).drawing()
+    return _Drawn(graph, expand=expand, is_public=is_public).drawing()
 
 
 class _Place(NamedTuple):
@@ -31,8 +34,9 @@ class _Place(NamedTuple):
 
 
 class _Drawn:
-    def __init__(self, graph: Explanation, *, expand: bool) -> None:
+    def __init__(self, graph: Explanation, *, expand: bool, is_public: bool) -> None:
         self._graph = graph
+        self._is_public = is_public
         self._expand = expand
         self._items: dict[str, Item] = {}
         self._members: dict[str, list[Node]] = defaultdict(list)
@@ -88,7 +92,13 @@ class _Drawn:
         # Names need not be unique.
         key = f"node:{number}:{node.name}"
         inside = keys[-1] if keys else ""
-        self._items[key] = Item(key, Look.NODE, _lines(node), _title(node), inside)
+        self._items[key] = Item(
+            key,
+            Look.NODE,
+            _lines(node),
+            _title(node, is_public=self._is_public),
+            inside,
+        )
         return _Place(key, tuple(keys))
 
     def _streams(self) -> list[str]:
@@ -178,12 +188,17 @@ def _is_named_after(name: str, calculator: str) -> bool:
     return name == calculator or (stem == calculator and number.isdigit())
 
 
-def _title(node: Node) -> str:
-    parts = [node.name, node.calculator, node.place, node.policy]
-    if node.policy_options:
+def _title(node: Node, *, is_public: bool) -> str:
+    parts = [node.name, node.calculator]
+    if not is_public:
+        parts.append(node.place)
+    parts.append(node.policy)
+    if node.policy_options and not is_public:
         parts.append(node.policy_options)
     parts += [f"in {port.label}: {_carried(port)}" for port in node.inputs]
     parts += [f"out {port.label}: {_carried(port)}" for port in node.outputs]
+    if is_public:
+        return "\n".join(parts)
     parts += node.options
     if node.problem:
         parts.append(node.problem)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ovms_mp.core.messages import ServableMetadata
     from ovms_mp.repository.config import DynamicBatching
     from ovms_mp.repository.versions import VersionPolicy
+    from ovms_mp.servable.portrait import Portrait
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Description:
     servable that `is_decoupled` may answer a request of a stream with any number of
     responses. `batching` is how a model's requests are joined, `sequences` how many
     there may be of a model with a state. `parameters` are the remaining settings, by
-    name.
+    name. A graph has a `portrait`.
     """
 
     metadata: ServableMetadata
@@ -45,6 +46,7 @@ class Description:
     batching: DynamicBatching | None = None
     sequences: SequenceLimits | None = None
     parameters: Mapping[str, str] = field(default_factory=dict[str, str])
+    portrait: Portrait | None = None
 
     def of_versions(self, versions: tuple[str, ...]) -> Description:
         """The same, among these versions."""

@@ -42,6 +42,13 @@ class Flights:
         """Timestamps that have not landed."""
         return len(self._aloft)
 
+    @property
+    def oldest(self) -> float | None:
+        """When the first of those that have not landed arrived. From any thread."""
+        aloft = self._aloft
+        known = list(self._known.items())
+        return next((arrival for at, (_, arrival) in known if at in aloft), None)
+
     def depart(self, timestamp: Timestamp, request_id: str, arrival: float) -> None:
         """A request's packets are in the graph. Of several at one timestamp the last
         one that has an id gives it.

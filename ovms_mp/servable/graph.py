@@ -15,9 +15,11 @@ from ovms_mp.servable import boundary
 from ovms_mp.servable.description import Description
 from ovms_mp.servable.interface import GraphInterface
 from ovms_mp.servable.parameters import side_packets_of, timestamp_of
+from ovms_mp.servable.portrait import Portrait
 from ovms_mp.servable.session import GraphSession
 from ovms_mp.servable.statistics import Answers
 from ovms_mp.servable.streams import Lifetime, Streams
+from ovms_mp.servable.watching import Boundary, Watching, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from ovms_mp.servable.base import StreamSession, StreamSink
     from ovms_mp.servable.condition import Condition
     from ovms_mp.servable.statistics import ModelStatistics
+    from ovms_mp.servable.watching import Watched
     from ovms_mp.telemetry.metrics import Metrics
 
 _METHOD: Final = "ModelInfer"
@@ -46,10 +49,14 @@ class GraphServable:
         policy: StreamPolicy = NO_LIMITS,
         *,
         condition: Condition | None = None,
+        watching: Watching | None = None,
     ) -> None:
         self._name = name
         self._condition = condition
         self._graph = graph
+        self._shape = shape_of(name, graph.definition)
+        self._portrait = Portrait(graph.definition)
+        self._watching = watching or Watching()
         self._streams = Streams(name, policy, metrics.streams(name))
         self._interface = GraphInterface(name, graph.definition)
         self._answers = Answers()
@@ -77,7 +84,12 @@ class GraphServable:
 
     def describe(self) -> Description:
         """How it is set up."""
-        return Description(self.metadata(), backend="mediapipe", is_decoupled=True)
+        return Description(
+            self.metadata(),
+            backend="mediapipe",
+            is_decoupled=True,
+            portrait=self._portrait,
+        )
 
     def statistics(self) -> ModelStatistics:
         """What it has answered."""
@@ -91,7 +103,7 @@ class GraphServable:
         side_packets = side_packets_of(request)
         unary = _UnaryRun(self._interface, request, self._metrics, self._answers)
         run = self._graph.open(unary, self._submit, pace=self._pace, watch=self._watch)
-        return unary.start(run, side_packets)
+        return unary.start(run, side_packets, self._watching.asked(self._shape))
 
     def repeat(self, request: InferRequest) -> None:
         """See Servable: every request is a run of its own."""
@@ -121,7 +133,7 @@ class GraphServable:
         except BaseException:
             self._streams.closed()
             raise
-        session.open(run, side_packets, request)
+        session.open(run, side_packets, request, self._watching, self._shape)
         return session
 
     def close(self) -> None:
@@ -156,13 +168,21 @@ class _UnaryRun:
         self._metrics = metrics
         self._started = time.perf_counter()
         self._is_accepted = False
+        self._boundary: Boundary | None = None
         self._first: dict[int, Packet] = {}
 
     def start(
-        self, run: GraphRun, side_packets: Mapping[str, object]
+        self,
+        run: GraphRun,
+        side_packets: Mapping[str, object],
+        watched: Watched | None,
     ) -> Pending[InferResponse]:
         """Post the whole life of the run."""
         self._run = run
+        self._watched = watched
+        if watched is not None:
+            run.watch(watched.sink, watched.number)
+            self._boundary = Boundary(watched.sink, watched.number)
         pending: Pending[InferResponse] = Pending(run.cancel)
         self._pending = pending
         self._metrics.graph_opened(self._name)
@@ -177,7 +197,7 @@ class _UnaryRun:
             self._feed()
 
     def _feed(self) -> None:
-        request = self._request
+        request, begun = self._request, time.perf_counter_ns()
         try:
             timestamp = timestamp_of(request) or 0
             count = 0
@@ -191,6 +211,8 @@ class _UnaryRun:
             self._run.fail(error)
             return
         self._is_accepted = True
+        if self._boundary is not None:
+            self._boundary.entered(timestamp, self._started, begun)
         self._metrics.graph_requests_accepted(self._name, request.interface, _METHOD)
         self._run.close_inputs()
 
@@ -204,6 +226,8 @@ class _UnaryRun:
     def finished(self, error: ServingError | None) -> None:
         """RunListener."""
         self._metrics.graph_closed(self._name)
+        if self._watched is not None:
+            self._watched.over(self._watched.number)
         pending = self._pending
         try:
             response = self._response(error)

@@ -20,8 +20,10 @@ from ovms_mp.library.models import to_load
 from ovms_mp.servable.condition import Condition
 from ovms_mp.servable.graph import GraphServable
 from ovms_mp.servable.interface import check_boundary
-from ovms_mp.servable.model import ModelServable, ModelSession
+from ovms_mp.servable.model import ModelServable
+from ovms_mp.servable.model_session import ModelSession
 from ovms_mp.servable.sequences import IDLE_SECONDS
+from ovms_mp.servable.watching import Watching
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,8 +53,12 @@ class Loader:
         submit: Submit,
         metrics: Metrics,
         idle_seconds: float | None = IDLE_SECONDS,
+        watching: Watching | None = None,
     ) -> None:
-        """`idle_seconds` is how long a sequence may be idle, None for ever."""
+        """`idle_seconds` is how long a sequence may be idle, None for ever. `watching`
+        knows of all streams.
+        """
+        self._watching = watching or Watching()
         self._catalog = catalog
         self._engine = engine
         self._submit = submit
@@ -71,6 +77,7 @@ class Loader:
                 spec,
                 idle_seconds=self._idle_seconds,
                 submit=self._submit,
+                watching=self._watching,
             )
         except BaseException:
             compiled.close()
@@ -111,6 +118,7 @@ class Loader:
             self._metrics,
             spec.stream,
             condition=condition,
+            watching=self._watching,
         )
         return LoadedGraph(servable, holdings)
 

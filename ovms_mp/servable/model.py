@@ -26,13 +26,12 @@ from ovms_mp.servable.validation import (
     order_inputs,
     put_in_order,
 )
+from ovms_mp.servable.watching import Watching
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ovms_mp.core.messages import InferRequest, TensorInfo
+    from ovms_mp.core.messages import InferRequest
     from ovms_mp.core.tensor import Array
-    from ovms_mp.inference.engine import CompiledModel, Inferred, Ports
+    from ovms_mp.inference.engine import CompiledModel, Inferred
     from ovms_mp.library.hosting import Submit
     from ovms_mp.repository.config import ModelSpec
     from ovms_mp.servable.base import StreamSession, StreamSink
@@ -57,6 +56,7 @@ class ModelServable:
         *,
         idle_seconds: float | None = IDLE_SECONDS,
         submit: Submit = inline,
+        watching: Watching | None = None,
     ) -> None:
         self._spec = spec
         self._name = name
@@ -72,6 +72,7 @@ class ModelServable:
             spec,
             meter=metrics.streams(name),
             idle_seconds=idle_seconds,
+            watching=watching or Watching(),
         )
         self._decoding = Decoding(submit)
         self._outputs = OutputWriter(compiled.outputs)
@@ -304,93 +305,3 @@ class ModelServable:
             self.recorder.cancelled()
         else:
             self.recorder.failed(arrived)
-
-
-class ModelSession:
-    """See calculator.services.RunSessions: the same model, for graphs."""
-
-    def __init__(
-        self,
-        servable: ModelServable,
-        state: State | None = None,
-        *,
-        is_patient: bool = False,
-    ) -> None:
-        self._servable = servable
-        self._state = state
-        self._is_patient = is_patient
-        self._ports = servable.compiled.outputs
-
-    def for_run(self, *, is_patient: bool) -> ModelSession:
-        """See RunSessions."""
-        state = State() if self._servable.compiled.is_stateful else None
-        if state is None and not is_patient:
-            return self
-        return ModelSession(self._servable, state, is_patient=is_patient)
-
-    @property
-    def name(self) -> str:
-        """The servable's name."""
-        return self._servable.name
-
-    @property
-    def inputs(self) -> tuple[TensorInfo, ...]:
-        """In the model's order, which is what calculators fall back to."""
-        return tuple(port.info for port in self._servable.compiled.inputs)
-
-    @property
-    def outputs(self) -> tuple[TensorInfo, ...]:
-        """In the model's order."""
-        return tuple(port.info for port in self._servable.compiled.outputs)
-
-    @property
-    def slots(self) -> int:
-        """How many inferences may run at a time."""
-        return self._servable.compiled.slots
-
-    def infer(self, tensors: Mapping[str, Array]) -> Pending[Mapping[str, Array]]:
-        """Names are any that OpenVINO knows a port by, with or without `:0`, both of
-        inputs and in the result, which lists the published ones.
-        """
-        ports = self._ports
-        if self._state is None:
-            at_once = self._servable.infer_at_once(tensors)
-            if at_once is not None:
-                return Pending.completed(_Outputs(ports, at_once.outputs))
-        inferred = self._servable.infer_for_graph(
-            tensors, self._state, is_patient=self._is_patient
-        )
-        if inferred.is_settled and inferred.error is None:
-            return Pending.completed(_Outputs(ports, inferred.value().outputs))
-        answer: Pending[Mapping[str, Array]] = Pending(inferred.cancel)
-
-        def pass_on(inferred: Pending[Inferred]) -> None:
-            if inferred.error is None:
-                answer.complete(_Outputs(ports, inferred.value().outputs))
-            else:
-                answer.fail(inferred.error)
-
-        inferred.on_settled(pass_on)
-        return answer
-
-
-class _Outputs(Mapping[str, "Array"]):
-    """Arrays by each name that a port goes by; lists the published ones."""
-
-    __slots__ = ("_arrays", "_ports")
-
-    def __init__(self, ports: Ports, arrays: tuple[Array, ...]) -> None:
-        self._ports = ports
-        self._arrays = arrays
-
-    def __getitem__(self, name: str) -> Array:
-        index = self._ports.find(name)
-        if index is None:
-            raise KeyError(name)
-        return self._arrays[index]
-
-    def __iter__(self) -> Iterator[str]:
-        return (port.name for port in self._ports)
-
-    def __len__(self) -> int:
-        return len(self._arrays)

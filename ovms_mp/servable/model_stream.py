@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from ovms_mp.core.errors import ServingError, Status
@@ -13,9 +14,10 @@ from ovms_mp.library.hosting import Strand, inline
 from ovms_mp.servable.admission import Admission
 from ovms_mp.servable.parameters import TIMESTAMP
 from ovms_mp.servable.stream_rules import FIRST, SUBSEQUENT, Clock, check_subsequent
+from ovms_mp.servable.watching import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from ovms_mp.core.messages import InferRequest, InferResponse
     from ovms_mp.core.pending import Pending
@@ -38,10 +40,11 @@ class _Flight(NamedTuple):
     request: InferRequest
     timestamp: Timestamp
     answer: Pending[InferResponse]
+    since: float
 
 
 class ModelStream:
-    """A StreamSession. A request that does not fit, and an inference that fails, is an
+    """A StreamSession and an OpenStream. A request that does not fit, and an inference that fails, is an
     error of that request alone.
 
     `infer` is asked in the order of requests; with a state it keeps that order itself.
@@ -101,6 +104,19 @@ class ModelStream:
         self._is_held = False
         self._strand.post(_nothing)
 
+    def progress(self) -> Progress:
+        """See OpenStream."""
+        flights = tuple(self._flights)
+        oldest = flights[0].since if flights else None
+        return Progress(len(self._admission.waiting), len(flights), oldest)
+
+    def queues(self) -> Sequence[Mapping[str, int]]:
+        """See OpenStream."""
+        return ()
+
+    def watched(self) -> None:
+        """See OpenStream: there is nothing in a model that happens by itself."""
+
     def _turn(self, call: Callable[[], object]) -> None:
         if self._is_over:
             return
@@ -155,7 +171,7 @@ class ModelStream:
             self._sink.error(refusal, request)
             return
         self._clock.used(timestamp)
-        self._flights.append(_Flight(request, timestamp, answer))
+        self._flights.append(_Flight(request, timestamp, answer, perf_counter()))
         answer.on_settled(lambda _: self._strand.post(_nothing))
 
     def _answer(self, flight: _Flight) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from ovms_mp.core.happenings import Shape
 from ovms_mp.core.stream_policy import NO_LIMITS
 from ovms_mp.inference.state import State
 from ovms_mp.servable.model_stream import ModelStream
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ovms_mp.repository.config import ModelSpec
     from ovms_mp.servable.alarms import Alarms
     from ovms_mp.servable.base import StreamSession, StreamSink
+    from ovms_mp.servable.watching import Watching
     from ovms_mp.telemetry.meters import StreamMeter
 
 # As many are inferred as the model has slots, and as many wait to take their place.
@@ -42,7 +44,10 @@ class ModelUse:
         *,
         meter: StreamMeter,
         idle_seconds: float | None,
+        watching: Watching,
     ) -> None:
+        self._watching = watching
+        self._shape = Shape(name, (), tuple(port.name for port in compiled.inputs))
         self._version = version
         self._infer = infer
         self._window = WINDOW_PER_SLOT * compiled.slots
@@ -77,6 +82,9 @@ class ModelUse:
             infer = partial(self._infer, state=None)
         else:
             infer = partial(self.sequences.infer, own=State())
-        return ModelStream(
+        stream = ModelStream(
             request, self._version, infer, sink, policy=policy, lifetime=lifetime
         )
+        number = self._watching.opened(self._shape, stream)
+        lifetime.when_over(lambda: self._watching.closed(number))
+        return stream

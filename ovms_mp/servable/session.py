@@ -15,11 +15,13 @@ from ovms_mp.servable.admission import Admission
 from ovms_mp.servable.flights import Collected, Flights
 from ovms_mp.servable.interface import VERSION
 from ovms_mp.servable.stream_rules import FIRST, SUBSEQUENT, Clock, check_subsequent
+from ovms_mp.servable.watching import Boundary, Progress
 from ovms_mp.telemetry.values import MICROSECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from ovms_mp.core.happenings import Shape
     from ovms_mp.core.messages import InferRequest, InferResponse
     from ovms_mp.core.packet import Packet
     from ovms_mp.core.stream_policy import StreamPolicy
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from ovms_mp.servable.interface import GraphInterface
     from ovms_mp.servable.statistics import Answers
     from ovms_mp.servable.streams import Lifetime
+    from ovms_mp.servable.watching import Watching
     from ovms_mp.telemetry.metrics import Metrics
 
 METHOD: Final = "ModelInferStream"
@@ -43,7 +46,7 @@ class _Arrival(NamedTuple):
 
 
 class GraphSession:
-    """A StreamSession, and the BoundListener of its run.
+    """A StreamSession and an OpenStream, and the BoundListener of its run.
 
     What the client sends becomes packets on the run's strand, in order. A request that
     does not fit is reported and the stream lives on; inputs of it that came before the
@@ -65,6 +68,8 @@ class GraphSession:
         self._interface = interface
         self._sink = sink
         self._send: Callable[[InferResponse], object] = self._send_first
+        self._enter = self._accept
+        self._answer = self._respond
         self._metrics = metrics
         self._started = time.perf_counter()
         self._clock = Clock()
@@ -82,10 +87,19 @@ class GraphSession:
         self._too_old: ServingError | None = None
 
     def open(
-        self, run: GraphRun, side_packets: Mapping[str, object], request: InferRequest
+        self,
+        run: GraphRun,
+        side_packets: Mapping[str, object],
+        request: InferRequest,
+        watching: Watching,
+        shape: Shape,
     ) -> None:
         """Start the run and feed it the first request."""
         self._run = run
+        self._watching = watching
+        self._number = watching.opened(shape, self)
+        if watching.sink(self._name) is not None:
+            self.watched()
         self._label = request.interface
         self._meter = self._metrics.graph(self._name, self._label, METHOD)
         self._metrics.graph_opened(self._name)
@@ -128,6 +142,40 @@ class GraphSession:
     def release(self) -> None:
         """See StreamSession."""
         self._run.release()
+
+    def progress(self) -> Progress:
+        """See OpenStream."""
+        flights = self._flights
+        return Progress(len(self._admission.waiting), len(flights), flights.oldest)
+
+    def queues(self) -> Sequence[Mapping[str, int]]:
+        """See OpenStream."""
+        return [node.queues for node in self._run.status()]
+
+    def watched(self) -> None:
+        """See OpenStream."""
+        self._run.post(self._watch)
+
+    def _watch(self) -> None:
+        sink, number = self._watching.sink(self._name), self._number
+        self._run.watch(sink, number)
+        if sink is None:
+            self._enter, self._answer = self._accept, self._respond
+            return
+        boundary = Boundary(sink, number)
+
+        def enter(request: InferRequest, note: str, arrival: float) -> Timestamp | None:
+            begun = time.perf_counter_ns()
+            timestamp = self._accept(request, note, arrival)
+            if timestamp is not None:
+                boundary.entered(timestamp, arrival, begun)
+            return timestamp
+
+        def answer(packets: Sequence[tuple[int, Packet]]) -> None:
+            at = packets[0][1].timestamp
+            boundary.responds(at, lambda: self._respond(packets))
+
+        self._enter, self._answer = enter, answer
 
     def _close_inputs(self) -> None:
         """When those that wait have entered."""
@@ -183,14 +231,17 @@ class GraphSession:
             arrival = waiting.popleft()
             self._is_entering = True
         if self._too_old is None:
-            self._accept(*arrival)
+            self._enter(*arrival)
         else:
             self._refuse(arrival.request, self._too_old)
         self._is_entering = False
         if self._is_closing and not waiting:
             self._run.close_inputs()
 
-    def _accept(self, request: InferRequest, note: str, arrival: float) -> None:
+    def _accept(
+        self, request: InferRequest, note: str, arrival: float
+    ) -> Timestamp | None:
+        """At which timestamp it is in the graph; None if it is refused."""
         try:
             timestamp = self._clock.timestamp(request)
             for stream, packet in self._interface.packets(request, timestamp):
@@ -200,10 +251,11 @@ class GraphSession:
                 self._run.feed(stream, packet)
         except ServingError as error:
             self._refuse(request, ServingError(error.status, error.details, note=note))
-            return
+            return None
         self._clock.used(timestamp)
         self._flights.depart(timestamp, request.id, arrival)
         self._meter.accepted.inc()
+        return timestamp
 
     def _refuse(self, request: InferRequest, error: ServingError) -> None:
         self._answers.refused()
@@ -218,7 +270,7 @@ class GraphSession:
             return
         has_landed = self._flights.settled(output, packet.timestamp)
         if self._collected is None:
-            self._respond([(output, packet)])
+            self._answer([(output, packet)])
         else:
             self._collected.add(output, packet)
         if has_landed:
@@ -238,7 +290,7 @@ class GraphSession:
         """Send what is collected."""
         if self._collected is not None and not self._is_cancelled:
             for packets in self._collected.take(through):
-                self._respond(packets)
+                self._answer(packets)
 
     def _respond(self, packets: Sequence[tuple[int, Packet]]) -> None:
         self._lifetime.touch()
@@ -301,6 +353,7 @@ class GraphSession:
         """RunListener."""
         self._metrics.graph_closed(self._name)
         self._lifetime.end()
+        self._watching.closed(self._number)
         if self._is_cancelled:
             return
         self._complete(None)

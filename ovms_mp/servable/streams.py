@@ -69,6 +69,7 @@ class Lifetime:
         "_is_over",
         "_last",
         "_on_idle",
+        "_on_over",
         "_policy",
         "_streams",
     )
@@ -80,6 +81,13 @@ class Lifetime:
         self._idle: Alarm | None = None
         self._age: Alarm | None = None
         self._is_over = False
+        self._on_over: Callable[[], object] | None = None
+
+    def when_over(self, call: Callable[[], object]) -> None:
+        """Have `call` called at the end, once or twice; at once if that has come."""
+        self._on_over = call
+        if self._is_over:
+            call()
 
     def begin(
         self,
@@ -142,3 +150,5 @@ class Lifetime:
             if alarm is not None:
                 alarm.cancel()
         self._streams.closed()
+        if self._on_over is not None:
+            self._on_over()

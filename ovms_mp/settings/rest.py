@@ -25,6 +25,7 @@ class RestSettings:
     allowed_methods: str = ANYTHING
     allowed_headers: str = ANYTHING
     allow_credentials: bool = False
+    ui: bool = True
 
 
 UNTOLD: Final = RestSettings()
@@ -40,6 +41,7 @@ def rest(flags: Flags) -> RestSettings:
         allowed_methods=_header(flags, "allowed_methods"),
         allowed_headers=_header(flags, "allowed_headers"),
         allow_credentials=flags.switch("allow_credentials"),
+        ui=flags.switch("ui", default="true"),
     )
 
 

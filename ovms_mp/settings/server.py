@@ -79,6 +79,8 @@ class Settings:
     calculators_path: Path | None = None
     cpu_extension: Path | None = None
     cache_dir: Path | None = None
+    trace_path: Path | None = None
+    otel: bool = False
 
     @property
     def sequence_idle_seconds(self) -> float | None:
@@ -161,6 +163,8 @@ def settings_from(given: Mapping[str, str]) -> Settings:
         calculators_path=_calculators_path(flags),
         cpu_extension=extension,
         cache_dir=_cache_dir(flags),
+        trace_path=flags.path("trace_path"),
+        otel=flags.switch("otel"),
     )
 
 

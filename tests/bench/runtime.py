@@ -30,7 +30,8 @@ from ovms_mp.graph.run import GraphRun
 from ovms_mp.graph.strand import inline
 from ovms_mp.inference.engine import ModelConfig
 from ovms_mp.inference.openvino import OpenVINOEngine
-from ovms_mp.servable.model import ModelServable, ModelSession
+from ovms_mp.servable.model import ModelServable
+from ovms_mp.servable.model_session import ModelSession
 from ovms_mp.telemetry.metrics import Metrics
 from tests.bench import sketch
 

@@ -24,14 +24,17 @@ from ovms_mp.frontend.http import app as http_app
 from ovms_mp.frontend.http import errors as rest_errors
 from ovms_mp.frontend.http import management, values
 from ovms_mp.frontend.http.app import Rest
+from ovms_mp.frontend.http.seeing import Seeing
 from ovms_mp.graph import config as graph_config
 from ovms_mp.graph import handlers
 from ovms_mp.graph.registry import Registry
 from ovms_mp.repository import schema
 from ovms_mp.servable import boundary
 from ovms_mp.servable.status import Report
+from ovms_mp.servable.watching import Watching
 from ovms_mp.settings import settings_from
 from ovms_mp.telemetry.families import FAMILIES, OF_WORKERS
+from ovms_mp.telemetry.recent import Recent
 from tests.docs.blocks import Table, blocks_of
 from tests.fakes.catalog import FakeCatalog
 
@@ -156,6 +159,17 @@ def test_every_path_of_rest_is_in_its_table(tables: dict[str, Table]) -> None:
     shown = [
         ({method} | ({"HEAD"} if method == "GET" else set()), path.strip("`"))
         for method, path, _ in tables["paths of REST"].rows
+    ]
+    assert shown == known
+
+
+def test_every_path_of_the_page_is_in_its_table(tables: dict[str, Table]) -> None:
+    seeing = Seeing(FakeCatalog(), Watching(), Recent(), has_page=True)
+    known = [(method, path) for method, path, _ in seeing.handlers()]
+    shown = [
+        (method, path)
+        for method, paths, _ in tables["paths of the page"].rows
+        for path in words(paths)
     ]
     assert shown == known
 

@@ -31,7 +31,7 @@ WORKING = (
 IN_VAIN = (
     *("--grpc_max_threads=4", "--rest_workers=4"),
     "--custom_node_resources_cleaner_interval_seconds=1",
-    *("--trace_path=t", "--verbose_response"),
+    "--verbose_response",
     *("--allowed_media_domains=d", "--allowed_local_media_path=p"),
 )
 UNSUPPORTED: tuple[str, ...] = ()

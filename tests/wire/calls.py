@@ -5,7 +5,7 @@ which every message is seen.
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -124,10 +124,12 @@ class Stream:
         channel: grpc.Channel,
         *requests: Request,
         seconds: float | None = ANSWERS_WITHIN,
+        metadata: Sequence[tuple[str, str]] = (),
     ) -> None:
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         method: Any = channel.stream_stream(kserve.MODEL_STREAM_INFER)
-        self._call = method(iter(self._requests.get, None), timeout=seconds)
+        given = iter(self._requests.get, None)
+        self._call = method(given, timeout=seconds, metadata=metadata)
         self.send(*requests)
 
     def __enter__(self) -> Self:

@@ -1,14 +1,15 @@
-"""A line in the log for each gRPC call, if the operator wants that; otherwise nothing of
-this is on a call's way.
+"""Whoever wants to know of each gRPC call that it has begun, and how it ended: a line in the
+log, a span. Otherwise nothing of this is on a call's way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
 from ovms_mp.core.pending import Cancelled, Pending
 from ovms_mp.frontend.grpc.wire import first_text
@@ -28,16 +29,53 @@ from ovms_mp.telemetry import requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from ovms_mp.frontend.transport.seam import Metadata
 
 INTERFACE: Final = "gRPC"
 
 
-def recorded(routes: Mapping[str, Handler]) -> Mapping[str, Handler]:
-    """These routes, each of whose calls is logged when it is over."""
+class Record(Protocol):
+    """Of one call."""
+
+    def here(self) -> AbstractContextManager[object]:
+        """What is done within the block is done for the call."""
+        ...
+
+    def over(self, servable: str, code: str) -> None:
+        """It has ended with this code; `servable` is what it named, if it came to that."""
+        ...
+
+
+Begin: TypeAlias = "Callable[[str, Metadata], Record]"
+"""Has the method of a call that begins, and its metadata, if these are known already."""
+
+
+class LogLine:
+    """A Record in the log."""
+
+    def __init__(self, method: str, metadata: Metadata) -> None:
+        self._method = method
+        self._begun = perf_counter()
+
+    def here(self) -> AbstractContextManager[object]:
+        """See Record."""
+        return nullcontext()
+
+    def over(self, servable: str, code: str) -> None:
+        """See Record."""
+        took = perf_counter() - self._begun
+        requests.answered(INTERFACE, self._method, servable, code, took)
+
+
+def recorded(
+    routes: Mapping[str, Handler], begin: Begin = LogLine
+) -> Mapping[str, Handler]:
+    """These routes, each of whose calls has a record."""
     return {
-        path: _recorded(handler, method_of(path)) for path, handler in routes.items()
+        path: _recorded(handler, partial(begin, method_of(path)))
+        for path, handler in routes.items()
     }
 
 
@@ -52,39 +90,40 @@ def failed(call: Call, servable: str, error: Abort) -> None:
     requests.failed(INTERFACE, method, servable, error.code.name, error.details)
 
 
-def _recorded(handler: Handler, method: str) -> Handler:
-    admission = handler.admission and _recorded_admission(handler.admission, method)
+_BeginCall: TypeAlias = "Callable[[Metadata], Record]"
+
+
+def _recorded(handler: Handler, begin: _BeginCall) -> Handler:
+    admission = handler.admission and _recorded_admission(handler.admission, begin)
     if isinstance(handler, Unary):
-        call = _recorded_call(handler.handler, method)
+        call = _recorded_call(handler.handler, begin)
         return replace(handler, handler=call, admission=admission)
-    factory = partial(_RecordedSession, handler.factory, method)
+    factory = partial(_RecordedSession, handler.factory, begin)
     return replace(handler, factory=factory, admission=admission)
 
 
-def _recorded_admission(admission: Admission, method: str) -> Admission:
+def _recorded_admission(admission: Admission, begin: _BeginCall) -> Admission:
     def admit(call: Call) -> None:
-        begun = perf_counter()
+        begun = begin(call.invocation_metadata)
         try:
             admission(call)
         except Abort as error:
-            took = perf_counter() - begun
-            requests.answered(INTERFACE, method, "", error.code.name, took)
+            begun.over("", error.code.name)
             raise
 
     return admit
 
 
-def _recorded_call(handler: UnaryHandler, method: str) -> UnaryHandler:
+def _recorded_call(handler: UnaryHandler, begin: _BeginCall) -> UnaryHandler:
     def answer(message: bytes, call: Call) -> bytes | Pending[bytes]:
-        begun = perf_counter()
+        record = begin(call.invocation_metadata)
 
         def tell(error: BaseException | None) -> None:
-            code = _code_of(error)
-            took = perf_counter() - begun
-            requests.answered(INTERFACE, method, first_text(message), code, took)
+            record.over(first_text(message), _code_of(error))
 
         try:
-            answer = handler(message, call)
+            with record.here():
+                answer = handler(message, call)
         except BaseException as error:
             tell(error)
             raise
@@ -110,19 +149,20 @@ def _code_of(error: BaseException | None) -> str:
 
 
 class _RecordedSession(Session):
-    """A session whose end is logged; the servable is the one that its first message
+    """A session whose end is told; the servable is the one that its first message
     names.
     """
 
-    def __init__(self, factory: SessionFactory, method: str) -> None:
+    def __init__(self, factory: SessionFactory, begin: _BeginCall) -> None:
         self._factory = factory
-        self._method = method
-        self._begun = perf_counter()
+        self._begin = begin
+        self._record: Record | None = None
         self._servable = ""
         self._session: Session | None = None
         self._is_over = False
 
     def on_open(self, call: StreamCall) -> None:
+        self._record = self._begin(call.invocation_metadata)
         try:
             self._session = self._factory()
             heard = cast("StreamCall", _RecordedStream(call, self._tell))
@@ -135,7 +175,9 @@ class _RecordedSession(Session):
         if not self._servable:
             self._servable = first_text(message)
         if self._session is not None:
-            self._session.on_message(message)
+            assert self._record is not None
+            with self._record.here():
+                self._session.on_message(message)
 
     def on_half_close(self) -> None:
         if self._session is not None:
@@ -147,11 +189,10 @@ class _RecordedSession(Session):
             self._session.on_cancel()
 
     def _tell(self, code: Code) -> None:
-        if self._is_over:
+        if self._is_over or self._record is None:
             return
         self._is_over = True
-        took = perf_counter() - self._begun
-        requests.answered(INTERFACE, self._method, self._servable, code.name, took)
+        self._record.over(self._servable, code.name)
 
 
 class _RecordedStream:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ovms_mp_protos import kserve
 
@@ -15,13 +15,17 @@ from ovms_mp.frontend.grpc.health import HealthService
 from ovms_mp.frontend.grpc.inference import InferenceService
 from ovms_mp.frontend.grpc.places import Places
 from ovms_mp.frontend.grpc.quota import UNLIMITED, Quota
-from ovms_mp.frontend.grpc.recording import recorded
+from ovms_mp.frontend.grpc.recording import INTERFACE, Record, recorded
 from ovms_mp.frontend.grpc.reflection import Reflection
 from ovms_mp.frontend.grpc.streaming import ModelStream, Protobuf, Wire
 from ovms_mp.frontend.grpc.triton import TritonService
-from ovms_mp.frontend.transport.seam import Abort, Handler, stream, unary
+from ovms_mp.frontend.transport.seam import Abort, Handler, Metadata, stream, unary
 from ovms_mp.telemetry import requests
 
+if TYPE_CHECKING:
+    from ovms_mp.telemetry.spans import Spans
+
+_INFERENCES: Final = (kserve.MODEL_INFER, kserve.MODEL_STREAM_INFER)
 _INFERENCE: Final = "inference.GRPCInferenceService"
 _SERVICES: Final = (
     _INFERENCE,
@@ -45,6 +49,7 @@ def routes(
     places: Places | None = None,
     quota: Quota = UNLIMITED,
     is_recorded: bool = False,
+    spans: Spans | None = None,
 ) -> Mapping[str, Handler]:
     """What a transport needs to serve `catalog` to those who have `access`: a handler
     for each path.
@@ -52,7 +57,7 @@ def routes(
     `version` is the product's, for ServerMetadata. Each stream of
     ModelStreamInfer has one of `places`; without them there are as many as there may be.
     Requests of all calls hold at most `quota` of memory.
-    With `is_recorded` each call is in the log.
+    With `is_recorded` each call is in the log; those of inference have `spans`.
     """
     reflection = Reflection(
         kserve.pool.FindServiceByName(name).file for name in _SERVICES
@@ -74,8 +79,16 @@ def routes(
         kserve.SERVER_REFLECTION_INFO: stream(reflection.session),
         kserve.V1ALPHA_SERVER_REFLECTION_INFO: stream(reflection.session),
     }
+    if spans is not None:
+        asked = {path: handlers[path] for path in _INFERENCES}
+        handlers |= recorded(asked, partial(_begin, spans))
     let_in = closed(handlers, access)
     return recorded(let_in) if is_recorded else let_in
+
+
+def _begin(spans: Spans, method: str, metadata: Metadata) -> Record:
+    said = {key: value for key, value in metadata if isinstance(value, str)}
+    return spans.begin(INTERFACE, method, said)
 
 
 def _model_stream(catalog: Catalog, places: Places, wire: Wire) -> ModelStream:

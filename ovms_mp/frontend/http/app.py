@@ -27,6 +27,8 @@ from ovms_mp.frontend.http.kserve import KServe, told
 from ovms_mp.frontend.http.management import Management
 from ovms_mp.frontend.http.protocol import FULL
 from ovms_mp.frontend.http.request import INTERFACE
+from ovms_mp.frontend.http.seeing import REALMS as REALMS_OF_SEEING
+from ovms_mp.frontend.http.spans import traced
 from ovms_mp.frontend.http.streams import Events, Socket
 from ovms_mp.telemetry.page import CONTENT_TYPE
 from ovms_mp.telemetry.requests import MAX_NAME, answered, cut, failed
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from ovms_mp.frontend.http.catalog import Catalog, Reload
+    from ovms_mp.frontend.http.seeing import Seeing
+    from ovms_mp.telemetry.spans import Spans
 
 # Others are refused before anybody looks at the path.
 _METHODS: Final = frozenset({"GET", "POST", "OPTIONS"})
@@ -64,6 +68,7 @@ REALMS: Final[Mapping[str, Realm]] = {
     "/metrics": Realm.OPEN,
     "/v1/config/reload": Realm.ADMIN,
     "/v1/limits": Realm.ADMIN,
+    **REALMS_OF_SEEING,
 }
 """Routes that are not INFERENCE."""
 
@@ -88,10 +93,13 @@ class Rest:
         places: Places | None = None,
         is_recorded: bool = False,
         settings: Mapping[str, int] = NOTHING_SAID,
+        seeing: Seeing | None = None,
+        spans: Spans | None = None,
     ) -> None:
         """Each stream has one of `places`, if these are given. With `is_recorded` each
         request is in the log. `settings` are limits as flags set them, by their names,
-        for `/v1/limits`.
+        for `/v1/limits`. `seeing` is what the page needs, if there is one. Inferences
+        have `spans`, if these are wanted.
         """
         places = places or Places()
         self._inference = Inference(catalog, limits)
@@ -104,17 +112,21 @@ class Rest:
             routes.append(route("GET", "/metrics", _metrics(page)))
         routes.append(route("GET", openapi.PATH, self._show_document))
         self.routes: Final[Sequence[Route]] = routes
+        self._seeing = seeing
+        shown = [] if seeing is None else [route(*each) for each in seeing.handlers()]
         self._document = openapi.document(routes, version)
         self._headers = [*cors.as_headers()]
         socket = Socket(catalog, places, access, cors, self._inference)
         self.sockets: Final = [WebSocketRoute(path, socket) for path in STREAMS]
         self._app = Starlette(
-            routes=[*routes, *self.sockets],
+            routes=[*routes, *shown, *self.sockets],
             exception_handlers={HTTPException: _no_route},
         )
         # A path is a route or it is not; OVMS guesses at none.
         self._app.router.redirect_slashes = False
         self._answer_one = self._record if is_recorded else self._answer
+        if spans is not None:
+            self._answer_one = traced(self._answer_one, spans)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Every request comes by here."""
@@ -162,6 +174,11 @@ class Rest:
 
     async def _show_document(self, request: Request) -> Response:
         return told(self._document)
+
+    def stop(self) -> None:
+        """End what would last. From any thread."""
+        if self._seeing is not None:
+            self._seeing.stop()
 
     def close(self) -> None:
         """End its threads."""

@@ -7,6 +7,7 @@ from typing import Protocol
 from ovms_mp.core.messages import InferRequest, InferResponse, ServableMetadata
 from ovms_mp.core.pending import Pending
 from ovms_mp.servable.base import StreamSession, StreamSink
+from ovms_mp.servable.description import Description
 from ovms_mp.servable.status import Report, ServableStatus
 
 
@@ -28,6 +29,10 @@ class Catalog(Protocol):
 
     def metadata(self, name: str, version: str, interface: str) -> ServableMetadata:
         """What a servable takes and gives."""
+        ...
+
+    def describe(self, name: str, version: str) -> Description:
+        """How a servable is set up."""
         ...
 
     def status(self) -> tuple[ServableStatus, ...]:

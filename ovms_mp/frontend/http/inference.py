@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
@@ -120,7 +121,8 @@ class Inference:
         if size <= FEW:
             return work()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._beside, work)
+        there = copy_context()  # who asks is known there, too
+        return await loop.run_in_executor(self._beside, there.run, work)
 
 
 def _heavy(tensor: request.InputTensor) -> int:

@@ -67,8 +67,8 @@ def test_what_kubernetes_says_of_a_service_is_no_port() -> None:
 def test_a_variable_without_effect_is_named_as_its_flag_is(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    served({"OVMS_MP_CONFIG_PATH": "c", "OVMS_MP_TRACE_PATH": "t"})
-    assert capsys.readouterr().out.count("--trace_path has no effect") == 1
+    served({"OVMS_MP_CONFIG_PATH": "c", "OVMS_MP_GRPC_MAX_THREADS": "4"})
+    assert capsys.readouterr().out.count("--grpc_max_threads has no effect") == 1
 
 
 def test_the_environment_asks_for_no_other_program(

@@ -24,7 +24,8 @@ from ovms_mp.core.messages import (
 from ovms_mp.core.pending import Cancelled
 from ovms_mp.inference.openvino import OpenVINOEngine
 from ovms_mp.inference.openvino.slot import SHARED_FROM
-from ovms_mp.servable.model import ModelServable, ModelSession
+from ovms_mp.servable.model import ModelServable
+from ovms_mp.servable.model_session import ModelSession
 from ovms_mp.telemetry.metrics import FAMILIES, Metrics
 from tests.unit.inference import tiny
 from tests.unit.inference.tiny import EXACT

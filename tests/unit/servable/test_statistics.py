@@ -13,7 +13,8 @@ import pytest
 from ovms_mp.core.errors import ServingError
 from ovms_mp.core.messages import InferRequest, InputTensor
 from ovms_mp.inference.openvino import OpenVINOEngine
-from ovms_mp.servable.model import ModelServable, ModelSession
+from ovms_mp.servable.model import ModelServable
+from ovms_mp.servable.model_session import ModelSession
 from ovms_mp.servable.statistics import Duration, ModelStatistics
 from ovms_mp.telemetry.metrics import Metrics
 from tests.unit.inference import tiny

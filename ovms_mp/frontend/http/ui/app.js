@@ -1,0 +1,116 @@
+// The page: one stream of what is seen, and forms that ask.
+
+import {ask, follow, onKeyWanted, Refused, useKey} from "./asking.js";
+import * as camera from "./camera.js";
+import {by} from "./elements.js";
+import {beat, fit, paint} from "./graph.js";
+import * as lists from "./lists.js";
+import * as request from "./request.js";
+import {timeline} from "./timeline.js";
+
+const AGAIN = 2000; // milliseconds until a lost server is looked for
+let chosen = null, kind = "", following = new AbortController();
+
+const status = text => { by("status").textContent = text; };
+
+function tell(seen) {
+  status("Live");
+  lists.servables(seen.servables, chosen, choose);
+  lists.streams(seen.open, seen.streams);
+  lists.errors(seen.errors);
+  if (chosen === null && seen.servables.length) {
+    const graphs = seen.servables.filter(isServed);
+    choose((graphs.find(each => each.kind === "graph") ?? seen.servables[0]).name, seen);
+  } else if (seen.graph !== undefined) {
+    beat(seen.graph);
+  }
+  known = seen.servables;
+  reason();
+}
+
+let known = [];
+const isServed = ({versions}) => versions.some(each => each.state === "AVAILABLE");
+
+function reason() {
+  const found = known.find(each => each.name === chosen);
+  const texts = found ? [found.reason, ...found.versions.map(each => each.reason)].filter(Boolean) : [];
+  by("reason").hidden = !texts.length;
+  by("reason").textContent = texts.join("; ");
+}
+
+async function look() {
+  for (;;) {
+    following = new AbortController();
+    const mine = following;
+    try {
+      const graph = kind === "graph" ? `?graph=${encodeURIComponent(chosen)}` : "";
+      await follow(`/v1/live${graph}`, mine.signal, seen => { if (!mine.signal.aborted) tell(seen); });
+      status("The server has ended; looking for it");
+    } catch (error) {
+      if (mine.signal.aborted) continue;
+      if (error instanceof Refused && error.code === 404) kind = "";
+      status(error instanceof Refused ? error.message : "The server does not answer; looking for it");
+    }
+    await new Promise(wake => { again = wake; setTimeout(wake, AGAIN); });
+  }
+}
+let again = () => {};
+
+async function choose(name, seen = null) {
+  const found = (seen?.servables ?? known).find(each => each.name === name);
+  chosen = name;
+  kind = found && isServed(found) ? found.kind : "";
+  by("chosen-title").textContent = name;
+  by("graph").hidden = kind !== "graph";
+  by("request").hidden = true;
+  camera.withdraw();
+  reason();
+  following.abort();
+  again();
+  if (!kind) return;
+  try {
+    if (kind === "graph") await picture(true);
+    await request.offer(name);
+  } catch (error) { status(error.message); }
+}
+
+async function picture(isNew) {
+  const name = chosen, expand = by("expand").checked;
+  const told = await (await ask(`/v1/graphs/${encodeURIComponent(name)}?expand=${expand}`)).json();
+  if (name !== chosen) return;
+  paint(told);
+  if (isNew) camera.offer(name, told.pictures);
+}
+
+by("expand").onchange = () => picture(false).catch(error => status(error.message));
+by("fit").onchange = fit;
+
+onKeyWanted(() => { by("key").hidden = false; });
+by("key").onsubmit = event => {
+  event.preventDefault();
+  useKey(by("key").elements.key.value);
+  by("key").reset();
+  by("key").hidden = true;
+  again();
+  if (chosen !== null) choose(chosen);
+};
+
+by("trace").querySelector("form").onsubmit = async event => {
+  event.preventDefault();
+  const form = event.target, said = by("trace").querySelector("output"), link = form.querySelector("a");
+  const button = form.querySelector("button"), {value} = form.elements.seconds;
+  button.disabled = true;
+  link.hidden = true;
+  said.textContent = `Recording for ${value} s`;
+  try {
+    const file = await (await ask(`/v1/trace?seconds=${encodeURIComponent(value)}`, {method: "POST"})).blob();
+    if (link.href) URL.revokeObjectURL(link.href);
+    link.href = URL.createObjectURL(file);
+    link.hidden = false;
+    const run = timeline(JSON.parse(await file.text()).traceEvents);
+    said.textContent = run ? `${run}; a colour is a packet` : "Nothing happened meanwhile";
+  } catch (error) { said.textContent = error.message; }
+  finally { button.disabled = false; }
+};
+
+look();

@@ -1,0 +1,136 @@
+"""A model that is served, as the nodes of graphs use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter_ns
+from typing import TYPE_CHECKING
+
+from ovms_mp.core.happenings import HERE, Happening, Kind
+from ovms_mp.core.pending import Pending
+from ovms_mp.inference.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ovms_mp.core.happenings import Place
+    from ovms_mp.core.messages import TensorInfo
+    from ovms_mp.core.tensor import Array
+    from ovms_mp.inference.engine import Inferred, Ports
+    from ovms_mp.servable.model import ModelServable
+
+
+class ModelSession:
+    """See calculator.services.RunSessions: the same model, for graphs."""
+
+    def __init__(
+        self,
+        servable: ModelServable,
+        state: State | None = None,
+        *,
+        is_patient: bool = False,
+    ) -> None:
+        self._servable = servable
+        self._state = state
+        self._is_patient = is_patient
+        self._ports = servable.compiled.outputs
+
+    def for_run(self, *, is_patient: bool) -> ModelSession:
+        """See RunSessions."""
+        state = State() if self._servable.compiled.is_stateful else None
+        if state is None and not is_patient:
+            return self
+        return ModelSession(self._servable, state, is_patient=is_patient)
+
+    @property
+    def name(self) -> str:
+        """The servable's name."""
+        return self._servable.name
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        """In the model's order, which is what calculators fall back to."""
+        return tuple(port.info for port in self._servable.compiled.inputs)
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """In the model's order."""
+        return tuple(port.info for port in self._servable.compiled.outputs)
+
+    @property
+    def slots(self) -> int:
+        """How many inferences may run at a time."""
+        return self._servable.compiled.slots
+
+    def infer(self, tensors: Mapping[str, Array]) -> Pending[Mapping[str, Array]]:
+        """Names are any that OpenVINO knows a port by, with or without `:0`, both of
+        inputs and in the result, which lists the published ones.
+        """
+        ports, here = self._ports, HERE.get()
+        asked = 0 if here is None else perf_counter_ns()
+        if self._state is None:
+            at_once = self._servable.infer_at_once(tensors)
+            if at_once is not None:
+                if here is not None:
+                    self._tell(here, asked, at_once)
+                return Pending.completed(_Outputs(ports, at_once.outputs))
+        inferred = self._servable.infer_for_graph(
+            tensors, self._state, is_patient=self._is_patient
+        )
+        if here is not None:
+            inferred.on_settled(lambda settled: self._told(here, asked, settled))
+        if inferred.is_settled and inferred.error is None:
+            return Pending.completed(_Outputs(ports, inferred.value().outputs))
+        answer: Pending[Mapping[str, Array]] = Pending(inferred.cancel)
+
+        def pass_on(inferred: Pending[Inferred]) -> None:
+            if inferred.error is None:
+                answer.complete(_Outputs(ports, inferred.value().outputs))
+            else:
+                answer.fail(inferred.error)
+
+        inferred.on_settled(pass_on)
+        return answer
+
+    def _told(self, here: Place, asked: int, inferred: Pending[Inferred]) -> None:
+        if inferred.error is None:
+            self._tell(here, asked, inferred.value())
+
+    def _tell(self, here: Place, asked: int, inferred: Inferred) -> None:
+        """Of an inference in a call that is watched."""
+        sink, run, node, timestamp = here
+        begun, ended = inferred.begun, inferred.ended
+        sink(
+            Happening(
+                Kind.INFER,
+                run,
+                node,
+                timestamp,
+                begun,
+                ended,
+                since=asked,
+                model=self.name,
+            )
+        )
+
+
+class _Outputs(Mapping[str, "Array"]):
+    """Arrays by each name that a port goes by; lists the published ones."""
+
+    __slots__ = ("_arrays", "_ports")
+
+    def __init__(self, ports: Ports, arrays: tuple[Array, ...]) -> None:
+        self._ports = ports
+        self._arrays = arrays
+
+    def __getitem__(self, name: str) -> Array:
+        index = self._ports.find(name)
+        if index is None:
+            raise KeyError(name)
+        return self._arrays[index]
+
+    def __iter__(self) -> Iterator[str]:
+        return (port.name for port in self._ports)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
