@@ -45,6 +45,11 @@ MODELS: Final[dict[str, tuple[str, ...]]] = {
     "selfie_segmentation_landscape": (
         "mediapipe/selfie_segmentation_landscape.tflite",
     ),
+    "palm_detection_full": ("mediapipe/palm_detection_full.tflite",),
+    "hand_landmark_full": ("mediapipe/hand_landmark_full.tflite",),
+    "hand_recrop": ("mediapipe/hand_recrop.tflite",),
+    "pose_detection": ("mediapipe/pose_detection.tflite",),
+    "pose_landmark_full": ("mediapipe/pose_landmark_full.tflite",),
     "basic_pitch": (
         "basic_pitch/saved_model.pb",
         "basic_pitch/variables/variables.index",

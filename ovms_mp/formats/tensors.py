@@ -32,8 +32,8 @@ def tensor_of(payload: object) -> Array | None:
     rect there is one row without an axis for more; an empty list is [0, 0], since nothing
     tells what it is empty of.
 
-    Of a ClassificationList it is float32 [n, 2], index and score; of what an image
-    encoder sends uint8 [n], the file.
+    Of a ClassificationList it is float32 [n, 2], index and score, of a list of them
+    [m, n, 2]; of what an image encoder sends uint8 [n], the file.
 
     Raises ValueError for a list whose items make no tensor together.
     """
@@ -57,11 +57,15 @@ def tensor_of(payload: object) -> Array | None:
 def _of_message(message: Any) -> Array | None:
     name = message.DESCRIPTOR.full_name
     if name == _CLASSIFICATIONS:
-        pairs = [(each.index, each.score) for each in message.classification]
-        return np.array(pairs, np.float32).reshape(-1, 2)
+        return _of_classifications(message)
     if name == _ENCODED:
         return np.frombuffer(message.encoded_image, np.uint8)
     return None
+
+
+def _of_classifications(message: Any) -> NDArray[np.float32]:
+    pairs = [(each.index, each.score) for each in message.classification]
+    return np.array(pairs, np.float32).reshape(-1, 2)
 
 
 def _of_list(items: Sequence[Any]) -> NDArray[np.float32] | None:
@@ -73,4 +77,13 @@ def _of_list(items: Sequence[Any]) -> NDArray[np.float32] | None:
         return rect.tensor_of(items)
     if all(isinstance(each, Landmarks) for each in items):
         return landmark.tensor_of_lists(items)
+    if all(_is_classifications(each) for each in items):
+        tensors = [_of_classifications(each) for each in items]
+        if len({len(each) for each in tensors}) > 1:
+            raise ValueError("classifications of different lengths make no tensor")
+        return np.stack(tensors)
     return None
+
+
+def _is_classifications(item: object) -> bool:
+    return isinstance(item, Message) and item.DESCRIPTOR.full_name == _CLASSIFICATIONS

@@ -54,10 +54,13 @@ def test_every_graph_folder_can_be_added():
         "emotions",
         "face_tracking",
         "faces",
+        "hands",
+        "holistic",
         "iris_tracking",
         "object_detection",
         "ocr",
         "people_tracking",
+        "pose",
         "speech_detection",
         "text_generation",
     ]
@@ -73,6 +76,6 @@ def test_an_unknown_graph_is_refused_and_leaves_nothing(name: str, tmp_path: Pat
 def test_the_script_says_what_it_takes(capsys: pytest.CaptureFixture[str]):
     assert repository.main([]) == 2
     assert (
-        "graphs: emotions, face_tracking, faces, iris_tracking, "
+        "graphs: emotions, face_tracking, faces, hands, holistic, iris_tracking, "
         in capsys.readouterr().out
     )

@@ -94,7 +94,7 @@ def test_a_calculator_without_options_has_none(wheel: None, calculator: str) -> 
 @pytest.mark.parametrize(
     ("calculator", "more"),
     [
-        ("HandLandmarkTrackingCpu", ""),
+        ("LandmarksToMatrixCalculator", ""),
         (
             "SetAlphaCalculator",
             "options { [mediapipe.SetAlphaCalculatorOptions.ext] {} }",

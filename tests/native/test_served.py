@@ -37,7 +37,7 @@ def repository(folder: Path, **texts: str) -> Path:
     return config
 
 
-def test_a_video_through_a_native_subgraph_gives_what_mediapipe_gives(
+def test_a_video_through_native_nodes_gives_what_mediapipe_gives(
     tmp_path: Path, hand_frames: list[np.ndarray]
 ) -> None:
     np.save(tmp_path / "frames.npy", np.stack(hand_frames))
@@ -66,7 +66,7 @@ def test_a_video_through_a_native_subgraph_gives_what_mediapipe_gives(
     np.testing.assert_allclose(np.stack(served), expected, atol=1e-6)
 
 
-def test_two_streams_of_a_tracking_subgraph_know_nothing_of_each_other(
+def test_two_streams_of_a_graph_that_remembers_know_nothing_of_each_other(
     tmp_path: Path, hand_frames: list[np.ndarray]
 ) -> None:
     config = repository(tmp_path, hands=graphs.HANDS)
@@ -103,7 +103,7 @@ def test_a_native_abort_ends_its_stream_and_no_other(tmp_path: Path) -> None:
                     list(victim)
             said = str(failure.value)
             assert "the native worker ended by SIGABRT" in said
-            assert 'node "TensorConverterCalculator and 4 more"' in said
+            assert 'node "TensorConverterCalculator and 5 more"' in said
             assert "/" not in said
             neighbour.send(whole)
             assert np.asarray(next(neighbour).outputs["smooth"]).shape == (3, 2)

@@ -37,9 +37,8 @@ class _Client:
     def send(self, frame: NDArray[Any], parameters: Mapping[str, Parameter]) -> None:
         datatype = frame.dtype.name.upper()
         tensor = InputTensor(self._name, datatype, frame.shape, raw=frame.tobytes())
-        first = parameters if self._session is None else {}
         request = InferRequest(
-            self._graph, inputs=(tensor,), raw_count=1, parameters=first
+            self._graph, inputs=(tensor,), raw_count=1, parameters=parameters
         )
         if self._session is None:
             self._session = self._catalog.open_stream(request, self)
@@ -79,17 +78,26 @@ def streamed(
     graph: str,
     frames: Sequence[NDArray[Any]],
     name: str = "frame",
+    every: int | None = None,
     **parameters: Parameter,
 ) -> list[dict[str, Any]]:
-    """For each frame the outputs that came for it; `parameters` are those of the first
+    """For each frame the outputs that came for it. With `every`, so many microseconds
+    are between two frames and before the first; `parameters` are those of the first
     request. Raises ServingError.
     """
     client = _Client(catalog, graph, name)
-    for frame in frames:
-        client.send(frame, parameters)
+    times = list(range(len(frames)))
+    told: dict[str, Parameter] = dict(parameters)
+    if every is not None:
+        times = [every * (number + 1) for number in times]
+    for at, frame in zip(times, frames, strict=True):
+        if every is not None:
+            told["OVMS_MP_TIMESTAMP"] = at
+        client.send(frame, told)
+        told = {}
     answers = client.finish()
-    assert set(answers) <= set(range(len(frames)))
-    return [answers.get(at, {}) for at in range(len(frames))]
+    assert set(answers) <= set(times)
+    return [answers.get(at, {}) for at in times]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ovms_mp_protos import graph
 
 from ovms_mp.formats.detection import Box, Detection
 from ovms_mp.formats.landmark import Landmarks, NormalizedLandmarkList
@@ -47,6 +48,17 @@ def test_one_thing_is_one_row():
     many = tensor_of([rect, rect])
     assert many is not None
     assert many.tolist() == [tensor.tolist()] * 2
+
+
+def test_classes_are_rows_of_index_and_score_and_several_have_as_many():
+    one = graph.ClassificationList()
+    one.classification.add(index=3, score=0.5)
+    none = graph.ClassificationList()
+    found = tensor_of([one, one])
+    assert found is not None
+    assert found.tolist() == [[[3, 0.5]], [[3, 0.5]]]
+    with pytest.raises(ValueError, match="different lengths"):
+        tensor_of([one, none])
 
 
 @given(st.integers(1, 4).flatmap(strategies.landmarks))

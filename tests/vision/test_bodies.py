@@ -1,0 +1,80 @@
+"""The graphs of hands and bodies find what mp.solutions finds, frame after frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from graphs import repository
+from ovms_mp.core.errors import ServingError
+from ovms_mp.servable.catalog import Catalog
+from tests.differential.oracle import interpreter
+from tests.graphs.in_process import serving
+from tests.vision import bodies
+from tests.vision.streamed import streamed
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module", params=bodies.GRAPHS)
+def graph(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def catalog(graph: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
+    folder = tmp_path_factory.mktemp("repository")
+    repository.add_graph(folder, graph)
+    with serving(folder) as catalog:
+        yield catalog
+
+
+def test_landmarks_are_those_of_mediapipe(catalog: Catalog, graph: str):
+    """As many of each thing in each frame, off by less than 0.5 % of the diagonal in the
+    mean and 1.5 % in 99 of 100, or no more than twice what MediaPipe is from itself with
+    one value of fifty changed by one step; and each thing is there somewhere.
+    """
+    if interpreter() is None:
+        pytest.skip("no Python with mediapipe: neither this one nor .venv-native")
+    names = bodies.in_pixels(bodies.GRAPHS[graph])
+    seen = dict.fromkeys(names, 0)
+    for each in bodies.material(graph):
+        mine = bodies.served(catalog, graph, each.frames)
+        theirs = bodies.solved(graph, each.frames)
+        for answer, frame in zip(mine, each.frames, strict=True):
+            assert answer["annotated"].shape == frame.shape
+        again: bodies.Found = []
+        if each.trembles:
+            again = bodies.solved(graph, bodies.disturbed(each.frames))
+        for name in names:
+            found = bodies.distance(name, mine, theirs, each.frames)
+            mean, p99 = 0.005, 0.015
+            if each.trembles:
+                itself = bodies.distance(name, again, theirs, each.frames)
+                mean, p99 = 2 * itself.mean, 2 * itself.p99
+            where = f"{each.name} {name} {found}"
+            assert found.different == 0, where
+            assert found.mean < mean, where
+            assert found.p99 < p99, where
+            assert found.visibility < 0.05, where
+            seen[name] += found.found
+    assert min(seen.values()) >= 3, seen
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 900, 3), (40, 30, 4)])
+def test_frames_of_odd_shapes_have_nobody_and_come_back(
+    catalog: Catalog, graph: str, shape: tuple[int, ...]
+):
+    frame = np.full(shape, 127, np.uint8)
+    answers = streamed(catalog, graph, [frame, frame])
+    assert [set(each) for each in answers] == [{"annotated"}] * 2
+    assert all(np.array_equal(each["annotated"], frame) for each in answers)
+
+
+def test_a_gray_frame_is_told_what_the_model_expects(catalog: Catalog, graph: str):
+    """As natively: an image of one channel is a tensor of one."""
+    frame = np.full((40, 30, 1), 127, np.uint8)
+    with pytest.raises(ServingError, match=r",3\); Actual: \(1,\d+,\d+,1\)"):
+        streamed(catalog, graph, [frame])
