@@ -14,14 +14,13 @@ import numpy as np
 import pytest
 
 from tests.unit.servable.test_encoded import jpeg_that_says, png_that_says
-from tests.wire import zoo
+from tests.wire import calls, zoo
 from tests.wire.calls import Request, Stream, arrays, ask, floats, shaped, timestamp
 from tests.wire.servers import Server, serving
 from tests.wire.waiting import until
 
 PIXELS: Final = np.random.default_rng(1).integers(0, 256, (40, 60, 3), np.uint8)
 LARGE: Final = (6000, 8000, 3)
-SMALL: Final = 10
 ENOUGH: Final = 10
 SUBSEQUENT: Final = "; partial deserialization of subsequent requests"
 
@@ -46,22 +45,20 @@ def of_bytes(model: str, *elements: bytes, is_raw: bool) -> Request:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("encoded")
-    scaled = zoo.graph(
-        ["IMAGE:in"],
-        ["IMAGE:out"],
-        zoo.node(
-            "ImageTransformationCalculator",
-            'input_stream: "IMAGE:in"',
-            'output_stream: "IMAGE:out"',
-            options="mediapipe.ImageTransformationCalculatorOptions "
-            f"output_width: {SMALL} output_height: {SMALL} "
-            "interpolation_mode: NEAREST",
-        ),
+    # Takes a picture and, told so by the first request, lets none through.
+    gate = zoo.node(
+        "GateCalculator",
+        'input_side_packet: "ALLOW:allow"',
+        'input_stream: "in"',
+        'output_stream: "out"',
+    )
+    gated = 'input_side_packet: "allow"\n' + zoo.graph(
+        ["IMAGE:in"], ["IMAGE:out"], gate
     )
     graphs = {name: zoo.GRAPHS[name] for name in ("echo", "image")}
-    for name, pbtxt in {**graphs, "scaled": scaled}.items():
+    for name, pbtxt in {**graphs, "gated": gated}.items():
         zoo.add_graph(folder, name, pbtxt)
-    entries = [{"name": name} for name in ("echo", "image", "scaled")]
+    entries = [{"name": name} for name in ("echo", "image", "gated")]
     with serving(zoo.write_config(folder, [], entries)) as server:
         yield server
 
@@ -116,31 +113,29 @@ def test_others_are_answered_while_a_large_picture_is_decoded(
     server: Server, channel: grpc.Channel
 ) -> None:
     """Not in a thread that reads for all: there, others would wait for its end."""
-    large = of_bytes("scaled", encoded(".png", np.zeros(LARGE, np.uint8)), is_raw=True)
-    little = ask("scaled", {"in": PIXELS})
-    is_answered = threading.Event()
-
-    def show(stream: Stream) -> None:
-        stream.send(large)
-        answer = stream.answer()
-        is_answered.set()
-        assert list(answer.outputs[0].shape) == [SMALL, SMALL, 3]
-
+    closed = {"allow": False}
+    # A graph that is known to be quick is computed by whoever reads.
+    little = ask("gated", {"in": PIXELS}, parameters=closed)
+    with Stream(channel, *[little] * 200) as stream:
+        stream.half_close()
+        assert stream.end() == ("OK", "")
+    large = of_bytes("gated", encoded(".png", np.zeros(LARGE, np.uint8)), is_raw=True)
+    large.parameters["allow"].bool_param = False
+    ends: list[calls.Status] = []
     with (
         server.connect() as other,
         Stream(channel) as stream,
         Stream(other) as neighbour,
     ):
-        # A graph that is known to be quick is computed by whoever reads.
-        for _ in range(100):
-            stream.send(little)
-            stream.answer()
-        shows = threading.Thread(target=show, args=(stream,))
-        shows.start()
+        watch = threading.Thread(target=lambda: ends.append(stream.end()))
+        watch.start()
+        stream.send(large)
+        stream.half_close()
         count = 0
-        while not is_answered.is_set():
+        while not ends:
             neighbour.send(ask("echo", {"in": floats(count)}))
             assert timestamp(neighbour.answer()) == count
             count += 1
-        shows.join()
+        watch.join()
+    assert ends == [("OK", "")]
     assert count > ENOUGH
