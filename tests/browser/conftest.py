@@ -41,8 +41,11 @@ class Site:
         return f"http://localhost:{self.server.app.rest_port}/ui"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Not for longer than a module has tests: in the thread that has it an event loop
+    runs, and no other one can.
+    """
     path = shutil.which("chromium")
     if path is None and not os.environ.get("CI"):
         pytest.skip("there is no Chromium: apt-get install chromium")
@@ -75,7 +78,7 @@ def page(context: BrowserContext) -> Iterator[Page]:
     assert not [each for each in wrong if "Failed to load resource" not in each], wrong
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The demo: people, or where there is no model of them, faces."""
     folder = tmp_path_factory.mktemp("site")
@@ -89,7 +92,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(server, graph)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a person might upload: WebM, in which a square wanders."""
     path = tmp_path_factory.mktemp("clip") / "clip.webm"
