@@ -96,13 +96,13 @@ def test_a_calculator_without_options_has_none(wheel: None, calculator: str) -> 
     [
         ("LandmarksToMatrixCalculator", ""),
         (
-            "SetAlphaCalculator",
-            "options { [mediapipe.SetAlphaCalculatorOptions.ext] {} }",
+            "InferenceCalculatorCpu",
+            "options { [mediapipe.InferenceCalculatorOptions.ext] {} }",
         ),
         (
-            "SetAlphaCalculator",
+            "InferenceCalculatorCpu",
             "node_options { [type.googleapis.com/"
-            "mediapipe.SetAlphaCalculatorOptions] {} }",
+            "mediapipe.InferenceCalculatorOptions] {} }",
         ),
     ],
 )

@@ -63,7 +63,7 @@ from ovms_mp.calculator import Calculator, Input, Output
 from ovms_mp.core.messages import InferRequest, InferResponse
 
 
-class RespondCalculator(Calculator):
+class HollowCalculator(Calculator):
     request = Input(InferRequest, "REQUEST")
     response = Output(InferResponse, "RESPONSE")
 
@@ -74,7 +74,11 @@ class RespondCalculator(Calculator):
 GRAPHS: Final[Mapping[str, tuple[str, Told, Told]]] = {
     "echo": (zoo.ECHO, {"in": ANY}, {"out": ANY}),
     "image": (zoo.GRAPHS["image"], {"in": PIXELS}, {"out": PIXELS}),
-    "whole": (zoo.GRAPHS["whole"], {"in": ANY}, {"out": ANY}),
+    "whole": (
+        zoo.GRAPHS["whole"].replace("RespondCalculator", "HollowCalculator"),
+        {"in": ANY},
+        {"out": ANY},
+    ),
     "add": (
         zoo.GRAPHS["add"],
         {"in": ("FP32", (1, 10))},
