@@ -150,6 +150,28 @@ class Ports(Sequence[Port]):
         return tuple(self._ports[index].info for index in self.by_name)
 
 
+class ByName(Mapping[str, Array]):
+    """Arrays by each name that a port goes by; lists the published ones."""
+
+    __slots__ = ("_arrays", "_ports")
+
+    def __init__(self, ports: Ports, arrays: tuple[Array, ...]) -> None:
+        self._ports = ports
+        self._arrays = arrays
+
+    def __getitem__(self, name: str) -> Array:
+        index = self._ports.find(name)
+        if index is None:
+            raise KeyError(name)
+        return self._arrays[index]
+
+    def __iter__(self) -> Iterator[str]:
+        return (port.name for port in self._ports)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+
 def _name_index(ports: Sequence[Port]) -> Mapping[str, int]:
     index: dict[str, int] = {}
     for number, port in enumerate(ports):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from ovms_mp.core.errors import ServingError, Status, public_text
 from ovms_mp.core.pending import Pending
-from ovms_mp.inference.engine import ModelConfig, NameMapping
+from ovms_mp.inference.engine import ByName, ModelConfig, NameMapping
 from ovms_mp.repository import config as repository
 from ovms_mp.repository import models as files
 from ovms_mp.repository.config import ModelSpec
@@ -238,7 +238,7 @@ class _Session:
         def pass_on(inferred: Pending[Inferred]) -> None:
             if inferred.error is None:
                 outputs = inferred.value().outputs
-                answer.complete(_Outputs(compiled.outputs, outputs))
+                answer.complete(ByName(compiled.outputs, outputs))
             else:
                 answer.fail(inferred.error)
 
@@ -259,26 +259,6 @@ def _ordered(tensors: Mapping[str, Array], ports: Ports) -> list[Array]:
             details = f"Required input: {port.name}"
             raise ServingError(Status.INVALID_MISSING_INPUT, details)
     return [by_index[index] for index in range(len(ports))]
-
-
-class _Outputs(Mapping[str, Any]):
-    """Arrays by each name that a port goes by; lists the published ones."""
-
-    def __init__(self, ports: Ports, arrays: tuple[Array, ...]) -> None:
-        self._ports = ports
-        self._arrays = arrays
-
-    def __getitem__(self, name: str) -> Array:
-        index = self._ports.find(name)
-        if index is None:
-            raise KeyError(name)
-        return self._arrays[index]
-
-    def __iter__(self) -> Iterator[str]:
-        return (port.name for port in self._ports)
-
-    def __len__(self) -> int:
-        return len(self._arrays)
 
 
 def _unavailable(name: str, reason: str) -> ServingError:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from ovms_mp.core.happenings import HERE, Happening, Kind
 from ovms_mp.core.pending import Pending
+from ovms_mp.inference.engine import ByName
 from ovms_mp.inference.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
     from ovms_mp.core.happenings import Place
     from ovms_mp.core.messages import TensorInfo
     from ovms_mp.core.tensor import Array
-    from ovms_mp.inference.engine import Inferred, Ports
+    from ovms_mp.inference.engine import Inferred
     from ovms_mp.servable.model import ModelServable
 
 
@@ -73,19 +73,19 @@ class ModelSession:
             if at_once is not None:
                 if here is not None:
                     self._tell(here, asked, at_once)
-                return Pending.completed(_Outputs(ports, at_once.outputs))
+                return Pending.completed(ByName(ports, at_once.outputs))
         inferred = self._servable.infer_for_graph(
             tensors, self._state, is_patient=self._is_patient
         )
         if here is not None:
             inferred.on_settled(lambda settled: self._told(here, asked, settled))
         if inferred.is_settled and inferred.error is None:
-            return Pending.completed(_Outputs(ports, inferred.value().outputs))
+            return Pending.completed(ByName(ports, inferred.value().outputs))
         answer: Pending[Mapping[str, Array]] = Pending(inferred.cancel)
 
         def pass_on(inferred: Pending[Inferred]) -> None:
             if inferred.error is None:
-                answer.complete(_Outputs(ports, inferred.value().outputs))
+                answer.complete(ByName(ports, inferred.value().outputs))
             else:
                 answer.fail(inferred.error)
 
@@ -112,25 +112,3 @@ class ModelSession:
                 model=self.name,
             )
         )
-
-
-class _Outputs(Mapping[str, "Array"]):
-    """Arrays by each name that a port goes by; lists the published ones."""
-
-    __slots__ = ("_arrays", "_ports")
-
-    def __init__(self, ports: Ports, arrays: tuple[Array, ...]) -> None:
-        self._ports = ports
-        self._arrays = arrays
-
-    def __getitem__(self, name: str) -> Array:
-        index = self._ports.find(name)
-        if index is None:
-            raise KeyError(name)
-        return self._arrays[index]
-
-    def __iter__(self) -> Iterator[str]:
-        return (port.name for port in self._ports)
-
-    def __len__(self) -> int:
-        return len(self._arrays)

@@ -44,8 +44,8 @@ class _Flight(NamedTuple):
 
 
 class ModelStream:
-    """A StreamSession and an OpenStream. A request that does not fit, and an inference that fails, is an
-    error of that request alone.
+    """A StreamSession and an OpenStream. A request that does not fit, and an inference
+    that fails, is an error of that request alone.
 
     `infer` is asked in the order of requests; with a state it keeps that order itself.
     What happens is one after the other, in whichever thread comes with it.

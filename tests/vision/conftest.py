@@ -14,9 +14,14 @@ _CHILD = Path(__file__).with_name("native_child.py")
 
 
 @pytest.fixture(scope="session")
-def native() -> Iterator[NativeGraphs]:
+def mediapipe() -> None:
+    """Tests that ask MediaPipe are skipped where there is none."""
     if interpreter() is None:
         pytest.skip("no Python with mediapipe: neither this one nor .venv-native")
+
+
+@pytest.fixture(scope="session")
+def native(mediapipe: None) -> Iterator[NativeGraphs]:
     oracle = Oracle(_CHILD)
     yield NativeGraphs(oracle)
     oracle.close()

@@ -10,7 +10,6 @@ import pytest
 from graphs import repository
 from ovms_mp.core.errors import ServingError
 from ovms_mp.servable.catalog import Catalog
-from tests.differential.oracle import interpreter
 from tests.graphs.in_process import serving
 from tests.vision import bodies
 from tests.vision.streamed import streamed
@@ -31,13 +30,12 @@ def catalog(graph: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
         yield catalog
 
 
+@pytest.mark.usefixtures("mediapipe")
 def test_landmarks_are_those_of_mediapipe(catalog: Catalog, graph: str):
     """As many of each thing in each frame, off by less than 0.5 % of the diagonal in the
     mean and 1.5 % in 99 of 100, or no more than twice what MediaPipe is from itself with
     one value of fifty changed by one step; and each thing is there somewhere.
     """
-    if interpreter() is None:
-        pytest.skip("no Python with mediapipe: neither this one nor .venv-native")
     names = bodies.in_pixels(bodies.GRAPHS[graph])
     seen = dict.fromkeys(names, 0)
     for each in bodies.material(graph):

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from graphs import repository
-from tests.differential.oracle import interpreter
 from tests.graphs.in_process import serving
 from tests.vision import bodies
 from tests.vision.streamed import served_graph, streamed
@@ -51,8 +50,8 @@ BODY = ("pose_detection", "pose_landmark_full")
 
 @pytest.fixture(autouse=True)
 def needs_mediapipe(request: pytest.FixtureRequest) -> None:
-    if interpreter() is None and "demo" not in request.node.name:
-        pytest.skip("no Python with mediapipe: neither this one nor .venv-native")
+    if "demo" not in request.node.name:
+        request.getfixturevalue("mediapipe")
 
 
 def near(mine: bodies.Found, theirs: bodies.Found, name: str, limit: float) -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from ovms_mp.core.errors import ServingError
 from ovms_mp.servable.catalog import Catalog
-from tests.differential.oracle import interpreter
 from tests.vision import face_graphs, faces
 from tests.vision.streamed import served_graph, streamed
 
@@ -23,6 +22,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
         yield found
 
 
+@pytest.mark.usefixtures("mediapipe")
 @pytest.mark.parametrize(
     ("name", "tracks", "count"),
     [
@@ -38,8 +38,6 @@ def test_landmarks_are_those_of_mediapipe(
     """Frame by frame: as many faces, landmarks off by less than 0.5 % of the diagonal in
     the mean and 1.5 % in 99 of 100.
     """
-    if interpreter() is None:
-        pytest.skip("no Python with mediapipe: neither this one nor .venv-native")
     frames = faces.material()[name]
     mine = face_graphs.mesh(catalog, frames, count=count, tracks=tracks)
     options = {"static_image_mode": not tracks, "max_num_faces": count}

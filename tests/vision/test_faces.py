@@ -11,7 +11,6 @@ import pytest
 from graphs import assets, repository
 from ovms_mp.core.errors import ServingError
 from ovms_mp.servable.catalog import Catalog
-from tests.differential.oracle import interpreter
 from tests.graphs.in_process import rgb, serving
 from tests.vision import faces
 
@@ -26,13 +25,12 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
         yield catalog
 
 
+@pytest.mark.usefixtures("mediapipe")
 @pytest.mark.parametrize("name", ["photographs", "carphone.mp4"])
 def test_faces_and_their_key_points_are_those_of_mediapipe(catalog: Catalog, name: str):
     """Frame by frame: as many faces, key points off by less than 0.5 % of the diagonal
     in the mean and 1.5 % in 99 of 100.
     """
-    if interpreter() is None:
-        pytest.skip("no Python with mediapipe: neither this one nor .venv-native")
     frames = faces.material()[name]
     mine, _ = faces.served(catalog, frames)
     found = faces.distance(mine, faces.solved(frames), frames)

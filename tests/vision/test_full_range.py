@@ -10,7 +10,6 @@ import pytest
 
 from ovms_mp.core.errors import ServingError
 from ovms_mp.servable.catalog import Catalog
-from tests.differential.oracle import interpreter
 from tests.vision import face_graphs, faces
 from tests.vision.streamed import served_graph
 
@@ -26,13 +25,12 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
         yield found
 
 
+@pytest.mark.usefixtures("mediapipe")
 @pytest.mark.parametrize("name", ["photographs", "carphone.mp4"])
 def test_faces_and_their_key_points_are_those_of_mediapipe(catalog: Catalog, name: str):
     """Frame by frame: as many faces, key points off by less than 0.5 % of the diagonal
     in the mean and 1.5 % in 99 of 100.
     """
-    if interpreter() is None:
-        pytest.skip("no Python with mediapipe: neither this one nor .venv-native")
     frames = faces.material()[name]
     mine = face_graphs.full_range(catalog, frames)
     options = {"model_selection": 1, "min_detection_confidence": 0.6}

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from ovms_mp.servable.catalog import Catalog
-from tests.differential.oracle import interpreter
 from tests.vision import face_graphs, faces
 from tests.vision.streamed import served_graph, streamed
 
@@ -60,12 +59,11 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
         yield found
 
 
+@pytest.mark.usefixtures("mediapipe")
 def test_irises_are_where_refined_landmarks_are(catalog: Catalog):
     """Two models, one eye: within 1 % of the image's diagonal where a face is half as
     high as the image, and middles of irises within half of it.
     """
-    if interpreter() is None:
-        pytest.skip("no Python with mediapipe: neither this one nor .venv-native")
     photo = faces.material()["photographs"][0]
     part = cv2.resize(photo[40:220, 130:310], (640, 640), interpolation=cv2.INTER_CUBIC)
     frame = part.astype(np.uint8)

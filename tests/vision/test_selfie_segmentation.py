@@ -9,7 +9,6 @@ import pytest
 
 from ovms_mp.core.errors import ServingError
 from ovms_mp.servable.catalog import Catalog
-from tests.differential.oracle import interpreter
 from tests.vision import face_graphs, faces
 from tests.vision.streamed import served_graph, streamed
 
@@ -23,14 +22,13 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
         yield found
 
 
+@pytest.mark.usefixtures("mediapipe")
 @pytest.mark.parametrize("name", ["photographs", "carphone.mp4"])
 @pytest.mark.parametrize("model", [0, 1])
 def test_masks_are_those_of_mediapipe(catalog: Catalog, name: str, model: int):
     """Frame by frame, of any format and in landscape format: of 1000 pixels a mean off
     by less than one of 255 steps, and people that overlap by 99 %.
     """
-    if interpreter() is None:
-        pytest.skip("no Python with mediapipe: neither this one nor .venv-native")
     frames = faces.material()[name]
     found = streamed(catalog, "graph", frames, model=model)
     mine = [each["mask"][..., 0] for each in found]
