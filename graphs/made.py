@@ -56,9 +56,12 @@ def _ssdlite(folder: Path) -> None:
     nodes = {each.get_friendly_name(): each for each in whole.get_ordered_ops()}
     image = op.parameter([1, 320, 320, 3], np.float32)
     pixels = op.transpose(image, np.array([0, 3, 1, 2]))
-    # What its own scaling and normalising would give.
-    for reader in nodes["Transpose_234"].output(0).get_target_inputs():
-        reader.replace_source_output(pixels.output(0))
+    # What its own scaling and normalising would give goes to the first convolution. Only
+    # nodes of the file have a name that stays: others are numbered as the process goes.
+    convolutions = (
+        node for node in nodes.values() if node.get_type_name() == "Convolution"
+    )
+    next(convolutions).input(0).replace_source_output(pixels.output(0))
     boxes = op.squeeze(nodes["concat"], np.array([2]))
     shares = nodes["Postprocessor/convert_scores"]
     shares = op.pad(shares, [0, 0, 0], [0, 0, 89], "constant", np.float32(0))

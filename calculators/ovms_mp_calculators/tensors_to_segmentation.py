@@ -95,7 +95,7 @@ class TensorsToSegmentationCalculator(Calculator):
                 raise ValueError("OUTPUT_SIZE has no packet at this timestamp")
             width, height = _checked(ctx[self.size])
         if values.shape != (height, width):
-            values = cv2.resize(values, (width, height))
+            values = _stretched(values, width, height)
         mask = values.reshape(height, width, 1)
         ctx.send(self.mask, ImageFrame(ImageFormat.VEC32F1, mask))
 
@@ -139,6 +139,20 @@ def _planes(tensor: object) -> Floats:
             "expected [1, height, width, channels]"
         )
     return planes
+
+
+def _stretched(values: Floats, width: int, height: int) -> Floats:
+    """As MediaPipe's OpenCV does it on every processor: weights are floats.
+
+    Intel's routines, which some processors let OpenCV use, take doubles: 2e-5 of a logit
+    apart. The switch is this thread's own.
+    """
+    used = cv2.ipp.useIPP()
+    cv2.ipp.setUseIPP(False)
+    try:
+        return cv2.resize(values, (width, height))
+    finally:
+        cv2.ipp.setUseIPP(used)
 
 
 def _checked(size: tuple[int, int]) -> tuple[int, int]:
