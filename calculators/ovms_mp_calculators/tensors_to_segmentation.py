@@ -150,7 +150,7 @@ def _stretched(values: Floats, width: int, height: int) -> Floats:
     used = cv2.ipp.useIPP()
     cv2.ipp.setUseIPP(False)
     try:
-        return cv2.resize(values, (width, height))
+        return np.asarray(cv2.resize(values, (width, height)), np.float32)
     finally:
         cv2.ipp.setUseIPP(used)
 
