@@ -28,7 +28,9 @@ def benchmark_app(case: Case, name: str) -> Row:
     def load(seconds: float) -> Slice:
         command: list[str | Path] = [_APP, "-m", path_of(model), "-d", "CPU"]
         command += ["-hint", "none", "-infer_precision", "f32"]
-        command += ["-nstreams", str(model.streams), "-nthreads", str(model.streams)]
+        # Left to itself, it gives a lone request the threads of all streams.
+        streams = str(min(model.streams, case.in_flight))
+        command += ["-nstreams", streams, "-nthreads", streams]
         command += ["-nireq", str(case.in_flight), "-t", str(max(1, round(seconds)))]
         said = subprocess.run(
             command, check=True, capture_output=True, text=True
