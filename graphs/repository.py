@@ -40,6 +40,7 @@ MODELS: Final[dict[str, tuple[str, ...]]] = {
     "face_detection_full_range": ("mediapipe/face_detection_full_range_sparse.tflite",),
     "emotion": ("emotion.tflite",),
     "face_landmark": ("mediapipe/face_landmark.tflite",),
+    "face_landmark_with_attention": ("mediapipe/face_landmark_with_attention.tflite",),
     "iris_landmark": ("mediapipe/iris_landmark.tflite",),
     "selfie_segmentation": ("mediapipe/selfie_segmentation.tflite",),
     "selfie_segmentation_landscape": (

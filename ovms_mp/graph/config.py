@@ -199,7 +199,7 @@ class _Node:
 
     def config(self) -> NodeConfig:
         node, message = self._node, self._message
-        for name in expansion.legacy_fields(message):
+        for name in pbtxt.legacy_fields(message):
             raise node.error(f"`{name}` was renamed to `input_side_packet`", name)
         sides = {
             which: _names(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ovms_mp_protos import graph as protos
 
 from ovms_mp.core.errors import ServingError
-from ovms_mp.graph import names, option_values, switch
+from ovms_mp.graph import names, option_values, pbtxt, switch
 from ovms_mp.graph.names import BadName, StreamName
 from ovms_mp.graph.option_values import BadOptionValue
 from ovms_mp.graph.pbtxt import GraphConfigError, GraphText, OptionsOf, invalid, refused
@@ -21,7 +21,7 @@ from ovms_mp.graph.subgraphs import DuplicateSubgraph
 from ovms_mp.graph.switch import BadSwitch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable
 
     from ovms_mp.graph.pbtxt import Types
     from ovms_mp.graph.subgraphs import Subgraphs
@@ -41,7 +41,6 @@ _ONLY_OF_CALCULATORS: Final = (
     "output_stream_handler",
     "input_stream_info",
 )
-_LEGACY: Final = ("external_input", "external_output")
 
 
 class Use(NamedTuple):
@@ -120,7 +119,7 @@ def _graph(text: GraphText, users: tuple[str, ...], used_by: str) -> _Graph:
     generators: list[Node] = []
     for field in ("packet_generator", "packet_factory"):
         for number, each in enumerate(getattr(message, field)):
-            for name in legacy_fields(each):
+            for name in pbtxt.legacy_fields(each):
                 line = position.child(field, number).at(name)
                 raise refused(text.file, line, f"`{name}` was renamed{used_by}")
             made = _node_of(each)
@@ -180,7 +179,9 @@ class _Expansion:
             if not uses:
                 return [*generators, *calculators]
             nodes = calculators
-            named = _canonical([*calculators, *(node for node, _ in uses)])
+            named = names.distinct(
+                each.label for each in (*calculators, *(node for node, _ in uses))
+            )
             for (node, found), name in zip(
                 uses, named[len(calculators) :], strict=True
             ):
@@ -277,18 +278,6 @@ def _switched(node: Node) -> _Graph:
     return _Graph(message, own, node.file, nodes, [])
 
 
-def _canonical(nodes: Sequence[Node]) -> list[str]:
-    """Each node's name, or its calculator's, numbered from 1 where several share it."""
-    total = Counter(node.label for node in nodes)
-    seen: Counter[str] = Counter()
-    found: list[str] = []
-    for node in nodes:
-        name = node.label
-        seen[name] += 1
-        found.append(f"{name}_{seen[name]}" if total[name] > 1 else name)
-    return found
-
-
 def _prefix(node: Node, name: str) -> str:
     prefix = name.lower().translate(str.maketrans(". :", "___"))
     if len(prefix) > MAX_PREFIX:
@@ -297,7 +286,8 @@ def _prefix(node: Node, name: str) -> str:
 
 
 def _add_prefix(graph: _Graph, prefix: str) -> None:
-    for node, name in zip(graph.nodes, _canonical(graph.nodes), strict=True):
+    labels = names.distinct(each.label for each in graph.nodes)
+    for node, name in zip(graph.nodes, labels, strict=True):
         node.message.name = prefix + name
     for node in (*graph.nodes, *graph.generators):
         for side in _SIDES:
@@ -384,15 +374,25 @@ def _check_given(
 def _remove(node: Node, side: str, ignored: set[str]) -> None:
     texts = getattr(node.message, side)
     lines = node.position.fields.get(side, [])
-    for number in reversed(range(len(texts))):
+    count = len(texts)
+    for number in reversed(range(count)):
         if texts[number].rpartition(":")[2] in ignored:
             if len(lines) == len(texts):
                 del lines[number]
             del texts[number]
+    if len(texts) < count and node.message.calculator == switch.NAME:
+        _settle(node)
 
 
-def legacy_fields(message: Any) -> Iterator[str]:
-    """The fields of that message that are set and that nobody reads since long ago."""
-    for field, _ in message.ListFields():
-        if field.name in _LEGACY:
-            yield field.name
+def _settle(node: Node) -> None:
+    """A container that nobody can switch any more is the node that it contains then: the
+    others, and their models, need not be there.
+    """
+    try:
+        found = switch.settled(node.message, node.position, node.types)
+    except BadName as error:
+        raise node.error(str(error)) from error
+    if found is not None:
+        prefix = _prefix(node, node.message.name)
+        node.message, node.position = found[0], _own(found[1])
+        node.message.name = prefix + node.label

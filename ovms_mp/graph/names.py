@@ -6,6 +6,7 @@ tool/validate_name.cc and tool/tag_map.cc).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -116,3 +117,14 @@ def check_indexes(names: Iterable[StreamName], which: str) -> None:
             last = by_index[max(by_index)]
             msg = f"{which}: the indexes of {tag} are not 0 … {len(by_index) - 1}"
             raise BadName(msg, last.line)
+
+
+def distinct(labels: Iterable[str]) -> list[str]:
+    """The labels, numbered from 1 where several are the same."""
+    given = list(labels)
+    total, seen = Counter(given), Counter[str]()
+    found: list[str] = []
+    for each in given:
+        seen[each] += 1
+        found.append(f"{each}_{seen[each]}" if total[each] > 1 else each)
+    return found

@@ -33,6 +33,8 @@ MAX_FILE_BYTES: Final = 4 << 20
 MAX_MESSAGE: Final = 300
 MAX_LINE: Final = 600
 
+_LEGACY: Final = ("external_input", "external_output")
+
 OptionsOf = Callable[[str], type[Message] | None]
 """The options message of a calculator by the calculator's name, if it has one; raises
 OptionsUnavailable when it has one that cannot be had here.
@@ -273,3 +275,10 @@ def _label(node: Position) -> str:
 def _blank(text: str) -> str:
     """As many lines of nothing."""
     return re.sub(r"[^\n]", " ", text)
+
+
+def legacy_fields(message: Any) -> Iterator[str]:
+    """The fields of that message that are set and that nobody reads since long ago."""
+    for field, _ in message.ListFields():
+        if field.name in _LEGACY:
+            yield field.name

@@ -42,6 +42,32 @@ def expand(container: Any, types: Types) -> tuple[Any, int]:
     return _Switch(container, types).graph()
 
 
+def settled(
+    container: Any, position: Position, types: Types
+) -> tuple[Any, Position] | None:
+    """Of a container without selectors the one node that its options choose, with the
+    container's streams and side packets, and where it stands. None while something else
+    may choose, and where the options do not choose a plain node. Raises BadName.
+    """
+    for side in ("input_stream", "input_side_packet"):
+        if any(map(_is_selector, getattr(container, side))):
+            return None
+    options: Any = (
+        options_of(container.options, container.node_options, OPTIONS, types)
+        or protos.SwitchContainerOptions()
+    )
+    nodes, channel = options.contained_node, options.select or int(options.enable)
+    if not 0 <= channel < len(nodes) or not nodes[channel].calculator:
+        return None
+    if nodes[channel].option_value:
+        return None
+    node = type(container)()
+    node.CopyFrom(nodes[channel])
+    for side in _SIDES:
+        getattr(node, side).extend(getattr(container, side))
+    return node, contained_positions(position, len(nodes))[channel]
+
+
 def contained_positions(container: Position, count: int) -> list[Position]:
     """Where the contained nodes stand; at the container where that is unknown."""
     found = [

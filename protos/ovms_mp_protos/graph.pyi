@@ -3684,6 +3684,98 @@ class LandmarkProjectionCalculatorOptions(Message):
     def HasField(self, field_name: Literal["ignore_rotation"]) -> bool: ...
     def ClearField(self, field_name: Literal["ignore_rotation"]) -> None: ...
 
+class LandmarksRefinementCalculatorOptions(Message):
+    class ZRefinementNone(Message):
+        def __init__(self) -> None: ...
+
+    class ZRefinementCopy(Message):
+        def __init__(self) -> None: ...
+
+    class ZRefinementAssignAverage(Message):
+        INDEXES_FOR_AVERAGE_FIELD_NUMBER: Final = 1
+        @property
+        def indexes_for_average(self) -> RepeatedScalarFieldContainer[int]: ...
+        def __init__(
+            self,
+            *,
+            indexes_for_average: Iterable[int] | None = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: Literal["indexes_for_average"]) -> None: ...
+
+    class ZRefinement(Message):
+        NONE_FIELD_NUMBER: Final = 1
+        COPY_FIELD_NUMBER: Final = 2
+        ASSIGN_AVERAGE_FIELD_NUMBER: Final = 3
+        @property
+        def none(self) -> LandmarksRefinementCalculatorOptions.ZRefinementNone: ...
+        @property
+        def copy(self) -> LandmarksRefinementCalculatorOptions.ZRefinementCopy: ...
+        @property
+        def assign_average(
+            self,
+        ) -> LandmarksRefinementCalculatorOptions.ZRefinementAssignAverage: ...
+        def __init__(
+            self,
+            *,
+            none: LandmarksRefinementCalculatorOptions.ZRefinementNone | None = ...,
+            copy: LandmarksRefinementCalculatorOptions.ZRefinementCopy | None = ...,
+            assign_average: LandmarksRefinementCalculatorOptions.ZRefinementAssignAverage
+            | None = ...,
+        ) -> None: ...
+        def HasField(
+            self,
+            field_name: Literal[
+                "none", "copy", "assign_average", "z_refinement_options"
+            ],
+        ) -> bool: ...
+        def ClearField(
+            self,
+            field_name: Literal[
+                "none", "copy", "assign_average", "z_refinement_options"
+            ],
+        ) -> None: ...
+        def WhichOneof(
+            self, oneof_group: Literal["z_refinement_options"]
+        ) -> Literal["none", "copy", "assign_average"] | None: ...
+
+    class Refinement(Message):
+        INDEXES_MAPPING_FIELD_NUMBER: Final = 1
+        Z_REFINEMENT_FIELD_NUMBER: Final = 2
+        @property
+        def indexes_mapping(self) -> RepeatedScalarFieldContainer[int]: ...
+        @property
+        def z_refinement(self) -> LandmarksRefinementCalculatorOptions.ZRefinement: ...
+        def __init__(
+            self,
+            *,
+            indexes_mapping: Iterable[int] | None = ...,
+            z_refinement: LandmarksRefinementCalculatorOptions.ZRefinement | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: Literal["z_refinement"]) -> bool: ...
+        def ClearField(
+            self, field_name: Literal["indexes_mapping", "z_refinement"]
+        ) -> None: ...
+
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[
+            CalculatorOptions, LandmarksRefinementCalculatorOptions
+        ]
+    ]
+    REFINEMENT_FIELD_NUMBER: Final = 1
+    @property
+    def refinement(
+        self,
+    ) -> RepeatedCompositeFieldContainer[
+        LandmarksRefinementCalculatorOptions.Refinement
+    ]: ...
+    def __init__(
+        self,
+        *,
+        refinement: Iterable[LandmarksRefinementCalculatorOptions.Refinement]
+        | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["refinement"]) -> None: ...
+
 class LandmarksSmoothingCalculatorOptions(Message):
     class NoFilter(Message):
         def __init__(self) -> None: ...

@@ -67,6 +67,18 @@ MESH_MODELS = {
     "face_detection": "mediapipe_face_detection",
     "face_landmark": "face_landmark",
 }
+# Lips, eyes and irises by another model, if the client wants it so.
+REFINED = MESH.replace(
+    'input_side_packet: "tracks"\n',
+    'input_side_packet: "tracks" input_side_packet: "refines"\n',
+).replace(
+    'input_side_packet: "USE_PREV',
+    'input_side_packet: "WITH_ATTENTION:refines" input_side_packet: "USE_PREV',
+)
+REFINED_MODELS = {
+    **MESH_MODELS,
+    "face_landmark_with_attention": "face_landmark_with_attention",
+}
 
 
 def solved(
@@ -148,7 +160,7 @@ def distance(
     theirs: Sequence[NDArray[np.float32]],
     frames: Sequence[Pixels],
 ) -> Distance:
-    """Of [faces, 468, 3 or more] for each frame; faces are paired by their order."""
+    """Of [faces, landmarks, 3 or more] for each frame; faces are paired by their order."""
     errors, depths, different = [np.zeros(0)], [np.zeros(0)], 0
     for found, expected, frame in zip(mine, theirs, frames, strict=True):
         if len(found) != len(expected):
@@ -171,21 +183,38 @@ def distance(
 
 
 def mesh(
-    catalog: Catalog, frames: Sequence[Pixels], *, count: int, tracks: bool
+    catalog: Catalog,
+    frames: Sequence[Pixels],
+    *,
+    count: int,
+    tracks: bool,
+    refines: bool = False,
 ) -> list[NDArray[np.float32]]:
-    """[faces, 468, 5] for each frame."""
+    """[faces, 468 or 478, 5] for each frame."""
     none = np.empty((0, 468, 5), np.float32)
-    found = streamed(catalog, "graph", frames, count=count, tracks=tracks)
+    found = streamed(
+        catalog, "graph", frames, count=count, tracks=tracks, refines=refines
+    )
     return [each.get("landmarks", none) for each in found]
 
 
-def _dotted(frame: Pixels, lists: Any) -> Pixels:
-    picture = frame.copy()
+def irises(lists: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """What there is beyond the mesh."""
+    return [each[:, 468:] for each in lists]
+
+
+def _dotted(
+    frame: Pixels, lists: Any, part: tuple[slice, slice], scale: int = 1
+) -> Pixels:
+    """A part of the frame, so many times as large."""
+    rows, columns = part
+    picture = cv2.resize(frame[part], None, fx=scale, fy=scale)
     size = np.array([frame.shape[1], frame.shape[0]])
+    corner = np.array([columns.start, rows.start])
     for points in lists:
-        for x, y in (points[:, :2] * size).astype(int).tolist():
+        for x, y in ((points[:, :2] * size - corner) * scale).astype(int).tolist():
             cv2.circle(picture, (x, y), 1, (60, 255, 60), -1)
-    return picture
+    return picture.astype(np.uint8)
 
 
 def _save(folder: Path, name: str, *parts: Pixels) -> None:
@@ -237,8 +266,30 @@ def _mesh_figures(folder: Path, work: Path) -> None:
             sys.stdout.write(f"mesh, {name}: {found}\n")
             if is_static:
                 part = slice(20, 300), slice(80, 380)
-                native = _dotted(frames[0], theirs[0])[part]
-                _save(folder, "face_mesh", native, _dotted(frames[0], mine[0])[part])
+                sides = [_dotted(frames[0], each[0], part) for each in (theirs, mine)]
+                _save(folder, "face_mesh", *sides)
+
+
+def _refined_figures(folder: Path, work: Path) -> None:
+    with served_graph(work / "refined", REFINED, REFINED_MODELS) as catalog:
+        for name, frames in faces.material().items():
+            is_static = name == "photographs"
+            mine = mesh(catalog, frames, count=2, tracks=not is_static, refines=True)
+            options = {
+                "static_image_mode": is_static,
+                "max_num_faces": 2,
+                "refine_landmarks": True,
+            }
+            theirs = solved("face_mesh", options, frames)
+            found = distance(mine, theirs, frames)
+            sys.stdout.write(f"mesh with attention, {name}: {found}\n")
+            found = distance(irises(mine), irises(theirs), frames)
+            sys.stdout.write(f"irises of it, {name}: {found}\n")
+            if is_static:
+                part = slice(60, 180), slice(165, 285)
+                both = theirs[0], mine[0]
+                sides = [_dotted(frames[0], each, part, scale=3) for each in both]
+                _save(folder, "face_mesh_refined", *sides)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -248,6 +299,7 @@ def main(arguments: Sequence[str]) -> int:
         _full_range_figures(folder, Path(work))
         _selfie_figures(folder, Path(work))
         _mesh_figures(folder, Path(work))
+        _refined_figures(folder, Path(work))
     return 0
 
 

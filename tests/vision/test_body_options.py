@@ -118,6 +118,32 @@ def test_bodies_are_smoothed_or_not_and_have_a_mask_and_metres(
         assert np.percentile(apart, 99) < 0.05
 
 
+REFINED = """
+input_stream: "IMAGE:frame" output_stream: "OVTENSOR:face"
+node { calculator: "ConstantSidePacketCalculator" output_side_packet: "PACKET:refine"
+       node_options { [type.googleapis.com/mediapipe.ConstantSidePacketCalculatorOptions] {
+         packet { bool_value: true } } } }
+node { calculator: "HolisticLandmarkCpu" input_stream: "IMAGE:frame"
+       input_side_packet: "REFINE_FACE_LANDMARKS:refine"
+       output_stream: "FACE_LANDMARKS:face" }
+"""
+
+
+def test_the_face_of_a_person_may_be_refined(tmp_path: Path):
+    """Its lips, eyes and irises are those of mp.solutions then."""
+    frames = [bodies.picture("messi5.jpg")] * 3
+    models = {**DEMO_MODELS, ATTENTION: ATTENTION}
+    with served_graph(tmp_path, REFINED, models) as catalog:
+        mine = streamed(catalog, "graph", frames, every=bodies.EVERY)
+    assert [each["face"].shape for each in mine] == [(478, 5)] * 3
+    theirs = bodies.solved("holistic", frames, {"refine_face_landmarks": True})
+    found = bodies.distance("face", mine, theirs, frames)
+    assert (found.found, found.different) == (3, 0)
+    assert found.mean < 0.005
+    assert found.p99 < 0.015
+
+
+ATTENTION = "face_landmark_with_attention"
 # As OVMS's demo holistic_tracking has it: names, nodes and models.
 DEMO = """
 input_stream: "IMAGE:first_input_video"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,6 +49,66 @@ def test_landmarks_are_those_of_mediapipe(
     assert found.mean < 0.005
     assert found.p99 < 0.015
     assert found.z < 0.02
+
+
+@pytest.fixture(scope="module")
+def refining(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
+    folder = tmp_path_factory.mktemp("refining")
+    with served_graph(folder, face_graphs.REFINED, face_graphs.REFINED_MODELS) as found:
+        yield found
+
+
+@pytest.mark.usefixtures("mediapipe")
+@pytest.mark.parametrize(
+    ("name", "tracks", "count"),
+    [("photographs", False, 2), ("carphone.mp4", True, 1), ("carphone.mp4", True, 2)],
+)
+def test_refined_landmarks_are_those_of_mediapipe(
+    refining: Catalog, name: str, tracks: bool, count: int
+):
+    """With attention, frame by frame, as near as the others; irises by themselves, too."""
+    frames = faces.material()[name]
+    mine = face_graphs.mesh(refining, frames, count=count, tracks=tracks, refines=True)
+    options = {
+        "static_image_mode": not tracks,
+        "max_num_faces": count,
+        "refine_landmarks": True,
+    }
+    theirs = face_graphs.solved("face_mesh", options, frames)
+    assert {each.shape[1] for each in mine if len(each)} == {478}
+    for one, other in (
+        (mine, theirs),
+        (face_graphs.irises(mine), face_graphs.irises(theirs)),
+    ):
+        found = face_graphs.distance(one, other, frames)
+        assert found.faces > 5
+        assert found.different == 0
+        assert found.mean < 0.005
+        assert found.p99 < 0.015
+        assert found.z < 0.02
+
+
+def test_who_does_not_want_attention_gets_the_mesh_alone(
+    catalog: Catalog, refining: Catalog
+):
+    """The same as from a graph that has no other model."""
+    frames = faces.material()["photographs"][:2]
+    for expected, found in zip(
+        face_graphs.mesh(catalog, frames, count=1, tracks=True),
+        face_graphs.mesh(refining, frames, count=1, tracks=True, refines=False),
+        strict=True,
+    ):
+        assert expected.shape == (1, 468, 5)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_attention_needs_its_model_and_the_log_names_it(tmp_path: Path):
+    """A graph that may ask for it is not loaded without it."""
+    with (
+        pytest.raises(AssertionError, match="face_landmark_with_attention"),
+        served_graph(tmp_path, face_graphs.REFINED, face_graphs.MESH_MODELS),
+    ):
+        pass
 
 
 def test_a_face_that_is_tracked_is_not_looked_for(catalog: Catalog):

@@ -176,6 +176,86 @@ def test_containers_may_contain_containers():
     ]
 
 
+USER = """
+type: "User" input_stream: "IN:in" output_stream: "OUT:out"
+input_side_packet: "WHICH:which" input_side_packet: "MORE:more"
+node {
+  name: "Sw" calculator: "SwitchContainer" input_stream: "in" output_stream: "out"
+  input_side_packet: "%s:which" input_side_packet: "more"
+  options { [%s.ext] {
+    contained_node { calculator: "Triple" }
+    contained_node { name: "two" calculator: "Pass" %s }
+    %s
+  } }
+}
+"""
+
+
+def used(folder, given="", selector="SELECT", options="", inner=""):
+    """The nodes of a graph that uses a subgraph with a container in it."""
+    (folder / "user.pbtxt").write_text(USER % (selector, OPTIONS, inner, options))
+    text = (
+        'input_stream: "a" input_side_packet: "p" node { calculator: "User" '
+        f'input_stream: "IN:a" output_stream: "OUT:b" {given} }}'
+    )
+    file = folder / "graph.pbtxt"
+    file.write_text(text)
+    return config.read(file)
+
+
+def kinds(graph):
+    return sorted(node.calculator for node in graph.nodes)
+
+
+@pytest.mark.parametrize(
+    ("selector", "options", "name", "calculator"),
+    [
+        ("SELECT", "", "user__sw__Triple", "Triple"),
+        ("ENABLE", "", "user__sw__Triple", "Triple"),
+        ("SELECT", "select: 1", "user__sw__two", "Pass"),
+        ("ENABLE", "enable: true", "user__sw__two", "Pass"),
+    ],
+)
+def test_a_container_that_nobody_can_switch_is_the_node_that_its_options_choose(
+    tmp_path, selector, options, name, calculator
+):
+    """A subgraph whose user leaves the selector out needs nothing of the other nodes."""
+    given = 'input_side_packet: "MORE:p"'
+    (node,) = used(tmp_path, given, selector, options).nodes
+    assert (node.name, node.calculator) == (name, calculator)
+    assert (texts(node.inputs), texts(node.outputs)) == (["a"], ["b"])
+    assert texts(node.side_inputs) == ["p"]
+    assert node.options == {}
+
+
+def test_it_is_refused_where_the_chosen_node_stands(tmp_path):
+    (node,) = used(tmp_path, options="select: 1").nodes
+    assert node.line == 9
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "inner"),
+    [
+        ('input_side_packet: "WHICH:p"', "", ""),
+        ("", "select: 2", ""),
+        ("", "select: 1", 'option_value: "a:b"'),
+    ],
+)
+def test_a_container_remains_one_while_something_may_choose(
+    tmp_path, given, options, inner
+):
+    if inner:
+        with pytest.raises(GraphConfigError, match="option_value"):
+            used(tmp_path, given, options=options, inner=inner)
+        return
+    assert kinds(used(tmp_path, given, options=options)) == [
+        "Pass",
+        "SwitchDemuxCalculator",
+        "SwitchMuxCalculator",
+        "Triple",
+    ]
+
+
 def test_the_handler_of_the_graph_reaches_the_switch():
     graph = parse(
         'input_stream_handler { input_stream_handler: "BarrierInputStreamHandler" }\n'
