@@ -6,10 +6,6 @@ import threading
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ovms_mp.drawing.layout import lay_out
-from ovms_mp.library.explanation import of
-from ovms_mp.library.picturing import drawing_of
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -53,6 +49,11 @@ class Portrait:
             return self._drawn[expand]
 
     def _draw(self, *, expand: bool) -> Drawn:
+        # A tenth of a server's start is not for those who never look.
+        from ovms_mp.drawing.layout import lay_out
+        from ovms_mp.library.explanation import of
+        from ovms_mp.library.picturing import drawing_of
+
         explanation = of(self._definition)
         nodes: dict[str, list[int]] = defaultdict(list)
         for number, node in enumerate(explanation.nodes):

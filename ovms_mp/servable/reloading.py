@@ -51,7 +51,6 @@ class Reloader:
         self._urgent = threading.Event()
         self._is_requested = False
         self._is_stopping = False
-        self._watch: Watch | None = None
         self._thread: threading.Thread | None = None
 
     def announce(self) -> None:
@@ -86,14 +85,6 @@ class Reloader:
 
     def start(self) -> None:
         """Look from now on."""
-        if self._poll_seconds:
-            # Its threads are not for those who never look.
-            from ovms_mp.repository.watching import Watch
-
-            try:
-                self._watch = Watch(self._happened.set)
-            except OSError as error:  # no more of them for this user
-                log.warning("files are looked at, not watched: %s", error)
         if self._scanner.mirrors is not None:
             self._scanner.mirrors.start(self._happened.set)
         self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
@@ -103,8 +94,6 @@ class Reloader:
         """Look no more. False if something is being loaded still after so many seconds."""
         self._is_stopping = True
         self._wake()
-        if self._watch is not None:
-            self._watch.close()
         if self._thread is not None:
             self._thread.join(patience)
         self._reconciler.close()
@@ -117,7 +106,28 @@ class Reloader:
         self._happened.set()
 
     def _run(self) -> None:
-        self._follow()
+        # Here and not before: a twelfth of a start, which who waits for it has not.
+        watch = self._watch()
+        try:
+            self._look_on(watch)
+        finally:
+            if watch is not None:
+                watch.close()
+
+    def _watch(self) -> Watch | None:
+        if not self._poll_seconds:
+            return None
+        # Its threads are not for those who never look.
+        from ovms_mp.repository.watching import Watch
+
+        try:
+            return Watch(self._happened.set)
+        except OSError as error:  # no more of them for this user
+            log.warning("files are looked at, not watched: %s", error)
+            return None
+
+    def _look_on(self, watch: Watch | None) -> None:
+        self._follow(watch)
         while not self._is_stopping:
             if self._is_moving:
                 self._urgent.wait(self._settle_seconds)
@@ -133,7 +143,7 @@ class Reloader:
                     self.reload()
                 else:
                     self._look()
-                self._follow()
+                self._follow(watch)
             except Exception:
                 log.exception("looking at what is mounted failed")
                 self._urgent.wait(self._settle_seconds)
@@ -160,9 +170,9 @@ class Reloader:
             )
             self._reconciler.apply(seen, lambda part: _look_of(part) not in settled)
 
-    def _follow(self) -> None:
-        if self._watch is not None and self._seen is not None:
-            self._watch.become(self._seen.looked_at)
+    def _follow(self, watch: Watch | None) -> None:
+        if watch is not None and self._seen is not None:
+            watch.become(self._seen.looked_at)
 
 
 def _look_of(part: Part) -> Hashable:
