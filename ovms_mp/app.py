@@ -25,12 +25,15 @@ from ovms_mp.frontend.grpc.arguments import arguments
 from ovms_mp.frontend.grpc.places import Places
 from ovms_mp.frontend.grpc.quota import Quota
 from ovms_mp.frontend.grpc.routes import health_of, routes
+from ovms_mp.frontend.http.looks import Looks
+from ovms_mp.frontend.http.together import ALONE, Others
 from ovms_mp.frontend.transport.choice import transport
 from ovms_mp.frontend.transport.seam import Server
 from ovms_mp.inference.engine import Borrow
 from ovms_mp.inference.openvino import OpenVINOEngine
 from ovms_mp.inference.probe import Probe
 from ovms_mp.library.hosting import Registry
+from ovms_mp.observing import Observing
 from ovms_mp.repository import config as repository
 from ovms_mp.repository.config import ModelSpec
 from ovms_mp.repository.mirrors import Mirrors
@@ -42,20 +45,16 @@ from ovms_mp.servable.reconciler import Reconciler
 from ovms_mp.servable.reloading import Reloader
 from ovms_mp.servable.siblings import Siblings
 from ovms_mp.servable.status import Report
-from ovms_mp.servable.watching import Watching
 from ovms_mp.settings import Settings, UsageError
 from ovms_mp.signals import heed_signals
 from ovms_mp.telemetry.metrics import Metrics
 from ovms_mp.telemetry.page import Page, render
 from ovms_mp.telemetry.process import resident_bytes
-from ovms_mp.telemetry.recent import Recent
 from ovms_mp.telemetry.requests import failures
-from ovms_mp.telemetry.trace import TraceFile
 
 if TYPE_CHECKING:
     from ovms_mp.frontend.http.app import Rest
     from ovms_mp.frontend.http.server import HttpServer
-    from ovms_mp.telemetry.spans import Spans
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +79,8 @@ class Company:
     `page` gives the metrics of all; it may block, and raise PageUnavailable. `reload`
     has all look at what is mounted, and blocks until they have; it may raise
     ServingError. One that joins others listens when it has loaded, not before: they
-    serve meanwhile. `borrow` has large weights where all can map them.
+    serve meanwhile. `borrow` has large weights where all can map them. `others` tell
+    what they see, and `number` is this one's.
     """
 
     siblings: Siblings
@@ -88,6 +88,8 @@ class Company:
     reload: Callable[[], Report]
     listens_first: bool
     borrow: Borrow
+    others: Others
+    number: int
 
 
 class App:
@@ -110,14 +112,7 @@ class App:
         self.metrics.process_has(resident_bytes, failures, settings.told_limits)
         self._pool = ThreadPoolExecutor(compute_threads(), "compute")
         self._retiring = ThreadPoolExecutor(1, "retiring")
-        self._watching = Watching()
-        self._errors = Recent()
-        self._trace = settings.trace_path and TraceFile(settings.trace_path)
-        if self._trace is not None:
-            self._watching.add(self._trace.recording)
-        self._spans = _spans() if settings.otel else None
-        if self._spans is not None:
-            self._watching.add(self._spans)
+        self.observing: Final = Observing(settings)
         self._engine = OpenVINOEngine(
             Probe(settings.cpu_extension) if settings.probe_models else None,
             extension=settings.cpu_extension,
@@ -137,7 +132,7 @@ class App:
             submit=self._pool.submit,
             metrics=self.metrics,
             idle_seconds=settings.sequence_idle_seconds,
-            watching=self._watching,
+            watching=self.observing.watching,
         )
         calculators = _calculators(settings)
         self._reloader = Reloader(
@@ -154,6 +149,14 @@ class App:
         self.catalog.watch(self._health.notify)
         if company is not None:
             company.siblings.watch(self._health.notify)
+        self.looks: Final = Looks(
+            self.catalog,
+            self.observing.watching,
+            self.observing.errors,
+            number=0 if company is None else company.number,
+            count=1 if company is None else settings.grpc_workers,
+        )
+        """What there is to be seen of this process."""
         self._grpc: Server | None = None
         self._http: HttpServer | None = None
         self._rest: Rest | None = None
@@ -219,7 +222,7 @@ class App:
                 places=places,
                 quota=Quota(limits.grpc_memory_quota),
                 is_recorded=settings.access_log,
-                spans=self._spans,
+                spans=self.observing.spans,
             ),
             [addresses.text(host, settings.port) for host in settings.bind_addresses],
             max_receive_bytes=settings.grpc_max_message_size,
@@ -265,16 +268,16 @@ class App:
             settings=settings.told_limits,
             cors=cors,
             places=places,
-            spans=self._spans,
+            spans=self.observing.spans,
             seeing=Seeing(
                 self.catalog,
-                self._watching,
-                self._errors,
+                self.looks,
                 has_page=settings.rest.ui,
                 cors=cors,
+                others=ALONE if self._company is None else self._company.others,
             ),
         )
-        self._errors.begin()
+        self.observing.begin()
         self._http = HttpServer(
             self._rest,
             hosts,
@@ -311,17 +314,14 @@ class App:
         self.catalog.stop()
         if self._grpc is not None:
             self._grpc.stop(grace)
-        self._errors.end()
+        self.observing.end()
         if self._rest is not None:
             self._rest.stop()
         if self._http is not None:
             self._http.stop()
         if self._rest is not None:
             self._rest.close()
-        if self._trace is not None:
-            self._trace.write()
-        if self._spans is not None:
-            self._spans.close()
+        self.observing.close()
         if not self._reloader.stop(PATIENCE_SECONDS):
             log.error("something is being loaded still: it is left behind")
             return False
@@ -339,15 +339,6 @@ class App:
     def _shut_down_pools(self) -> None:
         self._pool.shutdown()
         self._retiring.shutdown()
-
-
-def _spans() -> Spans:
-    """Raises UsageError where OpenTelemetry is not installed."""
-    try:
-        from ovms_mp.telemetry.spans import Spans
-    except ModuleNotFoundError as error:
-        raise UsageError('--otel needs: pip install "ovms_mp[otel]"') from error
-    return Spans(__version__)
 
 
 def _calculators(settings: Settings) -> Calculators:

@@ -24,10 +24,11 @@ from ovms_mp.settings import Settings, UsageError, settings_from
 from ovms_mp.supervisor.borrowing import Borrower
 from ovms_mp.supervisor.channel import ChannelError, Message
 from ovms_mp.supervisor.link import Link, SupervisorGone
+from ovms_mp.supervisor.neighbours import Neighbours
 from ovms_mp.telemetry import page
 from ovms_mp.telemetry.logging import logging_to
 from ovms_mp.telemetry.page import Page
-from ovms_mp.telemetry.trace import numbered
+from ovms_mp.telemetry.trace import numbered, packed
 
 if TYPE_CHECKING:
     from ovms_mp.app import App
@@ -65,7 +66,8 @@ def main(arguments: Sequence[str]) -> int:
         settings.log_level, settings.log_path, source=source, form=settings.log_format
     ):
         try:
-            return Worker(link, settings).serve(listens_first=order["listens_first"])
+            worker = Worker(link, settings, number)
+            return worker.serve(listens_first=order["listens_first"])
         except (ServingError, UsageError, OSError) as error:
             log.error("The server cannot start: %s", error)
         except Exception:
@@ -76,8 +78,9 @@ def main(arguments: Sequence[str]) -> int:
 class Worker:
     """The server in this process, on the supervisor's link."""
 
-    def __init__(self, link: Link, settings: Settings) -> None:
+    def __init__(self, link: Link, settings: Settings, number: int) -> None:
         self._link = link
+        self._number = number
         self._settings = settings
         self._siblings = Siblings()
         self._stop = threading.Event()
@@ -100,6 +103,8 @@ class Worker:
             self._reload_all,
             listens_first,
             Borrower(self._link).borrowed,
+            Neighbours(self._link),
+            self._number,
         )
         app = App(self._settings, company)
         app.start()
@@ -143,14 +148,21 @@ class Worker:
             case other:
                 raise ChannelError(f"{other!r} is nothing that a supervisor says")
 
-    def _answer(self, question: str) -> Any:
-        if self._app is None:
+    def _answer(self, question: Message) -> Any:
+        app = self._app
+        if app is None:
             raise RuntimeError("it does not serve yet")
-        if question == "page":
-            return page.to_json(self._app.metrics.page())
-        if question == "reload":
-            return _told(self._app.reload())
-        raise ValueError(f"{question!r} is nothing to ask a worker")
+        match question["ask"]:
+            case "page":
+                return page.to_json(app.metrics.page())
+            case "reload":
+                return _told(app.reload())
+            case "seen":
+                return app.looks.seen_from_afar(question["viewer"], question["graph"])
+            case "trace":
+                return {"events": packed(app.looks.recorded(question["seconds"]))}
+            case other:
+                raise ValueError(f"{other!r} is nothing to ask a worker")
 
     def _page_of_all(self) -> Page:
         from ovms_mp.frontend.http.app import PageUnavailable

@@ -7,6 +7,7 @@ from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
+from ovms_mp.core.happenings import HERE
 from ovms_mp.core.messages import InferResponse, ServableMetadata
 from ovms_mp.core.pending import Cancelled, Pending
 from ovms_mp.inference.state import State, infer_from
@@ -14,6 +15,7 @@ from ovms_mp.library.hosting import inline
 from ovms_mp.servable.batching import join_requests
 from ovms_mp.servable.decoding import Decoding
 from ovms_mp.servable.description import Description
+from ovms_mp.servable.inferences import told
 from ovms_mp.servable.model_use import ModelUse
 from ovms_mp.servable.outputs import OutputWriter, written
 from ovms_mp.servable.repeats import Repeat
@@ -64,6 +66,7 @@ class ModelServable:
         self._label = str(version)
         self._compiled = compiled
         self._inputs = InputReader(compiled)
+        self._watching = watching or Watching()
         self._use = ModelUse(
             name,
             self._label,
@@ -72,7 +75,7 @@ class ModelServable:
             spec,
             meter=metrics.streams(name),
             idle_seconds=idle_seconds,
-            watching=watching or Watching(),
+            watching=self._watching,
         )
         self._decoding = Decoding(submit)
         self._outputs = OutputWriter(compiled.outputs)
@@ -147,13 +150,16 @@ class ModelServable:
         """The outputs that the request asks for, or all, in the order of names. Raises
         ServingError, or fails with it. To cancel stops the inference.
         """
-        sequences = self._use.sequences
-        return self._infer(request) if sequences is None else sequences.infer(request)
+        use = self._use
+        ask = self._infer if use.sequences is None else use.sequences.infer
+        watched = self._watching.asked(use.shape)
+        return ask(request) if watched is None else watched.asks(lambda: ask(request))
 
     def _infer(
         self, request: InferRequest, state: State | None = None
     ) -> Pending[InferResponse]:
-        arrived = perf_counter_ns()
+        arrived, here = perf_counter_ns(), HERE.get()
+        run = self._run if here is None else told(here, self._name, self._run)
         self.recorder.arrived()
         try:
             tensors = self._inputs.read(request)
@@ -161,10 +167,10 @@ class ModelServable:
             asked = perf_counter_ns()
             if tensors is None and state is None:
                 decode = partial(self._inputs.decode, request)
-                inferred = self._decoding.then(decode, self._run)
+                inferred = self._decoding.then(decode, run)
             else:  # what has a state has it in the order of requests
                 tensors = self._inputs.decode(request) if tensors is None else tensors
-                inferred = infer_from(state, tensors, self._run)
+                inferred = infer_from(state, tensors, run)
         except BaseException as error:
             self._failed(request, arrived, error)
             raise
@@ -205,7 +211,8 @@ class ModelServable:
 
         count = partial(recorder.answered, interface)
         order = tuple([each.at for each in selected])
-        return Repeat(self._compiled, order, count, fail)
+        is_watched = partial(self._watching.is_watched, self._name)
+        return Repeat(self._compiled, order, count, fail, is_watched)
 
     def infer_for_graph(
         self, tensors: Mapping[str, Array], state: State | None, *, is_patient: bool

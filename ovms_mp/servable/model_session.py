@@ -5,15 +5,15 @@ from __future__ import annotations
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
-from ovms_mp.core.happenings import HERE, Happening, Kind
+from ovms_mp.core.happenings import HERE
 from ovms_mp.core.pending import Pending
 from ovms_mp.inference.engine import ByName
 from ovms_mp.inference.state import State
+from ovms_mp.servable.inferences import tell, tell_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ovms_mp.core.happenings import Place
     from ovms_mp.core.messages import TensorInfo
     from ovms_mp.core.tensor import Array
     from ovms_mp.inference.engine import Inferred
@@ -72,13 +72,13 @@ class ModelSession:
             at_once = self._servable.infer_at_once(tensors)
             if at_once is not None:
                 if here is not None:
-                    self._tell(here, asked, at_once)
+                    tell(here, asked, at_once, self.name)
                 return Pending.completed(ByName(ports, at_once.outputs))
         inferred = self._servable.infer_for_graph(
             tensors, self._state, is_patient=self._is_patient
         )
         if here is not None:
-            inferred.on_settled(lambda settled: self._told(here, asked, settled))
+            tell_of(here, asked, inferred, self.name)
         if inferred.is_settled and inferred.error is None:
             return Pending.completed(ByName(ports, inferred.value().outputs))
         answer: Pending[Mapping[str, Array]] = Pending(inferred.cancel)
@@ -91,24 +91,3 @@ class ModelSession:
 
         inferred.on_settled(pass_on)
         return answer
-
-    def _told(self, here: Place, asked: int, inferred: Pending[Inferred]) -> None:
-        if inferred.error is None:
-            self._tell(here, asked, inferred.value())
-
-    def _tell(self, here: Place, asked: int, inferred: Inferred) -> None:
-        """Of an inference in a call that is watched."""
-        sink, run, node, timestamp = here
-        begun, ended = inferred.begun, inferred.ended
-        sink(
-            Happening(
-                Kind.INFER,
-                run,
-                node,
-                timestamp,
-                begun,
-                ended,
-                since=asked,
-                model=self.name,
-            )
-        )

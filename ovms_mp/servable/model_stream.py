@@ -14,17 +14,19 @@ from ovms_mp.library.hosting import Strand, inline
 from ovms_mp.servable.admission import Admission
 from ovms_mp.servable.parameters import TIMESTAMP
 from ovms_mp.servable.stream_rules import FIRST, SUBSEQUENT, Clock, check_subsequent
-from ovms_mp.servable.watching import Progress
+from ovms_mp.servable.watching import Boundary, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from ovms_mp.core.happenings import Shape
     from ovms_mp.core.messages import InferRequest, InferResponse
     from ovms_mp.core.pending import Pending
     from ovms_mp.core.stream_policy import StreamPolicy
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.servable.base import StreamSink
     from ovms_mp.servable.streams import Lifetime
+    from ovms_mp.servable.watching import Watching
 
 log: Final = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ Infer: TypeAlias = "Callable[[InferRequest], Pending[InferResponse]]"
 class _Arrival(NamedTuple):
     request: InferRequest
     note: str
+    at: float
 
 
 class _Flight(NamedTuple):
@@ -53,7 +56,6 @@ class ModelStream:
 
     def __init__(
         self,
-        first: InferRequest,
         version: str,
         infer: Infer,
         sink: StreamSink,
@@ -61,7 +63,6 @@ class ModelStream:
         policy: StreamPolicy,
         lifetime: Lifetime,
     ) -> None:
-        self._name = first.model_name
         self._versions = ("", "0", version)
         self._infer = infer
         self._sink = sink
@@ -76,15 +77,27 @@ class ModelStream:
         self._is_closing = False
         self._is_over = False
         self._too_old: ServingError | None = None
-        self._strand.post(lambda: self._arrive(_Arrival(first, FIRST)))
-        lifetime.begin(
+        self._boundary: Boundary | None = None
+
+    def open(self, first: InferRequest, watching: Watching, shape: Shape) -> None:
+        """Take the first request."""
+        self._name = shape.graph
+        self._watching = watching
+        number = self._number = watching.opened(shape, self)
+        self._lifetime.when_over(lambda: watching.closed(number))
+        if watching.is_watched(self._name):
+            self.watched()
+        arrival = _Arrival(first, FIRST, perf_counter())
+        self._strand.post(lambda: self._arrive(arrival))
+        self._lifetime.begin(
             lambda: self._strand.post(self._check_idle),
             lambda error: self._strand.post(lambda: self._grow_old(error)),
         )
 
     def feed(self, request: InferRequest) -> None:
         """See StreamSession."""
-        self._strand.post(lambda: self._arrive(_Arrival(request, SUBSEQUENT)))
+        arrival = _Arrival(request, SUBSEQUENT, perf_counter())
+        self._strand.post(lambda: self._arrive(arrival))
 
     def half_close(self) -> None:
         """See StreamSession."""
@@ -115,7 +128,12 @@ class ModelStream:
         return ()
 
     def watched(self) -> None:
-        """See OpenStream: there is nothing in a model that happens by itself."""
+        """See OpenStream."""
+        self._strand.post(self._watch)
+
+    def _watch(self) -> None:
+        sink = self._watching.sink(self._name)
+        self._boundary = None if sink is None else Boundary(sink, self._number)
 
     def _turn(self, call: Callable[[], object]) -> None:
         if self._is_over:
@@ -165,7 +183,7 @@ class ModelStream:
         request = arrival.request
         try:
             timestamp = self._clock.timestamp(request)
-            answer = self._infer(request)
+            answer = self._ask(request, timestamp, arrival.at)
         except ServingError as error:
             refusal = ServingError(error.status, error.details, note=arrival.note)
             self._sink.error(refusal, request)
@@ -174,17 +192,30 @@ class ModelStream:
         self._flights.append(_Flight(request, timestamp, answer, perf_counter()))
         answer.on_settled(lambda _: self._strand.post(_nothing))
 
+    def _ask(
+        self, request: InferRequest, timestamp: Timestamp, arrival: float
+    ) -> Pending[InferResponse]:
+        if self._boundary is None:
+            return self._infer(request)
+        return self._boundary.asks(timestamp, arrival, lambda: self._infer(request))
+
     def _answer(self, flight: _Flight) -> None:
         self._lifetime.touch()
         error = flight.answer.error
         if error is None:
             response = flight.answer.value()
             parameters = {**response.parameters, TIMESTAMP: flight.timestamp}
-            self._send(response._replace(parameters=parameters))
+            self._respond(response._replace(parameters=parameters), flight.timestamp)
         elif isinstance(error, ServingError):
             self._sink.error(error, flight.request)
         else:
             self._sink.error(ServingError(Status.CANCELLED), flight.request)
+
+    def _respond(self, response: InferResponse, timestamp: Timestamp) -> None:
+        if self._boundary is None:
+            self._send(response)
+        else:
+            self._boundary.responds(timestamp, lambda: self._send(response))
 
     def _send_first(self, response: InferResponse) -> None:
         self._lifetime.answered()

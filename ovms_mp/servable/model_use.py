@@ -47,7 +47,8 @@ class ModelUse:
         watching: Watching,
     ) -> None:
         self._watching = watching
-        self._shape = Shape(name, (), tuple(port.name for port in compiled.inputs))
+        self.shape: Final = Shape(name, (), tuple([p.name for p in compiled.inputs]))
+        """What there is to be seen of it."""
         self._version = version
         self._infer = infer
         self._window = WINDOW_PER_SLOT * compiled.slots
@@ -83,8 +84,7 @@ class ModelUse:
         else:
             infer = partial(self.sequences.infer, own=State())
         stream = ModelStream(
-            request, self._version, infer, sink, policy=policy, lifetime=lifetime
+            self._version, infer, sink, policy=policy, lifetime=lifetime
         )
-        number = self._watching.opened(self._shape, stream)
-        lifetime.when_over(lambda: self._watching.closed(number))
+        stream.open(request, self._watching, self.shape)
         return stream

@@ -32,7 +32,7 @@ class Repeat:
     raw contents of the same size. Thread-safe.
     """
 
-    __slots__ = ("_compiled", "_count", "_fail", "_order")
+    __slots__ = ("_compiled", "_count", "_fail", "_is_watched", "_order")
 
     def __init__(
         self,
@@ -40,13 +40,16 @@ class Repeat:
         order: tuple[int, ...],
         count: Callable[[int, Inferred], object],
         fail: Callable[[int], object],
+        is_watched: Callable[[], bool],
     ) -> None:
         """`order` is that of the outputs in a response. `count` is told when a request
-        came and what it gave, `fail` when one came whose inference failed.
+        came and what it gave, `fail` when one came whose inference failed. While one
+        `is_watched`, nothing is to be had here.
         """
         self._compiled = compiled
         self._count = count
         self._fail = fail
+        self._is_watched = is_watched
         is_whole = order == tuple(range(len(compiled.outputs)))
         self._order = None if is_whole else order
 
@@ -55,6 +58,8 @@ class Repeat:
         within the call: the request goes the usual way then. Raises ServingError when
         the inference fails.
         """
+        if self._is_watched():
+            return None
         arrived = perf_counter_ns()
         try:
             inferred = self._compiled.infer_at_once([contents])

@@ -8,16 +8,28 @@ import threading
 import time
 from contextlib import contextmanager
 from itertools import count
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
-from ovms_mp.core.happenings import CLIENT, Happening, Kind, NodeSubject, Shape, Subject
+from ovms_mp.core.happenings import (
+    CLIENT,
+    HERE,
+    Happening,
+    Kind,
+    NodeSubject,
+    Place,
+    Shape,
+    Subject,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
     from ovms_mp.core.happenings import Sink, Watcher
+    from ovms_mp.core.pending import Pending
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.library.hosting import GraphDefinition
+
+T = TypeVar("T")
 
 STREAM: Final = "stream"
 REQUEST: Final = "request"
@@ -74,6 +86,19 @@ class Watched(NamedTuple):
     number: int
     sink: Sink
     over: Callable[[int], None]
+
+    def asks(self, ask: Callable[[], Pending[T]]) -> Pending[T]:
+        """Have a model asked; the request is over with the answer. Raises what `ask`
+        does.
+        """
+        boundary = Boundary(self.sink, self.number)
+        try:
+            answer = boundary.asks(0, time.perf_counter(), ask)
+        except BaseException:
+            self.over(self.number)
+            raise
+        answer.on_settled(lambda _: self.over(self.number))
+        return answer
 
 
 class Watching:
@@ -157,6 +182,10 @@ class Watching:
             if graph in {"", subject.shape.graph}:
                 watcher.opened(subject)
 
+    def is_watched(self, graph: str) -> bool:
+        """Whether anybody is."""
+        return bool(self._watchers) and self.sink(graph) is not None
+
     def sink(self, graph: str) -> Sink | None:
         """Who is to be told what happens in runs of a graph."""
         sinks = [w.happened for w, wanted in self._watchers if wanted in {"", graph}]
@@ -205,7 +234,7 @@ def shape_of(name: str, definition: GraphDefinition) -> Shape:
 
 
 class Boundary:
-    """What a client and its graph do with each other, timed for `sink`."""
+    """What a client and its graph, or model, do with each other, timed for `sink`."""
 
     def __init__(self, sink: Sink, run: int) -> None:
         self._sink = sink
@@ -220,6 +249,19 @@ class Boundary:
                 Kind.ENTER, self._run, CLIENT, timestamp, begun, ended, since=since
             )
         )
+
+    def asks(self, timestamp: Timestamp, arrival: float, ask: Callable[[], T]) -> T:
+        """Have a model asked, whose inference is told as that of this request, which
+        came at `arrival` (perf_counter). Raises what `ask` does.
+        """
+        begun = time.perf_counter_ns()
+        token = HERE.set(Place(self._sink, self._run, CLIENT, timestamp))
+        try:
+            asked = ask()
+        finally:
+            HERE.reset(token)
+        self.entered(timestamp, arrival, begun)
+        return asked
 
     def responds(self, timestamp: Timestamp, respond: Callable[[], object]) -> None:
         """Have a response made and sent."""

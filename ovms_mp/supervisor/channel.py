@@ -11,6 +11,8 @@ and a `result` or an `error`); what else it has belongs to its kind:
 | | `stop` | `returned`: a `file` that it uses no more |
 | ask | `page`: its page of metrics | `page`: the page of all |
 | | `reload`: what came of it | `reload`: what came of it in each |
+| | `seen`: what a `viewer` of another worker is told, of a `graph` if it has a name | `seen`: the same, of each other worker |
+| | `trace`: what it does for some `seconds` | `trace`: the same; null while somebody else asks |
 | | `ping`: nothing | `weights`: a file to map, with what is in `path` |
 """
 

@@ -36,6 +36,10 @@ can hold the interpreter that would answer."""
 RELOAD_SECONDS: Final = 600.0
 """Large models take minutes to compile; the next worker does not wait for ever."""
 
+SEEN_SECONDS: Final = 0.5
+TRACE_SECONDS: Final = 45.0
+"""Beside those in which it is recorded."""
+
 STOP_SECONDS: Final = 12.0
 """Calls in flight have five of these, and calculators three."""
 
@@ -64,6 +68,7 @@ class Fleet:
         self._has_served = asyncio.Event()
         self._is_stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
+        self._tracing = asyncio.Lock()
         self._weights = Weights()
         self._code = 0
 
@@ -206,10 +211,40 @@ class Fleet:
                 return page.to_json(await self._page())
             case "reload":
                 return reports.to_json(await self.reload())
+            case "seen":
+                viewer, graph = message["viewer"], message["graph"]
+                asked = {"viewer": viewer, "graph": graph}
+                return await self._ask_others(worker, "seen", SEEN_SECONDS, **asked)
+            case "trace":
+                return await self._trace(worker, message["seconds"])
             case "weights":
                 return await self._lend(worker, Path(message["path"]))
             case other:
                 raise ValueError(f"{other!r} is nothing to ask a supervisor")
+
+    async def _trace(self, worker: Worker, seconds: float) -> Any:
+        if self._tracing.locked():
+            return None
+        async with self._tracing:
+            within = seconds + TRACE_SECONDS
+            return await self._ask_others(worker, "trace", within, seconds=seconds)
+
+    async def _ask_others(
+        self, asking: Worker, what: str, within: float, **more: Any
+    ) -> dict[str, Any]:
+        """The answers of all workers that serve, but of who asks, by their numbers."""
+        others = [
+            each
+            for each in self._workers.values()
+            if each is not asking and each.state is not None
+        ]
+        answers = await asyncio.gather(
+            *(each.ask(what, within, **more) for each in others), return_exceptions=True
+        )
+        return {
+            str(each.number): None if isinstance(answer, BaseException) else answer
+            for each, answer in zip(others, answers, strict=True)
+        }
 
     async def _lend(self, worker: Worker, path: Path) -> str | None:
         try:

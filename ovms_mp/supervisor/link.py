@@ -41,7 +41,7 @@ class Link:
     def listen(
         self,
         heard: Callable[[Message], object],
-        answer: Callable[[str], Any],
+        answer: Callable[[Message], Any],
         gone: Callable[[], object],
     ) -> None:
         """From now on, in threads: `heard` gets what the supervisor says, `answer` what
@@ -72,7 +72,7 @@ class Link:
     def _listen(
         self,
         heard: Callable[[Message], object],
-        answer: Callable[[str], Any],
+        answer: Callable[[Message], Any],
         gone: Callable[[], object],
     ) -> None:
         try:
@@ -111,9 +111,9 @@ class Link:
         else:
             pending.complete(message.get("result"))
 
-    def _answer(self, message: Message, answer: Callable[[str], Any]) -> None:
+    def _answer(self, message: Message, answer: Callable[[Message], Any]) -> None:
         try:
-            told: Message = {"result": answer(str(message["ask"]))}
+            told: Message = {"result": answer(message)}
         except Exception as error:
             log.exception("the supervisor asked in vain")
             told = {"error": str(error)}

@@ -119,14 +119,14 @@ class Worker:
         """Tell it; nothing if it is gone."""
         self._send({"say": what, **more})
 
-    async def ask(self, what: str, within: float) -> Any:
+    async def ask(self, what: str, within: float, **more: Any) -> Any:
         """Its answer. Raises WorkerGone, or TimeoutError after so many seconds."""
         if self._is_over:
             raise WorkerGone
         number = next(self._numbers)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._questions[number] = future
-        self._send({"ask": what, "id": number})
+        self._send({"ask": what, "id": number, **more})
         try:
             return await asyncio.wait_for(future, within)
         finally:

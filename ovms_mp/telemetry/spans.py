@@ -1,6 +1,6 @@
 """Spans of OpenTelemetry: one for each request and stream as it is asked for, within it one
 for its run of a graph, in that one for each call of a node, and in that one for each
-inference.
+inference. A model without a graph has its inferences in its run.
 
 Who serves only notes what happened; a thread of its own makes spans of it, and one of
 OpenTelemetry's brings them away. What these cannot keep up with is dropped.
@@ -17,20 +17,20 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from ovms_mp.core.happenings import Happening, Kind
+from ovms_mp.core.happenings import CLIENT, Happening, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
     from opentelemetry.context import Context
+    from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Span
 
     from ovms_mp.core.happenings import Sink, Subject
@@ -96,18 +96,18 @@ class _Run:
 
 
 class Spans:
-    """A Watcher. Where spans go, and how many, is what OTEL_... in the environment say.
-    Thread-safe; `close` ends its threads.
+    """A Watcher. How many spans there are is what OTEL_... in the environment say, and
+    `exporter` brings them away. Thread-safe; `close` ends its threads.
     """
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, exporter: SpanExporter) -> None:
         queue = None if _QUEUE in os.environ else MAX_SPANS
         named = {} if "OTEL_SERVICE_NAME" in os.environ else {SERVICE_NAME: "ovms_mp"}
         self._provider = TracerProvider(
             resource=Resource.create(named), shutdown_on_exit=False
         )
         self._provider.add_span_processor(
-            BatchSpanProcessor(OTLPSpanExporter(), max_queue_size=queue)
+            BatchSpanProcessor(exporter, max_queue_size=queue)
         )
         self._tracer = self._provider.get_tracer("ovms_mp", version)
         self._propagator = TraceContextTextMapPropagator()
@@ -193,6 +193,8 @@ class Spans:
         key = happening.node, happening.timestamp
         begun = happening.begun
         match happening.kind:
+            case Kind.INFER if happening.node == CLIENT:  # of a model without a graph
+                self._infer(happening, run.context)
             case Kind.INFER:
                 run.inferences[key].append(happening)
             case Kind.PROCESS | Kind.RESUME:
@@ -204,13 +206,16 @@ class Spans:
                 call = _Call(begun, happening.ended, happening.timestamp)
                 context = self._span(name, run.context, call)
                 for each in run.inferences.pop(key, ()):
-                    call = _Call(each.begun, each.ended, each.timestamp)
-                    self._span(f"infer {each.model}", context, call)
+                    self._infer(each, context)
             case Kind.ENTER | Kind.RESPOND:
                 call = _Call(begun, happening.ended, happening.timestamp)
                 self._span(happening.kind.value, run.context, call)
             case Kind.WAIT:
                 pass
+
+    def _infer(self, happening: Happening, context: Context) -> None:
+        call = _Call(happening.begun, happening.ended, happening.timestamp)
+        self._span(f"infer {happening.model}", context, call)
 
     def _span(self, name: str, context: Context, call: _Call) -> Context:
         span = self._tracer.start_span(

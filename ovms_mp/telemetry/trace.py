@@ -4,15 +4,17 @@ came; what is older than that is forgotten.
 
 from __future__ import annotations
 
+import base64
 import logging
 import threading
+import zlib
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from ovms_mp.telemetry.trace_events import events_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from ovms_mp.core.happenings import Happening, Sink, Subject
@@ -27,11 +29,11 @@ MAX_RUNS: Final = 10_000
 
 
 class Recording:
-    """A Watcher. Thread-safe."""
+    """A Watcher, which keeps the latest `most` happenings. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MAX_HAPPENINGS) -> None:
         self._lock = threading.Lock()
-        self._happenings: deque[Happening] = deque(maxlen=MAX_HAPPENINGS)
+        self._happenings: deque[Happening] = deque(maxlen=most)
         self._subjects: dict[int, Subject] = {}
 
     @property
@@ -49,17 +51,35 @@ class Recording:
     def closed(self, run: int) -> None:
         """See Watcher: what happened in it is told still."""
 
-    def chunks(self) -> Iterator[bytes]:
-        """The file, in Chrome's format, which Perfetto reads too."""
+    def events(self, process: int = 0) -> Iterator[bytes]:
+        """Each by itself, as those of the process with this number, 0 if it is alone."""
         with self._lock:
             subjects = dict(self._subjects)
-        happenings = self._happenings.copy()
-        yield b'{"displayTimeUnit":"ms","traceEvents":[\n'
-        comma = b""
-        for event in events_of(happenings, subjects):
-            yield comma + event
-            comma = b",\n"
-        yield b"\n]}\n"
+        return events_of(self._happenings.copy(), subjects, process)
+
+
+def chunks(events: Iterable[bytes]) -> Iterator[bytes]:
+    """The file, in Chrome's format, which Perfetto reads too."""
+    yield b'{"displayTimeUnit":"ms","traceEvents":[\n'
+    comma = b""
+    for event in events:
+        yield comma + event
+        comma = b",\n"
+    yield b"\n]}\n"
+
+
+def packed(events: Iterable[bytes]) -> str:
+    """Events as a text, a tenth as long."""
+    return base64.b64encode(zlib.compress(b"\n".join(events), 1)).decode()
+
+
+def unpacked(text: str) -> Sequence[bytes]:
+    """The opposite of `packed`. Raises ValueError."""
+    try:
+        events = zlib.decompress(base64.b64decode(text, validate=True))
+    except zlib.error as error:
+        raise ValueError("no events") from error
+    return events.split(b"\n") if events else ()
 
 
 class TraceFile:
@@ -76,7 +96,7 @@ class TraceFile:
         """What was recorded; a disk that is full is in the log."""
         try:
             with self._path.open("wb") as file:
-                file.writelines(self.recording.chunks())
+                file.writelines(chunks(self.recording.events()))
         except OSError as error:
             log.error("the trace cannot be written: %s", error)
         else:

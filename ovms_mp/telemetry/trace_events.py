@@ -54,24 +54,36 @@ _ROWS: Final[Mapping[str, tuple[int, str]]] = {
 }
 
 
+_RUNS: Final = 10_000_000
+"""Of a process, until numbers begin again: viewers take 32 bits."""
+_ARROWS: Final = 1_000_000
+"""Of a run. Perfetto takes numbers alone for what leads from one to another, in JSON as
+exact as a double is."""
+
+
 def events_of(
-    happenings: Iterable[Happening], subjects: Mapping[int, Subject]
+    happenings: Iterable[Happening],
+    subjects: Mapping[int, Subject],
+    process: int = 0,
 ) -> Iterator[bytes]:
-    """Each as JSON. Happenings of runs that are not among the subjects are left out."""
+    """Each as JSON, of one of several processes if it has a number. Happenings of runs
+    that are not among the subjects are left out.
+    """
     by_run: dict[int, list[Happening]] = defaultdict(list)
     for each in happenings:
         if each.run in subjects:
             by_run[each.run].append(each)
     for run, found in by_run.items():
-        for event in _Run(subjects[run]).events(found):
+        for event in _Run(subjects[run], process).events(found):
             yield orjson.dumps(event)
 
 
 class _Run:
-    def __init__(self, subject: Subject) -> None:
-        self._pid = subject.run
+    def __init__(self, subject: Subject, process: int) -> None:
+        self._pid = process * _RUNS + subject.run % _RUNS
         self._shape = subject.shape
-        self._title = f"{subject.shape.graph} {subject.kind} {subject.run}"
+        worker = f" of worker {process}" if process else ""
+        self._title = f"{subject.shape.graph} {subject.kind} {subject.run}{worker}"
         self._arrived: dict[tuple[str, Timestamp], int] = {}
         self._ends: dict[tuple[int, str], list[int]] = defaultdict(list)
         self._inferences: dict[tuple[int, Timestamp], list[_Part]] = defaultdict(list)
@@ -82,7 +94,7 @@ class _Run:
         slices = [each for happening in happenings for each in self._slices(happening)]
         slices.sort()
         last = {each.timestamp: each for each in slices if each.is_step}
-        begun: set[Timestamp] = set()
+        arrows: dict[Timestamp, int] = {}
         for each in slices:
             tid = self._track(each)
             if tid not in self._named:
@@ -94,7 +106,7 @@ class _Run:
             for part in each.parts:
                 yield self._piece("inference", tid, part, at)
             if each.is_step:
-                yield self._arrow(each, tid, begun, is_last=last[at] is each)
+                yield self._arrow(each, tid, arrows, is_last=last[at] is each)
 
     def _piece(
         self, category: str, tid: int, each: _Slice | _Part, timestamp: Timestamp
@@ -111,19 +123,19 @@ class _Run:
         }
 
     def _arrow(
-        self, step: _Slice, tid: int, begun: set[Timestamp], *, is_last: bool
+        self, step: _Slice, tid: int, arrows: dict[Timestamp, int], *, is_last: bool
     ) -> dict[str, Any]:
         at = step.timestamp
         phase = "f" if is_last else "t"
-        if at not in begun:
-            begun.add(at)
+        if at not in arrows:
+            arrows[at] = self._pid * _ARROWS + len(arrows)
             phase = "s"
         return {
             "ph": phase,
             "bp": "e",
             "name": "packet",
             "cat": "packet",
-            "id": f"{self._pid}.{at}",
+            "id": arrows[at],
             "pid": self._pid,
             "tid": tid,
             "ts": step.begun / _NANOSECONDS,
@@ -142,6 +154,12 @@ class _Run:
             case Kind.RESPOND:
                 name = "is answered"
                 yield _Slice(begun, ended, node, "calls", name, at, is_step=True)
+            case Kind.INFER if node == CLIENT:  # of a model without a graph
+                parts = tuple(_parts(happening))
+                begun, name = parts[0].begun, "waits"
+                yield _Slice(
+                    *(begun, ended, node, "waits", name, at), is_step=True, parts=parts
+                )
             case Kind.INFER:
                 self._inferences[node, at] += _parts(happening)
             case Kind.WAIT:

@@ -33,7 +33,7 @@ def test_pictures_come_back_from_a_graph(
         re.compile(r"^[\d.]+ frames per second, \d+ ms each$")
     )
     page.get_by_role("button", name="Stop").click()
-    assert until(lambda: not site.server.app._watching._streams)
+    assert until(lambda: not site.server.app.observing.watching._streams)
 
 
 def test_what_a_server_refuses_is_shown(page: Page, site: Site, clip: Path) -> None:

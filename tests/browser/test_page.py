@@ -100,7 +100,7 @@ def test_a_camera_goes_through_the_graph(page: Page, site: Site) -> None:
     )
     live.get_by_role("button", name="Stop").click()
     expect(live.get_by_role("status")).to_have_text("Stopped")
-    assert until(lambda: not site.server.app._watching._streams)
+    assert until(lambda: not site.server.app.observing.watching._streams)
 
 
 def test_a_clip_goes_through_the_graph(page: Page, site: Site, clip: Path) -> None:

@@ -24,6 +24,7 @@ from ovms_mp.frontend.http import app as http_app
 from ovms_mp.frontend.http import errors as rest_errors
 from ovms_mp.frontend.http import management, values
 from ovms_mp.frontend.http.app import Rest
+from ovms_mp.frontend.http.looks import Looks
 from ovms_mp.frontend.http.seeing import Seeing
 from ovms_mp.graph import config as graph_config
 from ovms_mp.graph import handlers
@@ -164,7 +165,8 @@ def test_every_path_of_rest_is_in_its_table(tables: dict[str, Table]) -> None:
 
 
 def test_every_path_of_the_page_is_in_its_table(tables: dict[str, Table]) -> None:
-    seeing = Seeing(FakeCatalog(), Watching(), Recent(), has_page=True)
+    looks = Looks(FakeCatalog(), Watching(), Recent())
+    seeing = Seeing(FakeCatalog(), looks, has_page=True)
     known = [(method, path) for method, path, _ in seeing.handlers()]
     shown = [
         (method, path)

@@ -156,7 +156,7 @@ def test_what_waits_in_a_graph_is_told(server: Server, rest: Rest) -> None:
 
 
 def test_with_no_page_open_nobody_watches(server: Server, rest: Rest) -> None:
-    watching = server.app._watching
+    watching = server.app.observing.watching
     assert watching.sink("fan") is None
     with looking(rest, "fan") as events:
         next(events)
@@ -168,10 +168,26 @@ def test_with_no_page_open_nobody_watches(server: Server, rest: Rest) -> None:
 def test_a_page_that_vanishes_is_noticed(server: Server, rest: Rest) -> None:
     connection = socket.create_connection((HOST, rest.port))
     connection.sendall(b"GET /v1/live?graph=fan HTTP/1.1\r\nhost: x\r\n\r\n")
-    watching = server.app._watching
+    watching = server.app.observing.watching
     assert until(lambda: watching.sink("fan") is not None)
     connection.close()
     assert until(lambda: watching.sink("fan") is None)
+
+
+def test_who_looks_from_another_process_is_forgotten_when_he_asks_no_more(
+    server: Server,
+) -> None:
+    looks, watching = server.app.looks, server.app.observing.watching
+    assert looks.seen_from_afar("2.1", "")["servables"]
+    assert not watching.is_watched("fan")
+    assert looks.seen_from_afar("2.1", "fan")["graph"] is None
+    assert watching.is_watched("fan")
+    looks.seen_from_afar("2.1", "echo")  # the same page shows something else
+    assert not watching.is_watched("fan")
+    assert watching.is_watched("echo")
+    assert until(lambda: not watching.is_watched("echo"), 30)
+    looks.seen_from_afar("2.1", "echo")  # and again
+    assert until(lambda: not watching.is_watched("echo"), 30)
 
 
 def test_so_many_pages_may_be_open(server: Server, rest: Rest) -> None:

@@ -4,27 +4,24 @@ that the client named; and a collector that is broken hurts nobody.
 
 from __future__ import annotations
 
-import gzip
 import json
 import socket
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-)
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from ovms_mp.settings import UsageError
 from tests.unit.inference import tiny
 from tests.wire import zoo
-from tests.wire.calls import Stream, ask, floats, infer
+from tests.wire.calls import Stream, ask, floats, infer, refusal
+from tests.wire.collectors import Collected, Collector, GrpcCollector
 from tests.wire.rest import Rest, inputs, tensor
 from tests.wire.servers import HOST, Server, serving
 from tests.wire.waiting import until
@@ -34,66 +31,33 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
 UNSAMPLED = f"00-{TRACE}-{PARENT}-00"
-
-
-class Collector:
-    """Takes spans over HTTP, as protobuf."""
-
-    def __init__(self) -> None:
-        self.spans: list[Span] = []
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                if self.headers.get("content-encoding") == "gzip":
-                    body = gzip.decompress(body)
-                said = ExportTraceServiceRequest.FromString(body)
-                for resource in said.resource_spans:
-                    for scope in resource.scope_spans:
-                        collector.spans += scope.spans
-                self.send_response(200)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_request(self, code: Any = "-", size: Any = "-") -> None:
-                pass
-
-        self._server = ThreadingHTTPServer((HOST, 0), Handler)
-        self.port = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def named(self, name: str) -> list[Span]:
-        return [each for each in self.spans if each.name == name]
-
-    def child(self, parent: Span, name: str) -> Span:
-        """The one of this name."""
-        assert until(lambda: self._children(parent, name), 20), [
-            (each.name, each.parent_span_id.hex()) for each in self.spans
-        ]
-        return self._children(parent, name)[0]
-
-    def _children(self, parent: Span, name: str) -> list[Span]:
-        return [e for e in self.named(name) if e.parent_span_id == parent.span_id]
+GRPC = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+AN_HOUR = 3_600_000_000
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("spans")
     zoo.add_model(folder, "add_one", tiny.add_one((1, 10)))
+    zoo.add_model(folder, "rows", tiny.add_one((-1, 10)))
+    zoo.add_model(folder, "sum", tiny.running_total())
     zoo.add_graph(folder, "add", zoo.GRAPHS["add"])
-    return zoo.write_config(folder, [zoo.entry("add_one")], [{"name": "add"}])
+    together = {"max_batch_size": 2, "max_queue_delay_microseconds": AN_HOUR}
+    entries = [
+        zoo.entry("add_one"),
+        zoo.entry("rows", dynamic_batching=together),
+        zoo.entry("sum", stateful=True),
+    ]
+    return zoo.write_config(folder, entries, [{"name": "add"}])
 
 
 @contextmanager
-def telling(folder: Path, port: int) -> Iterator[Server]:
+def telling(
+    folder: Path, port: int, variables: Mapping[str, str] = {}
+) -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
         patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://{HOST}:{port}")
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
         patch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
@@ -122,7 +86,7 @@ def attribute(span: Span, name: str) -> str:
     return next(e.value.string_value for e in span.attributes if e.key == name)
 
 
-def check(collector: Collector, name: str, kind: str, method: str) -> None:
+def check(collector: Collected, name: str, kind: str, method: str) -> None:
     assert until(lambda: collector.named(name), 20)
     (root,) = collector.named(name)
     assert (root.trace_id.hex(), root.parent_span_id.hex()) == (TRACE, PARENT)
@@ -213,14 +177,145 @@ def test_what_the_client_does_not_sample_is_not_told(
     assert TRACE not in {each.trace_id.hex() for each in collector.spans}
 
 
+def test_a_request_to_a_model_has_its_inference(
+    traced: Server, collector: Collector
+) -> None:
+    """Asked again with other contents, too, which is answered on a shorter way else."""
+    collector.spans.clear()
+    said = (("traceparent", TRACEPARENT),)
+    with traced.connect() as channel:
+        for number in range(3):
+            asked = ask("add_one", {"x": floats(*range(number, number + 10))})
+            infer(channel, asked, metadata=said)
+    assert until(lambda: len(collector.named("infer add_one")) == 3, 20)
+    roots = collector.named("gRPC ModelInfer")
+    assert len(roots) == 3
+    for root in roots:
+        run = collector.child(root, "request add_one")
+        inference = collector.child(run, "infer add_one")
+        assert collector.children(run, "enter")
+        assert inference.trace_id.hex() == TRACE
+        assert root.start_time_unix_nano <= inference.start_time_unix_nano
+        assert inference.start_time_unix_nano < inference.end_time_unix_nano
+        assert inference.end_time_unix_nano <= root.end_time_unix_nano
+
+
+def test_a_request_to_a_model_over_http_has_its_inference(
+    traced: Server, collector: Collector
+) -> None:
+    collector.spans.clear()
+    rest = Rest(traced.app.rest_port)
+    asked = inputs(tensor("x", ROW))
+    assert (
+        rest.infer("add_one", asked, headers={"traceparent": TRACEPARENT}).code == 200
+    )
+    assert until(lambda: collector.named("REST infer"), 20)
+    (root,) = collector.named("REST infer")
+    collector.child(collector.child(root, "request add_one"), "infer add_one")
+
+
+@pytest.mark.parametrize("model", ["add_one", "sum"])
+def test_each_request_of_a_stream_on_a_model_has_its_inference(
+    traced: Server, collector: Collector, model: str
+) -> None:
+    """With a state or without: in the stream's run, by its timestamp."""
+    collector.spans.clear()
+    said = (("traceparent", TRACEPARENT),)
+    tensors = {"add_one": {"x": floats(*range(10))}, "sum": {"x": floats(*range(4))}}
+    with traced.connect() as channel:
+        first = ask(model, tensors[model], at=5)
+        with Stream(channel, first, metadata=said) as on:
+            on.answer()
+            for at in (6, 8):
+                on.send(ask(model, tensors[model], at=at))
+                on.answer()
+            on.half_close()
+            assert on.end() == ("OK", "")
+    assert until(lambda: collector.named("gRPC ModelStreamInfer"), 20)
+    (root,) = collector.named("gRPC ModelStreamInfer")
+    run = collector.child(root, f"stream {model}")
+    for name in (f"infer {model}", "enter", "respond"):
+        assert until(lambda name=name: len(collector.children(run, name)) == 3, 20)
+        found = collector.children(run, name)
+        assert sorted(timestamp(each) for each in found) == [5, 6, 8]
+
+
+def timestamp(span: Span) -> int:
+    return next(e.value.int_value for e in span.attributes if e.key.endswith("stamp"))
+
+
+def test_those_who_are_inferred_together_have_it_each(
+    traced: Server, collector: Collector
+) -> None:
+    """One batch: the same time in both traces."""
+    collector.spans.clear()
+    row = np.zeros((1, 10), np.float32)
+    with (
+        traced.connect() as one,
+        traced.connect() as other,
+        ThreadPoolExecutor(2) as both,
+    ):
+        asked = [both.submit(infer, to, ask("rows", {"x": row})) for to in (one, other)]
+        for each in asked:
+            each.result()
+    assert until(lambda: len(collector.named("infer rows")) == 2, 20)
+    spans = collector.named("infer rows")
+    assert len({each.parent_span_id for each in spans}) == 2
+    assert len({(e.start_time_unix_nano, e.end_time_unix_nano) for e in spans}) == 1
+
+
+def test_what_a_model_refuses_leaves_nothing(
+    traced: Server, collector: Collector
+) -> None:
+    collector.spans.clear()
+    with traced.connect() as channel:
+        refusal(channel, ask("add_one", {"x": floats(1)}))
+        with Stream(channel, ask("add_one", {"x": floats(1)})) as on:
+            assert on.refusal()
+            on.half_close()
+            assert on.end() == ("OK", "")
+    assert until(lambda: len(collector.named("request add_one")) == 1, 20)
+    assert until(lambda: len(collector.named("stream add_one")) == 1, 20)
+    assert not collector.named("infer add_one")
+    spans = traced.app.observing.spans
+    assert spans is not None
+    assert until(lambda: not spans._runs)
+
+
+def test_spans_go_over_grpc_where_it_is_asked_for(folder: Path) -> None:
+    collector = GrpcCollector()
+    with telling(folder, collector.port, GRPC) as server:
+        with server.connect() as channel:
+            said = (("traceparent", TRACEPARENT),)
+            infer(channel, ask("add", {"in": floats(*range(10))}), metadata=said)
+        check(collector, "gRPC ModelInfer", "request", "ModelInfer")
+    collector.close()
+
+
+def test_a_protocol_that_there_is_not_is_told_at_the_start(folder: Path) -> None:
+    variables = {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "pigeon"}
+    with (
+        pytest.raises(UsageError, match=r'TRACES_PROTOCOL should be .*, not "pigeon"'),
+        telling(folder, 1, variables),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 @pytest.mark.parametrize("is_deaf", [True, False])
-def test_a_collector_that_is_broken_hurts_nobody(folder: Path, is_deaf: bool) -> None:
+def test_a_collector_that_is_broken_hurts_nobody(
+    folder: Path, is_deaf: bool, protocol: str
+) -> None:
     """One that is not there, and one that takes connections and never answers."""
+    variables = {"OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
     with socket.create_server((HOST, 0)) as listener:
         port = listener.getsockname()[1]
         if not is_deaf:
             listener.close()
-        with telling(folder, port) as server, server.connect() as channel:
+        with (
+            telling(folder, port, variables) as server,
+            server.connect() as channel,
+        ):
             with Stream(channel) as on:
                 for number in range(200):
                     on.send(ask("add", {"in": floats(*range(10))}, at=number))

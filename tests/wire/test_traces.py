@@ -15,7 +15,7 @@ import pytest
 from ovms_mp.core.happenings import Happening, Kind, NodeSubject, Shape, Subject
 from ovms_mp.frontend.http.seeing import MAX_TRACE_SECONDS
 from ovms_mp.settings.security import SecuritySettings
-from ovms_mp.telemetry.trace import MAX_HAPPENINGS, MAX_RUNS, Recording
+from ovms_mp.telemetry.trace import MAX_HAPPENINGS, MAX_RUNS, Recording, chunks
 from tests.wire import zoo
 from tests.wire.calls import Stream, ask, connect, floats, infer
 from tests.wire.rest import Answer, Rest
@@ -55,7 +55,7 @@ class Asking(threading.Thread):
 def tracing(server: Server, seconds: float = 0.6) -> Iterator[Asking]:
     asking = Asking(Rest(server.app.rest_port), seconds)
     asking.start()
-    assert until(lambda: server.app._watching._watchers)
+    assert until(lambda: server.app.observing.watching._watchers)
     yield asking
     asking.join()
 
@@ -112,6 +112,38 @@ def test_the_frames_of_a_stream_that_was_open_are_led_from_node_to_node(
         assert len(phases) >= 4
 
 
+def test_a_model_without_a_graph_has_its_inferences(server: Server, rest: Rest) -> None:
+    """Also in requests that are like others before them, and go a shorter way else."""
+    asked = [ask("add_one", {"x": floats(*range(n, n + 10))}) for n in range(3)]
+    with server.connect() as channel, Stream(channel) as stream:
+        stream.send(ask("add_one", {"x": floats(*range(10))}, at=5))
+        stream.answer()
+        for each in asked:
+            infer(channel, each)
+        with tracing(server) as trace:
+            stream.send(ask("add_one", {"x": floats(*range(10))}, at=7))
+            stream.answer()
+            for each in asked:
+                infer(channel, each)
+        events = trace.events()
+    tracks = named(events, "thread_name")
+    runs = sorted(set(named(events, "process_name").values()))
+    assert len(runs) == 4
+    assert [run.rpartition(" ")[0] for run in runs] == [
+        *["add_one request"] * 3,
+        "add_one stream",
+    ]
+    found = defaultdict(list)
+    for each in slices(events):
+        at = each["args"]["timestamp"]
+        found[each["pid"], at].append((tracks[each["pid"], each["tid"]], each["name"]))
+    assert sorted(at for _, at in found) == [0, 0, 0, 7]
+    for (_, at), steps in found.items():
+        assert ("client", "enters") in steps
+        assert ("client in flight", "add_one") in steps
+        assert (("client", "is answered") in steps) == (at == 7)
+
+
 def test_slices_of_a_track_lie_beside_or_within_each_other(server: Server) -> None:
     """Perfetto shows no others."""
     with (
@@ -156,10 +188,10 @@ def test_afterwards_nobody_watches(server: Server) -> None:
         answers(stream, 2)
         with tracing(server, 0.1):
             pass
-        assert not server.app._watching._watchers
+        assert not server.app.observing.watching._watchers
         stream.send(ask("fan", {"in": ROW}))
         answers(stream, 2)
-        (open_,) = server.app._watching._streams.values()
+        (open_,) = server.app.observing.watching._streams.values()
         nodes = open_.stream._run._scheduler.nodes  # pyright: ignore[reportAttributeAccessIssue]
         assert not any(type(node.process).__name__ == "_Watched" for node in nodes)
 
@@ -228,6 +260,6 @@ def test_a_recording_has_room_for_so_much_and_keeps_the_latest() -> None:
     recording.happened(
         Happening(Kind.PROCESS, 0, 0, 0, 0, 1)
     )  # of one that is forgotten
-    events = json.loads(b"".join(recording.chunks()))["traceEvents"]
+    events = json.loads(b"".join(chunks(recording.events())))["traceEvents"]
     seen = [each["args"]["timestamp"] for each in slices(events)]
     assert (seen[0], seen[-1]) == (11, MAX_HAPPENINGS + 9)

@@ -16,6 +16,7 @@ import pytest
 from websockets.sync.client import connect
 
 from ovms_mp.frontend.http.app import Rest as RestApp
+from ovms_mp.frontend.http.looks import Looks
 from ovms_mp.frontend.http.protocol import MAX_HEAD_BYTES, LimitedProtocol
 from ovms_mp.frontend.http.seeing import Seeing
 from ovms_mp.frontend.http.server import HttpServer
@@ -135,7 +136,8 @@ def test_a_browser_that_does_not_read_is_hung_up_on() -> None:
     """And nobody watches for it any more."""
     names = [f"a servable with a long name {'x' * 1000} {n}" for n in range(1000)]
     catalog = FakeCatalog({name: servable(name) for name in names})
-    seeing = Seeing(catalog, Watching(), Recent(), has_page=True)
+    looks = Looks(catalog, Watching(), Recent())
+    seeing = Seeing(catalog, looks, has_page=True)
     app = RestApp(catalog, Report, "1", seeing=seeing)
     server = HttpServer(app, [HOST], 0, protocol=Impatient)
     server.start()

@@ -1,17 +1,21 @@
-"""What the page asks: what there is, how a graph looks, what it does, and a trace of it.
+"""What the page asks: what there is, how a graph looks, what it does, and a trace of it; of
+all processes that are one server, whichever answers.
 
 Nothing is measured but while somebody asks, and who asks is few: see MAX_VIEWERS.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import threading
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from ovms_mp.core.errors import ServingError, Status, public_text
+from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.frontend.access import Realm
 from ovms_mp.frontend.http import page, sights
 from ovms_mp.frontend.http.cors import Cors
@@ -19,8 +23,8 @@ from ovms_mp.frontend.http.endpoint import servable_of
 from ovms_mp.frontend.http.errors import JSON, Problem, Refusal
 from ovms_mp.frontend.http.kserve import told
 from ovms_mp.frontend.http.live import Live
-from ovms_mp.servable.pulse import MAX_STREAMS, Pulse
-from ovms_mp.telemetry.trace import Recording
+from ovms_mp.frontend.http.together import ALONE, Others, together
+from ovms_mp.telemetry.trace import chunks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,9 +33,11 @@ if TYPE_CHECKING:
 
     from ovms_mp.frontend.http.catalog import Catalog
     from ovms_mp.frontend.http.endpoint import Handler
+    from ovms_mp.frontend.http.looks import Looks
     from ovms_mp.servable.portrait import Portrait
-    from ovms_mp.servable.watching import Watching
-    from ovms_mp.telemetry.recent import Recent
+    from ovms_mp.servable.pulse import Pulse
+
+log = logging.getLogger(__name__)
 
 EVERYBODY: Final = Cors()
 
@@ -40,8 +46,6 @@ TRACE_SECONDS: Final = 5.0
 MAX_TRACE_SECONDS: Final = 30.0
 MAX_VIEWERS: Final = 8
 """Pages that are open at a time; others are answered with 503."""
-MAX_LISTED: Final = 100
-"""Open streams that are told one by one: the oldest."""
 
 TRACE: Final = "/v1/trace"
 GRAPH: Final = "/v1/graphs/{name}"
@@ -51,22 +55,23 @@ REALMS: Final[Mapping[str, Realm]] = {TRACE: Realm.ADMIN, **page.REALMS}
 
 
 class Seeing:
-    """Handlers; for one event loop. `errors` are the last ones."""
+    """Handlers; for one event loop. `looks` are at this process, `others` beside it."""
 
     def __init__(
         self,
         catalog: Catalog,
-        watching: Watching,
-        errors: Recent,
+        looks: Looks,
         *,
         has_page: bool,
         cors: Cors = EVERYBODY,
+        others: Others = ALONE,
     ) -> None:
         self._cors = cors
         self._catalog = catalog
-        self._watching = watching
-        self._errors = errors
+        self._looks = looks
+        self._others = others
         self._has_page = has_page
+        self._numbers = count(1)
         self._viewers = 0
         self._is_tracing = False
         self._over = threading.Event()
@@ -87,20 +92,25 @@ class Seeing:
     def stop(self) -> None:
         """End what lasts, within a second. From any thread."""
         self._over.set()
+        self._looks.stop()
 
     async def trace(self, request: Request) -> Response:
         """All graphs for some seconds, as Perfetto reads it."""
         self._check_origin(request)
         seconds = _seconds(request.query_params.get("seconds"))
+        details = "a trace is being recorded already"
         if self._is_tracing:
-            details = "a trace is being recorded already"
             raise ServingError(Status.RESOURCE_EXHAUSTED, details)
         self._is_tracing = True
-        recording = Recording()
         try:
-            with self._watching.by(recording):
-                await run_in_threadpool(self._over.wait, seconds)
-            body = await run_in_threadpool(lambda: b"".join(recording.chunks()))
+            own, others = await asyncio.gather(
+                run_in_threadpool(self._looks.recorded, seconds),
+                run_in_threadpool(self._others.traced, seconds),
+            )
+            if others is None:
+                raise ServingError(Status.RESOURCE_EXHAUSTED, details)
+            events = [*own, *(e for each in others.values() for e in each or ())]
+            body = await run_in_threadpool(lambda: b"".join(chunks(events)))
         finally:
             self._is_tracing = False
         name = 'attachment; filename="trace.json"'
@@ -123,33 +133,20 @@ class Seeing:
             self._portrait(graph)
         if self._viewers >= MAX_VIEWERS:
             raise Refusal(Problem.BUSY, f"{MAX_VIEWERS} pages are open")
-        pulse = Pulse() if graph else None
-        if pulse is not None:
-            self._watching.add(pulse, graph)
+        pulse = self._looks.begin(graph)
         self._viewers += 1
+        viewer = f"{self._looks.number}.{next(self._numbers)}"
 
         def left() -> None:
             self._viewers -= 1
-            if pulse is not None:
-                self._watching.remove(pulse)
+            self._looks.end(pulse)
 
-        return Live(lambda: self._seen(graph, pulse), self._over.is_set, left)
+        return Live(lambda: self._seen(viewer, graph, pulse), self._over.is_set, left)
 
-    def _seen(self, graph: str, pulse: Pulse | None) -> dict[str, object]:
-        count, streams = self._watching.streams(MAX_LISTED)
-        seen: dict[str, object] = {
-            "servables": [sights.servable(each) for each in self._catalog.status()],
-            "open": count,
-            "streams": [each._asdict() for each in streams],
-            "errors": [
-                {"time": each.time, "text": public_text(each.text)}
-                for each in self._errors.failures()
-            ],
-        }
-        if pulse is not None:
-            taken = pulse.take(self._watching.of(graph, MAX_STREAMS))
-            seen["graph"] = None if taken is None else sights.pulse(taken)
-        return seen
+    def _seen(self, viewer: str, graph: str, pulse: Pulse | None) -> dict[str, object]:
+        looks = self._looks
+        others = self._others.seen(viewer, graph)
+        return together(looks.number, looks.seen(graph, pulse), others)
 
     def _check_origin(self, request: Request) -> None:
         """What costs is not for pages that others have made, where origins are named."""

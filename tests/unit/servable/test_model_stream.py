@@ -11,6 +11,7 @@ import openvino as ov
 import pytest
 
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.happenings import Shape
 from ovms_mp.core.messages import InferRequest, InferResponse, OutputTensor
 from ovms_mp.core.pending import Cancelled, Pending
 from ovms_mp.core.stream_policy import Overflow, StreamPolicy
@@ -19,6 +20,7 @@ from ovms_mp.repository.config import ModelSpec
 from ovms_mp.servable.model import ModelServable
 from ovms_mp.servable.model_stream import ModelStream
 from ovms_mp.servable.streams import Lifetime, Streams
+from ovms_mp.servable.watching import Watching
 from ovms_mp.telemetry.metrics import Metrics
 from tests.unit.inference import tiny
 from tests.unit.servable.support import Client, request, tensor
@@ -58,9 +60,8 @@ def opened(
     streams = Streams("g", said, Metrics.off().streams("g"))
     policy_ = streams.opened(numbered(0))
     lifetime = Lifetime(streams, policy_)
-    stream = ModelStream(
-        numbered(0), "1", engine.infer, client, policy=policy_, lifetime=lifetime
-    )
+    stream = ModelStream("1", engine.infer, client, policy=policy_, lifetime=lifetime)
+    stream.open(numbered(0), Watching(), Shape("g", (), ("x",)))
     return engine, client, stream
 
 

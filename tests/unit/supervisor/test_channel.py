@@ -70,8 +70,8 @@ def test_questions_are_answered_also_with_an_error() -> None:
     ours, theirs = socket.socketpair()
     link = Link(theirs.detach())
 
-    def answer(question: str) -> str:
-        if question == "sense":
+    def answer(question: channel.Message) -> str:
+        if question["ask"] == "sense":
             return "some"
         raise ValueError("none of it")
 

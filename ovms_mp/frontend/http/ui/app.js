@@ -14,7 +14,8 @@ let chosen = null, kind = "", following = new AbortController();
 const status = text => { by("status").textContent = text; };
 
 function tell(seen) {
-  status("Live");
+  status(["Live", ...(seen.workers + seen.silent.length > 1 ? [`${seen.workers} workers`] : []),
+    ...seen.silent.map(number => `worker ${number} does not answer`)].join(", "));
   lists.servables(seen.servables, chosen, choose);
   lists.streams(seen.open, seen.streams);
   lists.errors(seen.errors);
