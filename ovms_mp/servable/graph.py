@@ -143,12 +143,12 @@ class GraphServable:
 
 def _pace() -> Pace:
     """Of turns. An inference in one is short, or it would not be in it; the rest is
-    Python, which keeps the interpreter from all threads in whichever it runs. One turn
-    that was long says more than one that was not: processor time is not disturbed. In a
-    thread of the pool the same turn takes twice the time on a busy machine, and must be
-    found to be short from there.
+    Python, which keeps the interpreter from all threads in whichever it runs, up to the
+    5 ms after which it changes hands. So a third of that is short: what goes to a thread
+    of the pool and back is two fifths more, on a busy machine. One turn that was long
+    says more than one that was not: processor time is not disturbed.
     """
-    return Pace(faster=1 / 8, slower=1 / 4, most=8 * SHORT, short=3 * SHORT)
+    return Pace(faster=1 / 8, slower=1 / 4, most=32 * SHORT, short=8 * SHORT)
 
 
 class _UnaryRun:
