@@ -37,8 +37,9 @@ def interpreter() -> Path | None:
 class Oracle:
     """One child at a time, which runs the script. Not for several threads."""
 
-    def __init__(self, script: Path = _CHILD) -> None:
+    def __init__(self, script: Path = _CHILD, within: float = ANSWER_WITHIN) -> None:
         self._script = script
+        self._within = within
         self._child: subprocess.Popen[bytes] | None = None
 
     def ask(self, case: dict[str, Any]) -> dict[str, Any]:
@@ -50,7 +51,7 @@ class Oracle:
         try:
             child.stdin.write(json.dumps(case).encode() + b"\n")
             child.stdin.flush()
-            line = self._line(child.stdout, ANSWER_WITHIN * (6 if is_new else 1))
+            line = self._line(child.stdout, self._within * (6 if is_new else 1))
         except (NoAnswer, BrokenPipeError):
             self.close()
             raise NoAnswer from None
