@@ -18,7 +18,8 @@ As MediaPipe's. What is wider than max_aspect_ratio or higher than min_aspect_ra
 target_width and target_height, keeping its aspect ratio, with even sides; or to fill them
 with preserve_aspect_ratio: false, with sides of multiples of scale_to_multiple_of. With
 target_max_area larger images are shrunk to it. Shrinking averages; enlarging is done in
-linear light, by `algorithm`, and of SRGB alone.
+linear light, by `algorithm`, and of SRGB alone. An output_format adds an opaque alpha
+channel, or leaves alpha out.
 
 Headers of videos and other formats are not there: VIDEO_HEADER and OVERRIDE_OPTIONS are
 refused, as is YCBCR420P. Alignment and post_sharpening_coefficient have no meaning.
@@ -44,6 +45,10 @@ _OPTIONS: Final = graph.ScaleImageCalculatorOptions
 _FORMATS: Final = {
     graph.ImageFormat.SRGB: ImageFormat.SRGB,
     graph.ImageFormat.SRGBA: ImageFormat.SRGBA,
+}
+_CONVERSIONS: Final = {
+    ImageFormat.SRGB: cv2.COLOR_RGBA2RGB,
+    ImageFormat.SRGBA: cv2.COLOR_RGB2RGBA,
 }
 _MAX_SIDE: Final = 1 << 15
 _ENLARGING: Final = {
@@ -102,7 +107,7 @@ class ScaleImageCalculator(Calculator):
         made = self._format(frame)
         pixels = self._cut(frame.pixels)
         if frame.format is not made:
-            pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA)
+            pixels = cv2.cvtColor(pixels, _CONVERSIONS[made])
         width, height = self._size(pixels.shape[1], pixels.shape[0])
         scaled = ImageFrame(made, self._scaled(pixels, width, height))
         ctx.send(self.scaled or self.plain_scaled, scaled)
@@ -122,9 +127,6 @@ class ScaleImageCalculator(Calculator):
         made = given
         if options.HasField("output_format"):
             made = _FORMATS[options.output_format]
-        is_known = made in _FORMATS.values()
-        if not is_known or (made, given) == (ImageFormat.SRGB, ImageFormat.SRGBA):
-            raise ValueError(f"{given.name} is not made {made.name}")
         if given not in _FORMATS.values():
             raise ValueError(f"an image of {given.name}; expected SRGB or SRGBA")
         return made

@@ -9,7 +9,7 @@
 As an output of a graph the first is BYTES [1], JSON of the MediaPipe message that stands
 for the value, with the names of its fields; of a list an array of them, in one text.
 ToProtoCalculator sends the messages themselves, serialized: bytes, which is BYTES [1],
-or of a list a list of bytes, BYTES [n].
+or of a list a list of bytes, BYTES [n], of an empty one BYTES [0].
 
 For clients that read MediaPipe's messages, or none of the tensors that the same values
 are without this node.
@@ -26,6 +26,7 @@ from ovms_mp_protos import graph
 
 from ovms_mp.calculator import Calculator, Input, Output, TensorInfo
 from ovms_mp.formats.messages import message_name, to_message
+from ovms_mp.formats.tensors import Texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,7 +83,7 @@ class ToProtoCalculator(Calculator):
         value = ctx[self.value]
         if isinstance(value, list):
             items = cast("list[object]", value)
-            made: object = [_message(each).SerializeToString() for each in items]
+            made: object = Texts(_message(each).SerializeToString() for each in items)
         else:
             made = _message(value).SerializeToString()
         ctx.send(self.serialized, made)

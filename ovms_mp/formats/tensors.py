@@ -26,6 +26,12 @@ _CLASSIFICATIONS: Final = "mediapipe.ClassificationList"
 _ENCODED: Final = "mediapipe.OpenCvImageEncoderCalculatorResults"
 
 
+class Texts(list[str | bytes]):
+    """Texts of which there may be none: as an output of a graph BYTES [n], of n = 0, too,
+    where an empty list tells not what it is empty of.
+    """
+
+
 def tensor_of(payload: object) -> Array | None:
     """The tensor of a detection, a rect, a landmark list, a pair or another tuple of
     numbers, or of a list of the first three; None for anything else. Of one detection or

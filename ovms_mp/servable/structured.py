@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from ovms_mp.core.errors import ServingError, Status
-from ovms_mp.formats.tensors import tensor_of
+from ovms_mp.formats.tensors import Texts, tensor_of
 
 if TYPE_CHECKING:
     from ovms_mp.core.tensor import Array
@@ -25,11 +25,11 @@ def structured(stream: str, payload: object) -> Array | None:
 
 def texts_of(payload: object) -> list[bytes] | None:
     """The elements of BYTES that a str, bytes, or a list of them is: str in UTF-8. None
-    for anything else, and for an empty list, of which nothing tells what it is empty of.
+    for anything else, and for an empty list that is not one of Texts.
     """
     if isinstance(payload, str | bytes):
         return [_octets(payload)]
-    if not isinstance(payload, list) or not payload:
+    if not isinstance(payload, list) or not (payload or isinstance(payload, Texts)):
         return None
     items = cast("list[object]", payload)
     texts = [_octets(each) for each in items if isinstance(each, str | bytes)]

@@ -331,11 +331,21 @@ def test_colours_get_an_alpha_that_is_full():
     assert (found.pixels[..., 3] == 255).all()
 
 
+def test_alpha_may_be_left_out():
+    """Before anything is scaled, so that such images are enlarged, too."""
+    frame = ramp(4, 6, 4)
+    colours = image(np.ascontiguousarray(frame.pixels[..., :3]))
+    for options in ("", "target_width: 12"):
+        found = scaled(frame, f"output_format: SRGB {options}")
+        assert found.format is ImageFormat.SRGB
+        expected = scaled(colours, options)
+        np.testing.assert_array_equal(found.pixels, expected.pixels)
+
+
 @pytest.mark.parametrize(
     ("frame", "options", "said"),
     [
         (ramp(4, 4, 1), "", "GRAY8"),
-        (ramp(4, 4, 4), "output_format: SRGB", "SRGBA is not made SRGB"),
         (ramp(4, 4, 4), "target_width: 8", "only SRGB images are enlarged"),
         (ramp(4, 4), "input_format: SRGBA", "expected SRGBA"),
         (image(np.zeros((0, 4, 3), np.uint8)), "", "4x0"),
