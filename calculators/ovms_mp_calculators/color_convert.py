@@ -6,8 +6,10 @@
       output_stream: "GRAY_OUT:gray"  # ImageFrame, GRAY8
     }
 
-As MediaPipe's: from RGBA_IN or GRAY_IN to RGB_OUT, from RGB_IN to GRAY_OUT or RGBA_OUT.
-Alpha that comes in is left out, and is full where it is made. BGRA there is not.
+As MediaPipe's: from RGBA_IN, GRAY_IN or BGR_IN to RGB_OUT, from RGB_IN to GRAY_OUT or
+RGBA_OUT, from BGRA_IN to RGBA_OUT. Alpha that comes in is left out unless alpha goes out,
+and is full where it is made. Frames have no format of their own for BGR and BGRA: they come
+as SRGB and SRGBA, as OpenCV's users send them, and BGRA_OUT there is not.
 """
 
 from __future__ import annotations
@@ -29,11 +31,15 @@ _CONVERSIONS: Final = {
     ("GRAY_IN", "RGB_OUT"): cv2.COLOR_GRAY2RGB,
     ("RGB_IN", "GRAY_OUT"): cv2.COLOR_RGB2GRAY,
     ("RGB_IN", "RGBA_OUT"): cv2.COLOR_RGB2RGBA,
+    ("BGR_IN", "RGB_OUT"): cv2.COLOR_BGR2RGB,
+    ("BGRA_IN", "RGBA_OUT"): cv2.COLOR_BGRA2RGBA,
 }
 _FORMATS: Final = {
     "GRAY": ImageFormat.GRAY8,
     "RGB": ImageFormat.SRGB,
     "RGBA": ImageFormat.SRGBA,
+    "BGR": ImageFormat.SRGB,
+    "BGRA": ImageFormat.SRGBA,
 }
 
 
@@ -47,6 +53,8 @@ class ColorConvertCalculator(Calculator):
     rgb = Input(ImageFrame, "RGB_IN", optional=True)
     rgba = Input(ImageFrame, "RGBA_IN", optional=True)
     gray = Input(ImageFrame, "GRAY_IN", optional=True)
+    bgr = Input(ImageFrame, "BGR_IN", optional=True)
+    bgra = Input(ImageFrame, "BGRA_IN", optional=True)
     rgb_made = Output(ImageFrame, "RGB_OUT", optional=True)
     rgba_made = Output(ImageFrame, "RGBA_OUT", optional=True)
     gray_made = Output(ImageFrame, "GRAY_OUT", optional=True)
@@ -74,7 +82,7 @@ class ColorConvertCalculator(Calculator):
     def open(self, ctx: Context) -> None:
         """Which conversion."""
         given, made = self.node.inputs[0].tag, self.node.outputs[0].tag
-        self._source: Any = self.rgb or self.rgba or self.gray
+        self._source: Any = self.rgb or self.rgba or self.gray or self.bgr or self.bgra
         self._target: Any = self.rgb_made or self.rgba_made or self.gray_made
         self._code = _CONVERSIONS[given, made]
         self._given, self._made = _format(given), _format(made)

@@ -7,14 +7,15 @@
     }
 
 In MediaPipe they lead from ImageFrames to Images, which may be in a GPU's memory, and
-back. Here both are one thing, and it passes as it came. Streams for a GPU are refused.
+back. Here both are one thing, and it passes as it came. Streams for a GPU are refused;
+SOURCE_ON_GPU of the second tells that no image is there.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ovms_mp.calculator import Calculator, ContractError, Input, Output
+from ovms_mp.calculator import Calculator, ContractError, Input, Output, tagged
 from ovms_mp.core.image import ImageFrame
 
 if TYPE_CHECKING:
@@ -58,14 +59,17 @@ class FromImageCalculator(Calculator):
 
     image = Input(ImageFrame, "IMAGE")
     frame = Output(ImageFrame, "IMAGE_CPU")
+    is_on_gpu = Output(bool, "SOURCE_ON_GPU", optional=True)
 
     @classmethod
     def passed_on(
         cls, node: NodeInfo
     ) -> Iterable[tuple[InputPort[Any], OutputPort[Any]]]:
         """It is the same image."""
-        return [(node.inputs[0], node.outputs[0])]
+        return [(node.inputs[0], port) for port in tagged(node.outputs, "IMAGE_CPU")]
 
     def process(self, ctx: Context) -> None:
         """One image."""
         ctx.send(self.frame, ctx[self.image])
+        if self.is_on_gpu:
+            ctx.send(self.is_on_gpu, False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import Message
 from ovms_mp_protos import graph as protos
 
 from ovms_mp.core.image import ImageFormat, ImageFrame
@@ -101,7 +102,8 @@ def _written(value: Any) -> tuple[str, Any]:
     if isinstance(value, np.ndarray):
         data = base64.b64encode(value.tobytes()).decode()
         return "matrix", [value.shape, data]
-    message = messages.to_message(value, protos.message_class)
+    is_message = isinstance(value, Message)
+    message = value if is_message else messages.to_message(value, protos.message_class)
     data = base64.b64encode(message.SerializeToString()).decode()
     return "proto", [message.DESCRIPTOR.full_name, data]
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -194,6 +195,21 @@ def person(found: dict[str, Any], size: Any, pairs: dict[str, Pairs]) -> Shapes:
     shapes += lines(found["face"], pairs["face"], WHITE, 0.5 * scale)
     shapes += dots(found["face"], WHITE, 0.5 * scale)
     return shapes + dots(found["face"], CYAN, 0.5 * scale)
+
+
+def recolored(each: RenderAnnotation) -> RenderAnnotation:
+    """Half as much of each colour, of gradients as well."""
+    half = Color(*(part // 2 for part in each.color))
+    data: Any = each.data
+    if hasattr(data, "color1"):
+        both = (Color(*(255 - part for part in c)) for c in (data.color1, data.color2))
+        first, second = both
+        data = replace(data, color1=first, color2=second)
+    return replace(each, color=half, data=data)
+
+
+def thickened(each: RenderAnnotation) -> RenderAnnotation:
+    return replace(each, thickness=each.thickness + 2)
 
 
 def longer_side(roi: NormalizedRect, size: tuple[int, int]) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -368,22 +368,7 @@ def test_what_a_graph_draws_looks_as_mediapipe_draws_it(pictures: Pictures):
     assert np.mean(others[pictures.drawn(pictures.theirs)]) <= 0.04
 
 
-def recolored(each: RenderAnnotation) -> RenderAnnotation:
-    """Half as much of each colour, of gradients as well."""
-    half = Color(*(part // 2 for part in each.color))
-    data: Any = each.data
-    if hasattr(data, "color1"):
-        both = (Color(*(255 - part for part in c)) for c in (data.color1, data.color2))
-        first, second = both
-        data = replace(data, color1=first, color2=second)
-    return replace(each, color=half, data=data)
-
-
-def thickened(each: RenderAnnotation) -> RenderAnnotation:
-    return replace(each, thickness=each.thickness + 2)
-
-
-@pytest.mark.parametrize("fault", [recolored, thickened])
+@pytest.mark.parametrize("fault", [drawings.recolored, drawings.thickened])
 def test_another_colour_or_thickness_does_not_look_as_it(
     pictures: Pictures, fault: Callable[[RenderAnnotation], RenderAnnotation]
 ):
