@@ -46,7 +46,13 @@ from ovms_mp.calculator import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ovms_mp.calculator import Context, InputPort, NodeInfo, TensorInfo
+    from ovms_mp.calculator import (
+        Context,
+        InputPort,
+        NodeInfo,
+        OutputPort,
+        TensorInfo,
+    )
     from ovms_mp.calculator.ports import BoundPort
     from ovms_mp.core.tensor import Array
 
@@ -66,6 +72,13 @@ class _Stream(NamedTuple, Generic[PortT]):
     port: PortT
     names: tuple[str, ...]
     is_vector: bool
+
+
+class _Streams(NamedTuple):
+    """Which tensor each stream carries, the same for all runs."""
+
+    sources: tuple[_Stream[InputPort[Any]], ...]
+    targets: tuple[_Stream[OutputPort[Any]], ...]
 
 
 class OpenVINOInferenceCalculator(Calculator):
@@ -106,33 +119,32 @@ class OpenVINOInferenceCalculator(Calculator):
         session = sessions.get(node.side_inputs[0].name)
         if session is None:
             return {}
-        options = node.options.get(_OPTIONS.DESCRIPTOR.full_name, _OPTIONS())
-        ins = options.tag_to_input_tensor_names, options.input_order_list
-        outs = options.tag_to_output_tensor_names, options.output_order_list
         return {
             stream.port.name: info
             for streams, infos in (
-                (_streams(node.inputs, *ins), session.inputs),
-                (_streams(node.outputs, *outs), session.outputs),
+                (shared.sources, session.inputs),
+                (shared.targets, session.outputs),
             )
             for stream in streams
             for info in infos
             if not stream.is_vector and stream.names[0] in {info.name, *info.aliases}
         }
 
+    @classmethod
+    def load(cls, node: NodeInfo) -> _Streams:
+        """Settle which tensor each stream carries."""
+        options = node.options.get(_OPTIONS.DESCRIPTOR.full_name, _OPTIONS())
+        ins = options.tag_to_input_tensor_names, options.input_order_list
+        outs = options.tag_to_output_tensor_names, options.output_order_list
+        return _Streams(_streams(node.inputs, *ins), _streams(node.outputs, *outs))
+
     def open(self, ctx: Context) -> None:
-        """Settle once which tensor each stream carries."""
-        options = self.options
+        """The session, as this run uses it."""
         session = ctx.side(self.session)
         # See RunSessions: to ask a protocol takes longer than all the rest of this.
         for_run = getattr(session, "for_run", None)
         self._model = session if for_run is None else for_run(is_patient=ctx.is_patient)
-        self._sources = _streams(
-            self.inputs, options.tag_to_input_tensor_names, options.input_order_list
-        )
-        self._targets = _streams(
-            self.outputs, options.tag_to_output_tensor_names, options.output_order_list
-        )
+        self._sources, self._targets = self.shared
 
     def process(self, ctx: Context) -> None:
         """Start an inference, go on when it is done."""

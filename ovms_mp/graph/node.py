@@ -29,6 +29,8 @@ Timed: TypeAlias = "Callable[[str, Process], Process]"
 class NodeState(Enum):
     """Where a node is in its life."""
 
+    __hash__ = object.__hash__  # Enum's is a call in Python
+
     CREATED = auto()
     OPENED = auto()
     CLOSING = auto()
@@ -37,6 +39,8 @@ class NodeState(Enum):
 
 class NodeEvent(Enum):
     """What happens to a node."""
+
+    __hash__ = object.__hash__
 
     OPEN = auto()
     END = auto()
