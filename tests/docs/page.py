@@ -60,10 +60,21 @@ class Untrue(AssertionError):
 
 
 class Page:
-    """One page, `name` in messages. `root` is the repository's."""
+    """One page, `name` in messages. `root` is the repository's; a command that takes
+    longer than `patience` seconds hangs.
+    """
 
-    def __init__(self, name: str, markdown: str, folder: Path, root: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        markdown: str,
+        folder: Path,
+        root: Path,
+        *,
+        patience: float = _COMMAND_SECONDS,
+    ) -> None:
         self._name = name
+        self._patience = patience
         self._blocks = list(blocks_of(markdown))
         self._folder = folder
         self._site = folder / ".site"
@@ -201,7 +212,7 @@ class Page:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=_COMMAND_SECONDS,
+            timeout=self._patience,
             check=False,
         )
         importlib.invalidate_caches()  # the command may have installed something

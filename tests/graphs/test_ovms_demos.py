@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.vision.streamed import streamed
 pytestmark = pytest.mark.timeout(300)
 
 MODEL: Any = ov.Model  # its stub binds no constructor
+DETECTOR = "ssdlite_object_detection"
 
 
 def photo(name: str) -> Any:
@@ -110,6 +112,59 @@ def test_a_frame_without_a_face_comes_back_as_it_was(
     frame = np.full(shape, 70, np.uint8)
     (found,) = streamed(irises, "iris_tracking", [frame], "first_input_video")
     np.testing.assert_array_equal(found["output"], frame)
+
+
+# As the demos' own configs have them: what they call a graph, its file, and the folders
+# of the models, here with what is put there.
+CONFIGS = {
+    "iris_tracking": (
+        "irisTracking",
+        "iris_tracking.pbtxt",
+        {
+            "face_landmark": ("face_landmark", "face_landmark"),
+            "face_detection": (
+                "face_detection_short_range",
+                "mediapipe_face_detection",
+            ),
+            "iris_landmark": ("iris_landmark", "iris_landmark"),
+        },
+    ),
+    "object_detection": (
+        "objectDetection",
+        "graph.pbtxt",
+        {"ssdlite_object_detection": (DETECTOR, DETECTOR)},
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("demo", "stream", "colour"),
+    [
+        ("iris_tracking", "first_input_video", [0, 255, 0]),
+        ("object_detection", "input", [255, 0, 0]),
+    ],
+)
+def test_a_demo_s_config_has_its_models_beside_the_graph(
+    demo: str, stream: str, colour: list[int], tmp_path: Path
+):
+    """In the list of the server's, and its folder is that of the config."""
+    name, file, places = CONFIGS[demo]
+    source = Path(repository.__file__).parent / demo
+    shutil.copyfile(source / "graph.pbtxt", tmp_path / file)
+    for labels in source.glob("*.txt"):
+        shutil.copyfile(labels, tmp_path / labels.name)
+    models: list[Any] = []
+    for model, (folder, put_there) in places.items():
+        repository.add_model(tmp_path / "fetched", put_there)
+        (tmp_path / "fetched" / put_there).rename(tmp_path / folder)
+        models.append({"config": {"name": model, "base_path": folder}})
+    graph = {"name": name, "base_path": "./", "graph_path": file}
+    config = {"model_config_list": models, "mediapipe_config_list": [graph]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    frame = photo("astronaut.png")
+    with serving(tmp_path) as catalog:
+        (found,) = streamed(catalog, name, [frame], stream)
+    assert (found["output"] == colour).all(axis=2).sum() > 100
 
 
 CLASSIFICATION = """
