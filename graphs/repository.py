@@ -29,7 +29,7 @@ _OF_HANDLERS: Final = {"text_generation": ("smollm2_135m_instruct",)}
 
 # What calculators read of the graph's own directory.
 _BESIDE: Final = {"ocr": ("text_recognition.txt",)}
-# Calculators of a graph's own, for --calculators_path.
+# Calculators of graphs' own, all of them in one folder, for --calculators_path.
 _CALCULATORS: Final = "calculators"
 
 
@@ -92,6 +92,7 @@ def add_model(repository: Path, name: str, version: int = 1) -> Path:
 
 def add_graph(repository: Path, name: str) -> Path:
     """Put a graph and its models there, as `<repository>/<name>/...`; returns that.
+    Calculators of its own go to `<repository>/calculators`.
 
     `<repository>/config.json` then serves it, beside the graphs that are there already.
     Raises KeyError for an unknown name, AssetUnavailable when a model is missing.
@@ -110,8 +111,8 @@ def add_graph(repository: Path, name: str) -> Path:
     for file in (each for pattern in _COPIED for each in source.glob(pattern)):
         shutil.copyfile(file, folder / file.name)
     for file in sorted((source / _CALCULATORS).glob("*.py")):
-        (folder / _CALCULATORS).mkdir(exist_ok=True)
-        shutil.copyfile(file, folder / _CALCULATORS / file.name)
+        (repository / _CALCULATORS).mkdir(exist_ok=True)
+        shutil.copyfile(file, repository / _CALCULATORS / file.name)
     _write_config(repository)
     return folder
 

@@ -22,8 +22,8 @@ WINDOW = 3  # frames in flight
 @contextmanager
 def serving(folder: Path, graph: str) -> Iterator[servers.Server]:
     """A server of one graph, made in `folder`, with the calculators of its own."""
-    calculators = repository.add_graph(folder, graph) / "calculators"
-    own = calculators if calculators.is_dir() else None
+    repository.add_graph(folder, graph)
+    own = folder / "calculators" if (folder / "calculators").is_dir() else None
     with servers.serving(folder / "config.json", calculators_path=own) as server:
         assert server.app.catalog.is_servable_ready(graph, "")
         yield server

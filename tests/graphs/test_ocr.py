@@ -35,11 +35,11 @@ LINES = ["OpenVINO Model Server", "Invoice 2026-11-22 $ 1,234.50", "Total: 42 it
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
     """Served with the calculators of the graph's own folder."""
     folder = tmp_path_factory.mktemp("repository")
-    home = repository.add_graph(folder, GRAPH)
+    repository.add_graph(folder, GRAPH)
 
     def registry() -> Registry:
         found = Registry.installed()
-        found.add_folder(home / "calculators")
+        found.add_folder(folder / "calculators")
         return found
 
     engine, metrics = OpenVINOEngine(), Metrics.off()
