@@ -13,7 +13,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from graphs import assets, made
 
@@ -22,7 +22,7 @@ _GRAPH_FILE: Final = "graph.pbtxt"
 _SUBCONFIG: Final = "subconfig.json"
 
 # Graph and subgraphs, names of labels, handlers: what a server reads of a folder.
-_COPIED: Final = ("*.pbtxt", _SUBCONFIG, "*.txt", "objects.py", "chat.py")
+_COPIED: Final = ("*.pbtxt", "*.txt", "objects.py", "chat.py")
 
 # Models that a handler loads itself lie beside it.
 _OF_HANDLERS: Final = {"text_generation": ("smollm2_135m_instruct",)}
@@ -92,7 +92,8 @@ def add_model(repository: Path, name: str, version: int = 1) -> Path:
 
 def add_graph(repository: Path, name: str) -> Path:
     """Put a graph and its models there, as `<repository>/<name>/...`; returns that.
-    Calculators of its own go to `<repository>/calculators`.
+    Calculators of its own go to `<repository>/calculators`; a model that another graph
+    there has brought serves both.
 
     `<repository>/config.json` then serves it, beside the graphs that are there already.
     Raises KeyError for an unknown name, AssetUnavailable when a model is missing.
@@ -102,8 +103,13 @@ def add_graph(repository: Path, name: str) -> Path:
         raise KeyError(name)
     folder = repository / name
     folder.mkdir(parents=True, exist_ok=True)
-    for model in _models_of(source):
-        add_model(folder, model)
+    elsewhere = _models_beside(folder)
+    models = [e for e in _models_of(source) if e["config"]["name"] not in elsewhere]
+    for entry in models:
+        # By its folder: what a graph calls its model may be what others call theirs.
+        add_model(folder, Path(entry["config"]["base_path"]).name)
+    if (source / _SUBCONFIG).is_file():
+        _write(folder / _SUBCONFIG, {"model_config_list": models})
     for model in _OF_HANDLERS.get(name, ()):
         shutil.copytree(made.make(model), folder / model, dirs_exist_ok=True)
     for asset in _BESIDE.get(name, ()):
@@ -117,13 +123,20 @@ def add_graph(repository: Path, name: str) -> Path:
     return folder
 
 
-def _models_of(source: Path) -> list[str]:
-    """By their folders: what a graph calls its model may be what others call theirs."""
-    subconfig = source / _SUBCONFIG
+def _models_of(folder: Path) -> list[Any]:
+    """The entries of a graph's subconfig, if it has one."""
+    subconfig = folder / _SUBCONFIG
     if not subconfig.is_file():
         return []
-    entries = json.loads(subconfig.read_text())["model_config_list"]
-    return [Path(entry["config"]["base_path"]).name for entry in entries]
+    return json.loads(subconfig.read_text())["model_config_list"]
+
+
+def _models_beside(folder: Path) -> set[str]:
+    """Names of models that other graphs of the repository bring: a server has one model
+    of a name, for all graphs.
+    """
+    others = [each for each in folder.parent.iterdir() if each != folder]
+    return {e["config"]["name"] for other in others for e in _models_of(other)}
 
 
 def names() -> list[str]:
@@ -137,7 +150,11 @@ def _write_config(repository: Path) -> None:
         "model_config_list": [],
         "mediapipe_config_list": [{"name": name} for name in found],
     }
-    (repository / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    _write(repository / "config.json", config)
+
+
+def _write(file: Path, config: object) -> None:
+    file.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def main(arguments: list[str]) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from graphs import repository
+from tests.graphs.in_process import serving
 
 
 def files(folder: Path) -> set[str]:
@@ -53,6 +55,24 @@ def test_a_graph_brings_its_subgraphs_and_its_calculators(tmp_path: Path):
     }
     modules = {"barcode_calculators.py", "people.py", "video_wall.py"}
     assert files(tmp_path / "calculators") == modules
+
+
+def test_a_model_of_two_graphs_is_there_once_and_both_are_served(tmp_path: Path):
+    """Whichever is added again; a second model of a name would be refused."""
+    for name in ("faces", "emotions", "faces"):
+        repository.add_graph(tmp_path, name)
+    assert len(list(tmp_path.rglob("face_detection_short_range.tflite"))) == 1
+    assert (tmp_path / "faces" / "mediapipe_face_detection").is_dir()
+    with serving(tmp_path) as catalog:
+        assert {"faces", "emotions", "face_detection"} <= set(catalog.names())
+
+
+def test_models_of_one_name_are_the_same_in_all_graphs():
+    found: dict[str, Any] = {}
+    for subconfig in Path(repository.__file__).parent.glob("*/subconfig.json"):
+        for entry in json.loads(subconfig.read_text())["model_config_list"]:
+            config = entry["config"]
+            assert found.setdefault(config["name"], config) == config
 
 
 def test_a_graph_without_models_has_no_subconfig(tmp_path: Path):
