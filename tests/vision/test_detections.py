@@ -199,7 +199,7 @@ node { calculator: "SsdAnchorsCalculator" output_side_packet: "anchors" options 
 def codings(draw: st.DrawFn) -> str:
     """Options that read 896 rows of 16 numbers somehow."""
     text = "num_classes: 1 num_boxes: 896 num_coords: 16 keypoint_coord_offset: 4 "
-    text += "num_keypoints: 6 x_scale: 128 y_scale: 100 w_scale: 90 h_scale: 128 "
+    text += f"num_keypoints: 6 box_coord_offset: {draw(st.sampled_from([0, 2, 12]))} x_scale: 128 y_scale: 100 w_scale: 90 h_scale: 128 "
     if draw(st.booleans()):
         text += f"sigmoid_score: true score_clipping_thresh: {draw(st.sampled_from([0.5, 100]))} "
     if draw(st.booleans()):
