@@ -5,6 +5,7 @@ pills between them, subgraphs boxes around them, or in their place.
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ovms_mp.drawing.items import Drawing, Item, Link, Look
@@ -17,13 +18,18 @@ if TYPE_CHECKING:
 
 
 def drawing_of(
-    graph: Explanation, *, expand: bool = False, is_public: bool = False
+    graph: Explanation,
+    *,
+    expand: bool = False,
+    is_public: bool = False,
+    within: str = "",
 ) -> Drawing:
-    """What is to be seen of a graph: subgraphs folded, or with `expand` what is in them.
+    """What is to be seen of a graph: subgraphs folded, or with `expand` what is in them;
+    all of it, or what is `within` the use of a subgraph with this prefix.
     Keys are `node:`, `stream:`, `side:` and `subgraph:` before the names in the graph.
     One that `is_public` tells no files and no options, for whoever uses the graph.
     """
-    return _Drawn(graph, expand=expand, is_public=is_public).drawing()
+    return _Drawn(graph, expand=expand, is_public=is_public, within=within).drawing()
 
 
 class _Place(NamedTuple):
@@ -34,13 +40,17 @@ class _Place(NamedTuple):
 
 
 class _Drawn:
-    def __init__(self, graph: Explanation, *, expand: bool, is_public: bool) -> None:
+    def __init__(
+        self, graph: Explanation, *, expand: bool, is_public: bool, within: str
+    ) -> None:
         self._graph = graph
+        self._within = within
+        self._inputs, self._outputs = _border(graph, within)
         self._is_public = is_public
         self._expand = expand
         self._items: dict[str, Item] = {}
         self._members: dict[str, list[Node]] = defaultdict(list)
-        self._prefixes = {"": ""}
+        self._prefixes = {"": within}
         self._pills: dict[str, Port] = {}
         self._makers: dict[str, set[_Place]] = defaultdict(set)
         self._users: dict[str, dict[_Place, bool]] = defaultdict(dict)
@@ -48,7 +58,9 @@ class _Drawn:
     def drawing(self) -> Drawing:
         """Everything."""
         for number, node in enumerate(self._graph.nodes):
-            for each in node.within:
+            if not _is_within(node, self._within):
+                continue
+            for each in self._uses(node):
                 self._members[f"subgraph:{each.prefix}"].append(node)
                 self._prefixes[f"subgraph:{each.prefix}"] = each.prefix
             self._note(number, node)
@@ -61,6 +73,11 @@ class _Drawn:
         groups = [each for each in self._items.values() if each.look is Look.GROUP]
         rest = [each for each in self._items.values() if each.look is not Look.GROUP]
         return Drawing((*groups, *rest), tuple(links))
+
+    def _uses(self, node: Node) -> tuple[Subgraph, ...]:
+        """The subgraphs that it is in, of those that are to be seen."""
+        prefixes = [each.prefix for each in node.within]
+        return node.within[prefixes.index(self._within) + 1 if self._within else 0 :]
 
     def _note(self, number: int, node: Node) -> None:
         place = self._place(number, node)
@@ -81,14 +98,16 @@ class _Drawn:
                     users[place] = users.get(place, True) and port.is_back_edge
 
     def _place(self, number: int, node: Node) -> _Place:
-        keys = [f"subgraph:{each.prefix}" for each in node.within]
+        uses = self._uses(node)
+        keys = [f"subgraph:{each.prefix}" for each in uses]
         if keys and not self._expand:
             if keys[0] not in self._items:
                 self._items[keys[0]] = Item(keys[0], Look.FOLDED, ())
             return _Place(keys[0], ())
-        for depth, (key, use) in enumerate(zip(keys, node.within, strict=True)):
+        for depth, (key, use) in enumerate(zip(keys, uses, strict=True)):
             if key not in self._items:
-                self._items[key] = _group(key, use, keys[depth - 1] if depth else "")
+                outer = keys[depth - 1] if depth else ""
+                self._items[key] = _group(key, use, outer, self._prefixes[outer])
         # Names need not be unique.
         key = f"node:{number}:{node.name}"
         inside = keys[-1] if keys else ""
@@ -105,16 +124,16 @@ class _Drawn:
         for key, item in self._items.items():
             if item.look is Look.FOLDED:
                 self._items[key] = self._folded(item)
-        for port in (*self._graph.inputs, *self._graph.outputs):
+        for port in (*self._inputs, *self._outputs):
             self._pills.setdefault(f"stream:{port.name}", port)
         return [*self._pills]
 
     def _folded(self, item: Item) -> Item:
         members = self._members[item.key]
-        (use, *_) = members[0].within
+        (use, *_) = self._uses(members[0])
         models = dict.fromkeys(node.model for node in members if node.model)
         lines = (
-            *_names(use, ""),
+            *_names(use, self._within),
             _count(len(members), "node"),
             *(f"model {model}" for model in models),
         )
@@ -126,8 +145,8 @@ class _Drawn:
         makers, users = self._makers[key], self._users[key]
         kind, _, name = key.partition(":")
         is_stream = kind == "stream"
-        inputs = {port.name: port for port in self._graph.inputs}
-        outputs = {port.name: port for port in self._graph.outputs}
+        inputs = {port.name: port for port in self._inputs}
+        outputs = {port.name: port for port in self._outputs}
         is_border = is_stream and (name in inputs or name in outputs)
         everybody = {*makers, *users}
         if not is_border and len(everybody) == 1:
@@ -153,8 +172,27 @@ class _Drawn:
                 yield Link(key, user.key, is_back, is_side, item.title)
 
 
-def _group(key: str, use: Subgraph, inside: str) -> Item:
-    name, *rest = _names(use, inside.removeprefix("subgraph:"))
+def _is_within(node: Node, prefix: str) -> bool:
+    return not prefix or any(each.prefix == prefix for each in node.within)
+
+
+def _border(graph: Explanation, within: str) -> tuple[Sequence[Port], Sequence[Port]]:
+    """What comes into a graph, or the use of a subgraph, and what leaves it, each once."""
+    if not within:
+        return graph.inputs, graph.outputs
+    nodes = [(_is_within(node, within), node) for node in graph.nodes]
+    made = {p.name for is_in, node in nodes if is_in for p in node.outputs}
+    wanted = {p.name for is_in, node in nodes if not is_in for p in node.inputs}
+    wanted.update(port.name for port in graph.outputs)
+    inputs = [p for is_in, n in nodes if is_in for p in n.inputs if p.name not in made]
+    outputs = [p for is_in, n in nodes if is_in for p in n.outputs if p.name in wanted]
+    return tuple({p.name: replace(p, tag="") for p in inputs}.values()), tuple(
+        {p.name: replace(p, tag="") for p in outputs}.values()
+    )
+
+
+def _group(key: str, use: Subgraph, inside: str, prefix: str) -> Item:
+    name, *rest = _names(use, prefix)
     line = ": ".join((name, *rest))
     return Item(key, Look.GROUP, (line,), f"subgraph {line}", inside)
 

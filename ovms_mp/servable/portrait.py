@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ovms_mp.drawing.layout import Picture
+    from ovms_mp.library.explanation import Explanation
     from ovms_mp.library.hosting import GraphDefinition
 
 _PICTURES: Final = "IMAGE"
+_SUBGRAPH: Final = "subgraph:"
 
 
 class Drawn(NamedTuple):
@@ -28,7 +30,8 @@ class Portrait:
     def __init__(self, definition: GraphDefinition) -> None:
         self._definition = definition
         self._lock = threading.Lock()
-        self._drawn: dict[bool, Drawn] = {}
+        self._explanation: Explanation | None = None
+        self._drawn: dict[tuple[bool, str], Drawn] = {}
 
     @property
     def pictures(self) -> tuple[Sequence[str], Sequence[str]]:
@@ -39,26 +42,36 @@ class Portrait:
             [name.name for name, _ in outputs if name.tag.startswith(_PICTURES)],
         )
 
-    def drawn(self, *, expand: bool) -> Drawn:
-        """With subgraphs folded, or as what is in them; the first time may take a second
-        for some hundred nodes.
+    def drawn(self, *, expand: bool, within: str = "") -> Drawn | None:
+        """With subgraphs folded, or as what is in them; all of it, or what is `within`
+        the use of a subgraph, by the key of its item; None if there is none. The first
+        time may take a second for some hundred nodes.
         """
-        with self._lock:
-            if expand not in self._drawn:
-                self._drawn[expand] = self._draw(expand=expand)
-            return self._drawn[expand]
-
-    def _draw(self, *, expand: bool) -> Drawn:
         # A tenth of a server's start is not for those who never look.
-        from ovms_mp.drawing.layout import lay_out
         from ovms_mp.library.explanation import of
-        from ovms_mp.library.picturing import drawing_of
 
-        explanation = of(self._definition)
-        nodes: dict[str, list[int]] = defaultdict(list)
-        for number, node in enumerate(explanation.nodes):
-            for use in node.within:
-                nodes[f"subgraph:{use.prefix}"].append(number)
-            nodes[f"node:{number}:{node.name}"].append(number)
-        drawing = drawing_of(explanation, expand=expand, is_public=True)
-        return Drawn(lay_out(drawing), nodes)
+        prefix = within.removeprefix(_SUBGRAPH)
+        with self._lock:
+            if self._explanation is None:
+                self._explanation = of(self._definition)
+            nodes = self._explanation.nodes
+            if within and prefix not in {u.prefix for n in nodes for u in n.within}:
+                return None
+            key = expand, prefix
+            if key not in self._drawn:
+                drawn = _drawn(self._explanation, prefix, expand=expand)
+                self._drawn[key] = drawn
+            return self._drawn[key]
+
+
+def _drawn(explanation: Explanation, within: str, *, expand: bool) -> Drawn:
+    from ovms_mp.drawing.layout import lay_out
+    from ovms_mp.library.picturing import drawing_of
+
+    nodes: dict[str, list[int]] = defaultdict(list)
+    for number, node in enumerate(explanation.nodes):
+        for use in node.within:
+            nodes[f"{_SUBGRAPH}{use.prefix}"].append(number)
+        nodes[f"node:{number}:{node.name}"].append(number)
+    drawing = drawing_of(explanation, expand=expand, is_public=True, within=within)
+    return Drawn(lay_out(drawing), nodes)

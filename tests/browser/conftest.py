@@ -93,6 +93,30 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
+def camera(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BrowserContext]:
+    """A browser with a camera before which a white square wanders from top to bottom,
+    between a red half, on the left, and a blue one.
+    """
+    path = tmp_path_factory.mktemp("camera") / "camera.y4m"
+    with path.open("wb") as file:
+        file.write(b"YUV4MPEG2 W320 H240 F10:1 Ip A1:1 C420jpeg\n")
+        for number in range(20):
+            frame = np.zeros((240, 320, 3), np.uint8)
+            frame[:, :160, 0] = frame[:, 160:, 2] = 255  # RGB
+            frame[10 * number : 10 * number + 40, 140:180] = 255
+            yuv = cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420)
+            file.write(b"FRAME\n" + yuv.tobytes())
+    flags = [*FLAGS, f"--use-file-for-fake-video-capture={path}"]
+    program = shutil.which("chromium")
+    with browser.browser_type.launch(executable_path=program, args=flags) as other:
+        context = other.new_context(viewport={"width": 1280, "height": 900})
+        context.set_default_timeout(PATIENCE_MS)
+        yield context
+
+
+@pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a person might upload: WebM, in which a square wanders."""
     path = tmp_path_factory.mktemp("clip") / "clip.webm"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from ovms_mp.settings.security import SecuritySettings
 from tests.browser.conftest import PATIENCE_MS, Site
@@ -103,6 +104,39 @@ def test_a_camera_goes_through_the_graph(page: Page, site: Site) -> None:
     assert until(lambda: not site.server.app.observing.watching._streams)
 
 
+PIXELS = """
+canvas => [80, 160, 240].map(at => [20, 120].map(y => [
+  ...canvas.getContext("2d").getImageData(at * canvas.width / 320, y * canvas.height / 240, 1, 1).data,
+].slice(0, 3)))
+"""
+MOVES = """
+before => JSON.stringify((PIXELS)(document.querySelector("#camera canvas"))) !== before
+""".replace("PIXELS", PIXELS)
+
+
+def test_what_the_camera_sees_is_drawn_in_its_colours_as_it_comes(
+    camera: BrowserContext, site: Site
+) -> None:
+    page = opened(camera.new_page(), site)
+    live = page.locator("#camera")
+    live.get_by_role("button", name="Start").click()
+    told = re.compile(r"^([\d.]+) frames per second, (\d+) ms each$")
+    expect(live.get_by_role("status")).to_have_text(
+        re.compile(r"^[\d.]*[1-9][\d.]* frames per second, [1-9]\d* ms each$")
+    )
+    (red, _), _, (blue, _) = pixels = live.locator("canvas").evaluate(PIXELS)
+    assert red[0] - red[2] > 100, pixels
+    assert blue[2] - blue[0] > 100, pixels
+    page.wait_for_function(MOVES, arg=json.dumps(pixels, separators=(",", ":")))
+    fps, latency = told.match(live.get_by_role("status").inner_text()).groups()  # pyright: ignore[reportOptionalMemberAccess]
+    # Three frames are on their way at a time; a busy machine may take its time for each.
+    assert 0 < float(fps) < 100
+    assert 0 < int(latency) < 60_000
+    live.get_by_role("button", name="Stop").click()
+    assert until(lambda: not site.server.app.observing.watching._streams)
+    page.close()
+
+
 def test_a_clip_goes_through_the_graph(page: Page, site: Site, clip: Path) -> None:
     opened(page, site)
     live = page.locator("#camera")
@@ -165,9 +199,10 @@ def test_everything_can_be_done_with_the_keyboard(page: Page, site: Site) -> Non
             break
     assert {"Start", "Send", "Record"} <= seen
     box = page.get_by_label("Fit into the page")
+    was_checked = box.is_checked()
     box.focus()
     page.keyboard.press("Space")
-    expect(box).not_to_be_checked()
+    expect(box).to_be_checked(checked=not was_checked)
     entry = page.locator("#servables button").first
     entry.focus()
     page.keyboard.press("Enter")
@@ -184,6 +219,11 @@ def test_texts_can_be_read_and_controls_have_names(
     expect(page.locator("#request")).to_be_visible()
     assert page.evaluate(CONTRAST) == []
     assert page.evaluate(NAMELESS) == []
+    assert Axe().run(page).response["violations"] == []
+    page.get_by_text("As a table").click()
+    with site.server.connect() as channel, Stream(channel, frame(site, 0)):  # pyright: ignore[reportArgumentType]
+        expect(page.locator("#streams tbody tr")).to_have_count(1)
+        assert Axe().run(page).response["violations"] == []
     assert page.locator("h1").count() == 1
     context.close()
 
@@ -195,7 +235,9 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(
         viewport={"width": 360, "height": 740}, has_touch=True
     )
     page = opened(context.new_page(), site)
+    expect(page.locator("#request")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert Axe().run(page).response["violations"] == []
     context.close()
 
 
@@ -205,6 +247,12 @@ def test_subgraphs_are_folded_and_open(page: Page, tmp_path: Path) -> None:
     config = zoo.write_config(tmp_path, [], [{"name": "outer"}])
     with serving(config, metrics=None) as server:
         opened(page, Site(server, "outer"))
+        expect(page.locator("#picture g.folded")).to_have_count(1)
+        page.get_by_role("button", name="What is in Inner").click()
+        expect(page.locator("#picture g.node")).to_have_count(2)
+        expect(page.locator("#picture g.input text.name")).to_have_text("in")
+        expect(page.locator("#picture g.output text.name")).to_have_text("out")
+        page.locator("#trail").get_by_role("button", name="outer").click()
         expect(page.locator("#picture g.folded")).to_have_count(1)
         page.get_by_label("Open subgraphs").click()
         expect(page.locator("#picture g.group")).to_have_count(1)

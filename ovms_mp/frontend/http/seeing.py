@@ -117,10 +117,17 @@ class Seeing:
         return Response(body, headers={"content-disposition": name}, media_type=JSON)
 
     async def graph(self, request: Request) -> Response:
-        """How one looks; `expand=true` has what is in its subgraphs."""
+        """How one looks; `expand=true` has what is in its subgraphs, `within` what is in
+        one of them, by its key.
+        """
         portrait = self._portrait(servable_of(request)[0])
         expand = request.query_params.get("expand") == "true"
-        drawn = await run_in_threadpool(lambda: portrait.drawn(expand=expand))
+        within = request.query_params.get("within", "")
+        drawn = await run_in_threadpool(
+            lambda: portrait.drawn(expand=expand, within=within)
+        )
+        if drawn is None:
+            raise Refusal(Problem.INVALID_URL, "the graph has no such subgraph")
         return told(sights.picture(drawn, portrait))
 
     async def live(self, request: Request) -> Response:

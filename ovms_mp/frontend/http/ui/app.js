@@ -2,7 +2,7 @@
 
 import {ask, follow, onKeyWanted, Refused, useKey} from "./asking.js";
 import * as camera from "./camera.js";
-import {by} from "./elements.js";
+import {by, make} from "./elements.js";
 import {beat, fit, paint} from "./graph.js";
 import * as lists from "./lists.js";
 import * as request from "./request.js";
@@ -10,6 +10,7 @@ import {timeline} from "./timeline.js";
 
 const AGAIN = 2000; // milliseconds until a lost server is looked for
 let chosen = null, kind = "", following = new AbortController();
+let path = []; // of subgraphs, each in the one before
 
 const status = text => { by("status").textContent = text; };
 
@@ -60,6 +61,7 @@ let again = () => {};
 async function choose(name, seen = null) {
   const found = (seen?.servables ?? known).find(each => each.name === name);
   chosen = name;
+  path = [];
   kind = found && isServed(found) ? found.kind : "";
   by("chosen-title").textContent = name;
   by("graph").hidden = kind !== "graph";
@@ -77,10 +79,30 @@ async function choose(name, seen = null) {
 
 async function picture(isNew) {
   const name = chosen, expand = by("expand").checked;
-  const told = await (await ask(`/v1/graphs/${encodeURIComponent(name)}?expand=${expand}`)).json();
-  if (name !== chosen) return;
-  paint(told);
+  const within = path.at(-1)?.key ?? "";
+  const query = `expand=${expand}&within=${encodeURIComponent(within)}`;
+  const told = await (await ask(`/v1/graphs/${encodeURIComponent(name)}?${query}`)).json();
+  if (name !== chosen || within !== (path.at(-1)?.key ?? "")) return;
+  trail();
+  paint(told, (key, title) => go([...path, {key, title}]));
   if (isNew) camera.offer(name, told.pictures);
+}
+
+function go(to) {
+  path = to;
+  by("expand").checked = false;
+  picture(false).then(() => by("picture").focus()).catch(error => status(error.message));
+}
+
+// The way into subgraphs, and back.
+function trail() {
+  by("trail").hidden = !path.length;
+  by("trail").querySelector("ol").replaceChildren(...[{title: chosen}, ...path].map(({title}, depth) => {
+    if (depth === path.length) return make("li", {"aria-current": "location"}, title);
+    const button = make("button", {type: "button"}, title);
+    button.onclick = () => go(path.slice(0, depth));
+    return make("li", {}, button);
+  }));
 }
 
 by("expand").onchange = () => picture(false).catch(error => status(error.message));

@@ -3,9 +3,12 @@
 import {by, draw, milliseconds, make, rate, rows} from "./elements.js";
 
 const LINE = 15, PADDING = 8, HEADING = 22;
+const READABLE = .87; // of its size: letters of 10 pixels
+const HEIGHT = 72; // hundredths of the window that a picture takes at most
 let told = null, items = new Map();
 
-export function paint(picture) {
+// `open` is told when somebody wants to see what is in a subgraph.
+export function paint(picture, open) {
   told = picture;
   items = new Map();
   const arrow = draw("marker", {id: "arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto"},
@@ -13,10 +16,35 @@ export function paint(picture) {
   const groups = picture.items.filter(each => each.look === "group");
   const others = picture.items.filter(each => each.look !== "group");
   const {width, height} = picture;
-  by("picture").replaceChildren(draw("svg", {viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": "The graph; the table below has its numbers"},
+  by("picture").replaceChildren(draw("svg", {viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": "The graph; the table below has its numbers"},
     draw("defs", {}, arrow), ...groups.map(placed), ...picture.lines.map(line), ...others.map(placed),
     ...[...items.values()].map(each => each.live)));
+  for (const {item, element} of items.values()) {
+    if (item.look === "folded") opens(element, item, open);
+  }
+  by("fit").checked = isReadableInThePage();
   fit();
+  const start = picture.items.find(each => each.look === "input") ?? picture.items[0];
+  if (start) by("picture").scrollTo(start.x + (start.width - by("picture").clientWidth) / 2, 0);
+}
+
+// What would be too small to read is shown as large as it is, from its input on.
+function isReadableInThePage() {
+  const {width, height} = told;
+  return Math.min(by("picture").clientWidth / width, HEIGHT / 100 * innerHeight / height) >= READABLE;
+}
+
+function opens(element, {key, lines}, open) {
+  const [name] = lines;
+  for (const [attribute, value] of [["role", "button"], ["tabindex", "0"], ["aria-label", `What is in ${name}`]]) {
+    element.setAttribute(attribute, value);
+  }
+  element.onclick = () => open(key, name);
+  element.onkeydown = event => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    open(key, name);
+  };
 }
 
 export function fit() {
@@ -25,7 +53,7 @@ export function fit() {
   const fits = by("fit").checked;
   svg.setAttribute("width", fits ? "100%" : told.width);
   svg.style.maxWidth = `${told.width}px`;
-  svg.style.maxHeight = fits ? "72vh" : "none";
+  svg.style.maxHeight = fits ? `${HEIGHT}vh` : "none";
   svg.style.height = fits ? "auto" : `${told.height}px`;
 }
 
