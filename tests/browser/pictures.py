@@ -1,4 +1,5 @@
-"""The pictures of the page in docs/images: the demo at work, and a trace of it.
+"""The pictures of the page in docs/images: the demo at work, and a trace of it, there and
+in Perfetto.
 
 python -m tests.browser.pictures
 """
@@ -15,15 +16,30 @@ from pathlib import Path
 import cv2
 import numpy as np
 from ovms_mp_clients import Client, ClientError
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import FloatRect, sync_playwright
 
 from graphs import assets, repository
+from tests.browser import perfetto
 from tests.browser.conftest import FLAGS
+from tests.wire.rest import Rest
 from tests.wire.servers import Process
 from tests.wire.test_seeing import port_of
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 GRAPH = "people_tracking"
+# The call that gives the model a frame, in the middle of the trace.
+CHOSEN = """
+  select id from (
+    select slice.id, row_number() over (order by ts) as number, count() over () as total
+    from slice join thread_track on track_id = thread_track.id join thread using (utid)
+    where thread.name = 'OpenVINOInferenceCalculator'
+      and category = 'calls' and slice.name = thread.name
+  ) where number = total / 2 + 1
+"""
+TRACKS: FloatRect = {"x": 0, "y": 0, "width": 1480, "height": 860}
+SELECT = """
+id => app.trace.selection.selectSqlEvent("slice", id, {scrollToSelection: false})
+"""
 
 
 @contextmanager
@@ -89,7 +105,14 @@ def main() -> None:
                 page.get_by_label("Seconds").fill("3")
                 page.get_by_role("button", name="Record").click()
                 page.locator("#timeline svg").wait_for(timeout=60_000)
+                asked = Rest(port_of(server)).ask("POST", "/v1/trace?seconds=1.6")
             kept(page.locator("#timeline svg").screenshot(), "trace.webp")
+            page.set_viewport_size({"width": 1480, "height": 1290})
+            with perfetto.opened(page, asked.body):
+                ((chosen,),) = perfetto.query(page, CHOSEN)
+                page.evaluate(SELECT, chosen)
+                page.wait_for_timeout(3000)
+                kept(page.screenshot(clip=TRACKS), "perfetto.webp")
             browser.close()
 
 
