@@ -156,13 +156,13 @@ def _check_mapping(mapping: dict[str, int]) -> None:
         )
 
 
-def as_floats(tensor: object) -> Floats:
+def as_floats(tensor: object, what: str = "a tensor") -> Floats:
     """Raises TypeError for what is no array, ValueError for another than of float32."""
     if not isinstance(tensor, np.ndarray):
         raise TypeError(f"expected an array, found {type(tensor).__name__}")
     array = cast("NDArray[Any]", tensor)
     if array.dtype != np.float32:
-        raise ValueError(f"a tensor of {array.dtype}; expected float32")
+        raise ValueError(f"{what} of {array.dtype}; expected float32")
     return array
 
 
@@ -174,13 +174,13 @@ def expect(what: str, tensor: Floats, shape: tuple[int, ...]) -> None:
         )
 
 
-def rows(tensor: Floats, count: int, columns: int) -> Floats:
+def rows(tensor: Floats, count: int, columns: int, what: str) -> Floats:
     """[count, columns] of [1, count, columns] or [1, 1, count, columns]. Raises
     ValueError for any other shape.
     """
     if tensor.shape not in {(1, count, columns), (1, 1, count, columns)}:
         raise ValueError(
-            f"a tensor of shape {list(tensor.shape)}; expected [1, {count}, {columns}]"
+            f"{what} of shape {list(tensor.shape)}; expected [1, {count}, {columns}]"
         )
     return tensor.reshape(count, columns)
 

@@ -42,6 +42,7 @@ from ovms_mp.calculator import (
     Outputs,
     SideInput,
 )
+from ovms_mp_calculators.model_tensors import ModelTensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -167,7 +168,10 @@ class OpenVINOInferenceCalculator(Calculator):
         for port, names, is_vector in self._targets:
             chosen = names or sorted(each.name for each in self._model.outputs)
             arrays = [self._output(results, name) for name in chosen]
-            ctx.send(port, arrays if is_vector else arrays[0])
+            if is_vector:
+                ctx.send(port, ModelTensors(arrays, chosen, self._model.name))
+            else:
+                ctx.send(port, arrays[0])
 
     def _output(self, results: Mapping[str, Array], name: str) -> Array:
         try:

@@ -30,6 +30,7 @@ from ovms_mp_protos import graph
 from ovms_mp.calculator import Calculator, Input, Options, Output
 from ovms_mp.formats.landmark import NormalizedLandmarkList
 from ovms_mp_calculators.box_decoding import as_floats
+from ovms_mp_calculators.model_tensors import named
 from ovms_mp_calculators.tensors_to_landmarks import sigmoid
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ class RefineLandmarksFromHeatmapCalculator(Calculator):
             tensors = ctx[self.tensors]
             if not tensors:
                 raise ValueError("a list without tensors has no heatmap")
-            heat = _layers(as_floats(tensors[0]), len(landmarks))
+            whose = named(tensors, 0)
+            heat = _layers(as_floats(tensors[0], whose), len(landmarks), whose)
             landmarks = self._refined(landmarks, heat)
         ctx.send(self.refined, landmarks)
 
@@ -108,13 +110,13 @@ class RefineLandmarksFromHeatmapCalculator(Calculator):
         )
 
 
-def _layers(tensor: Floats, count: int) -> Floats:
+def _layers(tensor: Floats, count: int, whose: str) -> Floats:
     """[height, width, layers]."""
     shape = tensor.shape
     if len(shape) == 4 and shape[0] == 1:
         tensor = tensor[0]
     if tensor.ndim != 3 or tensor.shape[2] != count or 0 in tensor.shape:
         raise ValueError(
-            f"a heatmap of shape {list(shape)}; expected [1, height, width, {count}]"
+            f"{whose} of shape {list(shape)}; expected [1, height, width, {count}]"
         )
     return tensor

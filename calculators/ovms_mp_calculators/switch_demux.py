@@ -27,7 +27,11 @@ from ovms_mp.calculator import (
     SideOutputs,
 )
 from ovms_mp.core.timestamp import next_allowed
-from ovms_mp_calculators.switch_channels import SwitchCalculator, channel_of
+from ovms_mp_calculators.switch_channels import (
+    SwitchCalculator,
+    channel_of,
+    check_option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +53,8 @@ class SwitchDemuxCalculator(SwitchCalculator):
 
     @classmethod
     def check(cls, node: NodeInfo) -> None:
-        """Each output of a channel has its input."""
+        """Each output of a channel has its input, and a channel that is chosen is there."""
+        check_option(node)
         for inputs, outputs in (
             (node.inputs, node.outputs),
             (node.side_inputs, node.side_outputs),

@@ -29,7 +29,11 @@ from ovms_mp.calculator import (
     SideOutputs,
 )
 from ovms_mp.core.timestamp import DONE, next_allowed
-from ovms_mp_calculators.switch_channels import SwitchCalculator, channel_of
+from ovms_mp_calculators.switch_channels import (
+    SwitchCalculator,
+    channel_of,
+    check_option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,7 +55,8 @@ class SwitchMuxCalculator(SwitchCalculator):
 
     @classmethod
     def check(cls, node: NodeInfo) -> None:
-        """Each input of a channel has its output."""
+        """Each input of a channel has its output, and a channel that is chosen is there."""
+        check_option(node)
         for inputs, outputs in (
             (node.inputs, node.outputs),
             (node.side_inputs, node.side_outputs),

@@ -36,6 +36,7 @@ from ovms_mp.calculator import Calculator, ContractError, Input, Options, Output
 from ovms_mp.core.tensor import Array
 from ovms_mp_calculators.box_decoding import as_floats
 from ovms_mp_calculators.label_files import label_lines
+from ovms_mp_calculators.model_tensors import named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,7 +101,10 @@ class TensorsToClassificationCalculator(Calculator):
             scores = np.array([scores[0], 1.0 - float(scores[0])], np.float32)
         labels = cast("Mapping[int, tuple[str, str]]", self.shared)
         if labels and len(labels) != len(scores):
-            raise ValueError(f"{len(scores)} scores for {len(labels)} labels")
+            whose = named(ctx[self.tensors], 0)
+            raise ValueError(
+                f"{whose} has {len(scores)} scores for {len(labels)} labels"
+            )
         made = graph.ClassificationList()
         for number in self._chosen(scores):
             name, shown = labels.get(number, (None, None))
@@ -166,4 +170,4 @@ def _scores(tensors: list[Array]) -> NDArray[np.float32]:
     """All numbers of the one tensor, one behind the other."""
     if len(tensors) != 1:
         raise ValueError(f"{len(tensors)} tensors; expected 1")
-    return as_floats(tensors[0]).ravel()
+    return as_floats(tensors[0], named(tensors, 0)).ravel()

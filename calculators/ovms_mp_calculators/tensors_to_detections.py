@@ -56,6 +56,7 @@ from ovms_mp.calculator import (
 from ovms_mp.formats.detection import NO_KEYPOINTS, Box, Detection
 from ovms_mp_calculators import box_decoding
 from ovms_mp_calculators.box_decoding import Coding, Floats
+from ovms_mp_calculators.model_tensors import named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -125,27 +126,33 @@ class TensorsToDetectionsCalculator(Calculator):
         """One set of tensors."""
         if not ctx.has(self.tensors):
             return
-        tensors = [box_decoding.as_floats(each) for each in ctx[self.tensors]]
+        given = ctx[self.tensors]
+        whose = [named(given, place) for place in range(len(given))]
+        tensors = list(map(box_decoding.as_floats, given, whose))
         with np.errstate(over="ignore", invalid="ignore"):
             if len(tensors) in {2, 3}:
-                found = self._decoded(tensors)
+                found = self._decoded(tensors, whose)
             elif len(tensors) == 4:
-                found = self._given(tensors)
+                found = self._given(tensors, whose)
             else:
                 raise ValueError(f"{len(tensors)} tensors; expected 2, 3 or 4")
         ctx.send(self.detections, found)
 
-    def _decoded(self, tensors: Sequence[Floats]) -> list[Detection]:
+    def _decoded(
+        self, tensors: Sequence[Floats], whose: Sequence[str]
+    ) -> list[Detection]:
         coding = self._coding
         if coding.box_indices != (0, 1, 2, 3):
             raise ValueError("box_boundaries_indices are for models of four tensors")
         if not coding.num_boxes:
             raise ValueError("Please set num_boxes in calculator options")
+        place = coding.place("detections")
         boxes = box_decoding.rows(
-            tensors[coding.place("detections")], coding.num_boxes, coding.num_coords
+            tensors[place], coding.num_boxes, coding.num_coords, whose[place]
         )
+        place = coding.place("scores", 1)
         scores = box_decoding.rows(
-            tensors[coding.place("scores", 1)], coding.num_boxes, coding.num_classes
+            tensors[place], coding.num_boxes, coding.num_classes, whose[place]
         )
         anchors = self._anchors
         if len(tensors) == 3:
@@ -184,20 +191,24 @@ class TensorsToDetectionsCalculator(Calculator):
             good &= np.isin(classes, list(self._coding.allowed))
         return np.flatnonzero(good)
 
-    def _given(self, tensors: Sequence[Floats]) -> list[Detection]:
+    def _given(
+        self, tensors: Sequence[Floats], whose: Sequence[str]
+    ) -> list[Detection]:
         """Of a model with a suppression of its own; each box may be there for several
         classes, one behind the other.
         """
         coding = self._coding
-        boxes = tensors[coding.place("detections")]
-        classes = tensors[coding.place("classes")]
-        scores = tensors[coding.place("scores", 2)]
-        number = tensors[coding.place("num_detections")]
+        places = (
+            coding.place("detections"),
+            coding.place("classes"),
+            coding.place("scores", 2),
+            coding.place("num_detections"),
+        )
+        boxes, classes, scores, number = (tensors[place] for place in places)
         most = boxes.shape[1] if boxes.ndim == 3 else 0
-        box_decoding.expect("boxes", boxes, (1, most, coding.num_coords))
-        box_decoding.expect("classes", classes, (1, most))
-        box_decoding.expect("scores", scores, (1, most))
-        box_decoding.expect("the number of boxes", number, (1,))
+        shapes = (1, most, coding.num_coords), (1, most), (1, most), (1,)
+        for place, shape in zip(places, shapes, strict=True):
+            box_decoding.expect(whose[place], tensors[place], shape)
         each_box = coding.classes_per_box
         if not 0 <= number[0] * each_box <= most:
             raise ValueError(

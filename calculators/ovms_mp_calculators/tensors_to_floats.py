@@ -22,6 +22,7 @@ from ovms_mp_protos import graph
 
 from ovms_mp.calculator import Calculator, ContractError, Input, Options, Output
 from ovms_mp_calculators.box_decoding import as_floats
+from ovms_mp_calculators.model_tensors import named
 from ovms_mp_calculators.tensors_to_landmarks import sigmoid
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ class TensorsToFloatsCalculator(Calculator):
         tensors = ctx[self.tensors]
         if not tensors:
             raise ValueError("a list without tensors has no numbers")
-        values = as_floats(tensors[0])
+        whose = named(tensors, 0)
+        values = as_floats(tensors[0], whose)
         if self.options.activation == _OPTIONS.SIGMOID:
             values = sigmoid(values)
         if self.numbers:
@@ -62,7 +64,7 @@ class TensorsToFloatsCalculator(Calculator):
             return
         if values.size != 1:
             raise ValueError(
-                f"a tensor of shape {list(values.shape)} has {values.size} values; "
-                "FLOAT is one of one"
+                f"{whose} of shape {list(values.shape)} has {values.size} values; "
+                "expected 1"
             )
         ctx.send(self.number, values.item())

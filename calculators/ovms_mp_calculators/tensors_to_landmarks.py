@@ -39,6 +39,7 @@ from ovms_mp.calculator import (
 )
 from ovms_mp.formats.landmark import LandmarkList, NormalizedLandmarkList
 from ovms_mp_calculators.box_decoding import as_floats
+from ovms_mp_calculators.model_tensors import named
 
 if TYPE_CHECKING:
     from ovms_mp.calculator import Context, InputPort, NodeInfo, SidePort
@@ -51,7 +52,7 @@ _FLIPS: Final = ("FLIP_HORIZONTALLY", "FLIP_VERTICALLY")
 
 class TensorsToLandmarksCalculator(Calculator):
     """Fails for tensors of another datatype than FP32, and for one with fewer values
-    than landmarks.
+    than landmarks. Values that are too many are left out.
     """
 
     timestamp_offset = 0
@@ -103,7 +104,8 @@ class TensorsToLandmarksCalculator(Calculator):
         tensors = ctx[self.tensors]
         if not tensors:
             raise ValueError("a list without tensors has no landmarks")
-        values = self._values(as_floats(tensors[0]))
+        whose = named(tensors, 0)
+        values = self._values(as_floats(tensors[0], whose), whose)
         points = np.zeros((len(values), 3), np.float32)
         known = min(values.shape[1], 3)
         points[:, :known] = values[:, :known]
@@ -123,12 +125,12 @@ class TensorsToLandmarksCalculator(Calculator):
         if self.landmarks:
             ctx.send(self.landmarks, LandmarkList(points, visibility, presence))
 
-    def _values(self, tensor: Floats) -> Floats:
+    def _values(self, tensor: Floats, whose: str) -> Floats:
         """A row for each landmark."""
         count = self.options.num_landmarks
         if tensor.size < count:
             raise ValueError(
-                f"a tensor of shape {list(tensor.shape)} has no values for {count} "
+                f"{whose} of shape {list(tensor.shape)} has no values for {count} "
                 "landmarks"
             )
         each = tensor.size // count

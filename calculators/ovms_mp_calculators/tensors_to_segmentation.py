@@ -39,6 +39,7 @@ from ovms_mp.calculator import (
 from ovms_mp.core.image import ImageFormat, ImageFrame
 from ovms_mp.core.tensor import Array
 from ovms_mp_calculators.box_decoding import Floats, as_floats
+from ovms_mp_calculators.model_tensors import named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,10 +86,10 @@ class TensorsToSegmentationCalculator(Calculator):
 
     def process(self, ctx: Context) -> None:
         """One mask."""
-        tensor = self._given(ctx)
+        tensor, whose = self._given(ctx)
         if tensor is None:
             return
-        values = self._activated(_planes(tensor))
+        values = self._activated(_planes(tensor, whose), whose)
         height, width = values.shape
         if self.size:
             if not ctx.has(self.size):
@@ -99,24 +100,25 @@ class TensorsToSegmentationCalculator(Calculator):
         mask = values.reshape(height, width, 1)
         ctx.send(self.mask, ImageFrame(ImageFormat.VEC32F1, mask))
 
-    def _given(self, ctx: Context) -> object:
+    def _given(self, ctx: Context) -> tuple[object, str]:
+        """And what a message calls it."""
         if self.tensor:
-            return ctx.get(self.tensor)
+            return ctx.get(self.tensor), "a tensor"
         tensors = ctx.get(self.tensors)
         if tensors is None:
-            return None
+            return None, ""
         if not tensors:
             raise ValueError("a list without tensors makes no mask")
-        return tensors[0]
+        return tensors[0], named(tensors, 0)
 
-    def _activated(self, planes: Floats) -> Floats:
+    def _activated(self, planes: Floats, whose: str) -> Floats:
         """[height, width] of [height, width, channels]."""
         activation = self.options.activation
         expected, found = _CHANNELS[activation], planes.shape[2]
         if found != expected:
             name = _OPTIONS.Activation.Name(activation)
             raise ValueError(
-                f"a tensor of {found} channels; activation {name} takes {expected}"
+                f"{whose} of {found} channels; activation {name} takes {expected}"
             )
         if activation == _OPTIONS.NONE:
             return np.ascontiguousarray(planes[..., 0])
@@ -130,12 +132,12 @@ class TensorsToSegmentationCalculator(Calculator):
             return np.float32(1) / (np.float32(1) + np.exp(-values))
 
 
-def _planes(tensor: object) -> Floats:
-    array = as_floats(tensor)
+def _planes(tensor: object, whose: str) -> Floats:
+    array = as_floats(tensor, whose)
     planes = array[0] if array.ndim == 4 and array.shape[0] == 1 else array
     if planes.ndim != 3 or not all(planes.shape):
         raise ValueError(
-            f"a tensor of shape {list(array.shape)}; "
+            f"{whose} of shape {list(array.shape)}; "
             "expected [1, height, width, channels]"
         )
     return planes

@@ -21,7 +21,7 @@ from ovms_mp.servable.boundary import Kind
 from ovms_mp.servable.parameters import TIMESTAMP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.library.hosting import GraphConfig, GraphDefinition, StreamName
@@ -50,13 +50,15 @@ class GraphInterface:
             name: (boundary.reader(kind), number)
             for name, (kind, number) in self._inputs.items()
         }
-        self._writers = [(boundary.writer(kind), name) for kind, name in self._outputs]
         self._whole = next(
             (number for kind, number in self._inputs.values() if kind is Kind.REQUEST),
             None,
         )
         """The input that takes requests as they are."""
         known = known_tensors(definition)
+        self._writers = [
+            (_writer(kind, known.get(name)), name) for kind, name in self._outputs
+        ]
         self._metadata = ServableMetadata(
             name=name,
             versions=(VERSION,),
@@ -130,6 +132,27 @@ class GraphInterface:
             InferResponse,
             (self.name, VERSION, request_id, parameters, tuple(outputs)),
         )
+
+
+def _writer(
+    kind: Kind, known: TensorInfo | None
+) -> Callable[[str, object], OutputTensor]:
+    """That of the boundary, but of an empty list what is known of its stream: the list
+    tells neither its columns nor that it is one of texts.
+    """
+    write = boundary.writer(kind)
+    if known is None or -1 not in known.shape:
+        return write
+    empty = tuple(max(size, 0) for size in known.shape)
+
+    def write_any(stream: str, payload: object) -> OutputTensor:
+        match payload:
+            case []:
+                return OutputTensor(stream, known.datatype, empty, b"")
+            case _:
+                return write(stream, payload)
+
+    return write_any
 
 
 def _info(name: str, kind: Kind, known: Mapping[str, TensorInfo]) -> TensorInfo:

@@ -7,6 +7,7 @@ from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
+from ovms_mp.core.errors import ServingError
 from ovms_mp.core.happenings import HERE
 from ovms_mp.core.messages import InferResponse, ServableMetadata
 from ovms_mp.core.pending import Cancelled, Pending
@@ -224,8 +225,7 @@ class ModelServable:
         arrived = perf_counter_ns()
         self.recorder.arrived()
         try:
-            check_outputs(self._compiled.outputs)
-            ordered = order_inputs(tensors, self._compiled.inputs)
+            ordered = self._ordered(tensors)
             asked = perf_counter_ns()
             infer = partial(self._run, is_patient=is_patient)
             pending = infer_from(state, ordered, infer)
@@ -241,6 +241,15 @@ class ModelServable:
 
         pending.on_settled(count)
         return pending
+
+    def _ordered(self, tensors: Mapping[str, Array]) -> Sequence[Array]:
+        """In the model's order. What a graph is told names the model: it has several."""
+        try:
+            check_outputs(self._compiled.outputs)
+            return order_inputs(tensors, self._compiled.inputs)
+        except ServingError as error:
+            details = f"{error.details}; model name: {self.name}"
+            raise ServingError(error.status, details.removeprefix("; ")) from error
 
     def infer_at_once(self, tensors: Mapping[str, Array]) -> Inferred | None:
         """`infer_for_graph` without a state, if that needs no look at the tensors but

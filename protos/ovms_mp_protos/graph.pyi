@@ -162,6 +162,20 @@ class SpeechSegmentsCalculatorOptions(Message):
         ],
     ) -> None: ...
 
+class ToTensorCalculatorOptions(Message):
+    ext: ClassVar[
+        _ExtensionFieldDescriptor[CalculatorOptions, ToTensorCalculatorOptions]
+    ]
+    EMPTY_SHAPE_FIELD_NUMBER: Final = 1
+    @property
+    def empty_shape(self) -> RepeatedScalarFieldContainer[int]: ...
+    def __init__(
+        self,
+        *,
+        empty_shape: Iterable[int] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["empty_shape"]) -> None: ...
+
 class TrackOverlayCalculatorOptions(Message):
     ext: ClassVar[
         _ExtensionFieldDescriptor[CalculatorOptions, TrackOverlayCalculatorOptions]

@@ -107,7 +107,7 @@ def distance(
 
 def lists(landmarks: Any) -> Any:
     """[things, landmarks, numbers] of some, of one, or of none."""
-    if landmarks is None:
+    if landmarks is None or not len(landmarks):
         return np.empty((0, 0, 5), np.float32)
     return landmarks if landmarks.ndim == 3 else landmarks[None]
 

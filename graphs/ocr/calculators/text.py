@@ -13,14 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ovms_mp.calculator import Calculator, ContractError, Input, Output
+from ovms_mp.calculator import Calculator, ContractError, Input, Output, TensorInfo
 from ovms_mp.core.image import ImageFormat, ImageFrame
 from ovms_mp.formats.rect import NormalizedRect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from ovms_mp.calculator import Context, NodeInfo
+    from ovms_mp.calculator import Context, InferenceSession, NodeInfo
 
 Floats = NDArray[np.float32]
 
@@ -54,6 +54,14 @@ class TextBoxesCalculator(Calculator):
     matrix: Input[Floats] = Input(np.ndarray, "MATRIX")
     size: Input[tuple[int, int]] = Input(tuple, "IMAGE_SIZE")
     boxes: Output[list[NormalizedRect]] = Output(list, "NORM_RECTS")
+
+    @classmethod
+    def known_tensors(
+        cls, node: NodeInfo, shared: Any, sessions: Mapping[str, InferenceSession]
+    ) -> Mapping[str, TensorInfo]:
+        """A row of each box."""
+        name = node.outputs[0].name
+        return {name: TensorInfo(name, "FP32", (-1, 5))}
 
     def process(self, ctx: Context) -> None:
         """One map."""
@@ -114,6 +122,17 @@ class TextsCalculator(Calculator):
         except (OSError, UnicodeDecodeError) as error:
             raise ContractError(f'"{_DICTIONARY}" cannot be read') from error
         return ["", *text.removesuffix("\n").split("\n"), " "]
+
+    @classmethod
+    def known_tensors(
+        cls, node: NodeInfo, shared: Any, sessions: Mapping[str, InferenceSession]
+    ) -> Mapping[str, TensorInfo]:
+        """A text and a number of each box."""
+        datatypes = {"TEXTS": "BYTES", "SCORES": "FP32"}
+        return {
+            port.name: TensorInfo(port.name, datatypes[port.tag], (-1,))
+            for port in node.outputs
+        }
 
     def process(self, ctx: Context) -> None:
         """The lines of one image."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+
 import pytest
 from ovms_mp_calculators.switch_demux import SwitchDemuxCalculator
 from ovms_mp_calculators.switch_mux import SwitchMuxCalculator
@@ -182,3 +185,45 @@ def test_a_stream_of_no_channel_is_refused():
         mux('input_stream: "OTHER:other"')
     with pytest.raises(ServingError, match=r"is no C<channel>__<tag> of an input"):
         demux('output_stream: "C0__OTHER:other"')
+
+
+def three(ports: str, **sides: object) -> CalculatorRunner:
+    outputs = " ".join(f'output_stream: "C{n}__FRAME:frame_{n}"' for n in range(3))
+    return CalculatorRunner(
+        SwitchDemuxCalculator,
+        'calculator: "SwitchDemuxCalculator" input_stream: "FRAME:frame" '
+        f"{outputs} {ports}",
+        side_packets=sides,
+    )
+
+
+@pytest.mark.parametrize("make", [mux, three])
+@pytest.mark.parametrize("channel", [-1, 3, 2**31 - 1])
+def test_an_option_or_side_packet_for_no_channel_is_an_error(
+    make: Callable[..., CalculatorRunner], channel: int
+):
+    said = f"channel {channel} is chosen; expected 0 to 2"
+    option = f"[mediapipe.SwitchContainerOptions.ext] {{ select: {channel} }}"
+    with pytest.raises(ServingError, match=said):
+        make(f"options {{ {option} }}")
+    runner = make('input_side_packet: "SELECT:side"', side=channel)
+    assert said in str(runner.error)
+
+
+@pytest.mark.parametrize("channel", [-1, 3])
+def test_packets_of_no_channel_vanish_and_the_log_says_so_once(
+    channel: int, caplog: pytest.LogCaptureFixture
+):
+    """As in MediaPipe; those of the next choice do not."""
+    into, out_of = three('input_stream: "SELECT:select"'), mux()
+    with caplog.at_level(logging.WARNING):
+        for runner in (into, out_of):
+            select(runner, (channel, 1), (channel, 2), (2, 3))
+        for at in (1, 2, 3):
+            into.feed("frame", at, at)
+            for stream in ("frame_0", "frame_1", "frame_2"):
+                out_of.feed(stream, f"{stream} {at}", at)
+    assert into.outputs == {"frame_0": [], "frame_1": [], "frame_2": [(3, 3)]}
+    assert frames(out_of) == ["frame_2 3"]
+    said = f"channel {channel} is chosen; expected 0 to 2"
+    assert [said in each for each in caplog.messages] == [True, True]
