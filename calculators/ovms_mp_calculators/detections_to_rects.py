@@ -252,7 +252,9 @@ class HandDetectionsFromPoseToRectsCalculator(DetectionsToRectsCalculator):
 
 
 def normalized_radians(angle: float) -> float:
-    """The same angle, at least -pi and less than pi."""
+    """The same angle, at least -pi and less than pi. Raises ValueError for none."""
+    if not math.isfinite(angle):
+        raise ValueError("an angle between points that are not finite")
     return angle - 2 * math.pi * math.floor((angle + math.pi) / (2 * math.pi))
 
 

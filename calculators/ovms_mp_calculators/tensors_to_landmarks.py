@@ -52,7 +52,7 @@ _FLIPS: Final = ("FLIP_HORIZONTALLY", "FLIP_VERTICALLY")
 
 class TensorsToLandmarksCalculator(Calculator):
     """Fails for tensors of another datatype than FP32, and for one with fewer values
-    than landmarks. Values that are too many are left out.
+    than landmarks, or with such as are not finite. Values that are too many are left out.
     """
 
     timestamp_offset = 0
@@ -133,6 +133,8 @@ class TensorsToLandmarksCalculator(Calculator):
                 f"{whose} of shape {list(tensor.shape)} has no values for {count} "
                 "landmarks"
             )
+        if not np.isfinite(tensor).all():
+            raise ValueError(f"{whose} has values that are not finite")
         each = tensor.size // count
         return tensor.reshape(-1)[: count * each].reshape(count, each)
 

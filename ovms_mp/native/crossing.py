@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError, Message
 
 from ovms_mp.core.image import ImageFormat, ImageFrame
 from ovms_mp.formats import messages
+from ovms_mp.formats.landmark import Landmarks
 from ovms_mp.isolation.frames import FrameError
 from ovms_mp.native import inventory
 from ovms_mp.native.types import (
@@ -185,6 +186,9 @@ def _real(payload: Any) -> float:
 
 def _message(full_name: str, payload: Any) -> Item:
     if messages.message_name(payload):
+        if isinstance(payload, Landmarks) and not len(payload):
+            # MediaPipe's calculators send no packet instead, and take the first of one.
+            raise BadCrossing(f"expected landmarks in {full_name}, found none")
         payload = messages.to_message(payload, inventory.message_class)
     found = payload.DESCRIPTOR.full_name if isinstance(payload, Message) else None
     if found != full_name:

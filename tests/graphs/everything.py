@@ -169,17 +169,22 @@ def tensor(graph: str, frame: Pixels | bytes) -> triton.InferInput:
     return found
 
 
-def asked(address: str, graph: str, frame: Pixels | bytes) -> Answer:
-    """Unary. Raises InferenceServerException."""
+def asked(
+    address: str, graph: str, frame: Pixels | bytes, of: str | None = None
+) -> Answer:
+    """Unary; `of` is the graph of which this is another one. Raises
+    InferenceServerException.
+    """
+    given = [tensor(of or graph, frame)]
     with triton.InferenceServerClient(address) as client:
-        told = client.infer(graph, [tensor(graph, frame)], client_timeout=WITHIN)
-    return _outputs(told)
+        return _outputs(client.infer(graph, given, client_timeout=WITHIN))
 
 
 def streamed(
-    address: str, graph: str, frames: Sequence[Pixels | bytes]
+    address: str, graph: str, frames: Sequence[Pixels | bytes], of: str | None = None
 ) -> list[Answer | InferenceServerException]:
     """One stream: what is said of each frame, in one message, until the stream ends."""
+    like = of or graph
     said: queue.Queue[Any] = queue.Queue()
     found: list[Answer | InferenceServerException] = []
     with triton.InferenceServerClient(address) as client:
@@ -189,9 +194,9 @@ def streamed(
             given: dict[str, Any] = {"OVMS_MP_TIMESTAMP": 33_333 * (at + 1)}
             if not at:
                 given["OVMS_MP_COALESCE"] = True
-            client.async_stream_infer(graph, [tensor(graph, frame)], parameters=given)
+            client.async_stream_infer(graph, [tensor(like, frame)], parameters=given)
             answer = said.get(timeout=WITHIN)
-            if not _is_error(answer) and _is_partial(graph, answer):
+            if not _is_error(answer) and _is_partial(like, answer):
                 answer = said.get(timeout=WITHIN)  # a node has failed, others have not
                 assert _is_error(answer)
             found.append(answer if _is_error(answer) else _outputs(answer))

@@ -10,6 +10,7 @@ from ovms_mp_protos import graph as protos
 
 from ovms_mp.core.image import ImageFormat, ImageFrame
 from ovms_mp.formats.detection import Detection, LocationFormat
+from ovms_mp.formats.landmark import NormalizedLandmarkList
 from ovms_mp.formats.rect import NormalizedRect
 from ovms_mp.isolation.frames import FrameError
 from ovms_mp.native import crossing
@@ -166,3 +167,11 @@ def test_what_is_known_of_a_type_is_known_at_load(
 def test_an_item_that_contradicts_itself_is_refused(item: Item) -> None:
     with pytest.raises(FrameError):
         crossing.decode(item)
+
+
+@pytest.mark.parametrize("cpp_type", ["::mediapipe::NormalizedLandmarkList", ""])
+def test_landmarks_are_some(cpp_type: str) -> None:
+    """MediaPipe's calculators take the first of them without a look."""
+    with pytest.raises(BadCrossing, match="expected landmarks .*, found none"):
+        crossing.encode(NormalizedLandmarkList(np.empty((0, 3), np.float32)), cpp_type)
+    crossing.encode(NormalizedLandmarkList(np.zeros((1, 3), np.float32)), cpp_type)
