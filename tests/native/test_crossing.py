@@ -172,6 +172,6 @@ def test_an_item_that_contradicts_itself_is_refused(item: Item) -> None:
 @pytest.mark.parametrize("cpp_type", ["::mediapipe::NormalizedLandmarkList", ""])
 def test_landmarks_are_some(cpp_type: str) -> None:
     """MediaPipe's calculators take the first of them without a look."""
-    with pytest.raises(BadCrossing, match="expected landmarks .*, found none"):
+    with pytest.raises(BadCrossing, match=r"expected landmarks .*, found none"):
         crossing.encode(NormalizedLandmarkList(np.empty((0, 3), np.float32)), cpp_type)
     crossing.encode(NormalizedLandmarkList(np.zeros((1, 3), np.float32)), cpp_type)
