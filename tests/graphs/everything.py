@@ -147,7 +147,7 @@ def served(folder: Path, *graphs: str) -> Iterator[Server]:
     """What was added, all of it ready."""
     more: dict[str, Any] = {}
     if "ocr" in graphs:
-        more["calculators_path"] = folder / "ocr" / "calculators"
+        more["calculators_path"] = folder / "calculators"
     with serving(folder / "config.json", **more) as server:
         not_ready = [
             e for e in graphs if not server.app.catalog.is_servable_ready(e, "")

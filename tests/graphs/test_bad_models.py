@@ -162,6 +162,8 @@ def _spoiled(folder: Path, graph: str, model: str, vice: str) -> Path:
         if each["config"]["name"] == model
     )
     entry["name"] = f"{model}_{vice}"
+    # The others are those of the graph itself: a server has one model of a name.
+    config["model_config_list"] = [{"config": entry}]
     (home / "subconfig.json").write_text(json.dumps(config))
     asks = f'servable_name: "{model}"'
     (subgraph,) = (
