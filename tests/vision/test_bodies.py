@@ -61,6 +61,26 @@ def test_landmarks_are_those_of_mediapipe(catalog: Catalog, graph: str):
     assert min(seen.values()) >= 3, seen
 
 
+@pytest.mark.usefixtures("mediapipe")
+def test_hands_without_a_past_are_those_of_mediapipe(
+    tmp_path_factory: pytest.TempPathFactory,
+):
+    """Of the video in which following makes much of little: frame by frame there is
+    nothing of it.
+    """
+    folder = tmp_path_factory.mktemp("hands")
+    repository.add_graph(folder, "hands")
+    frames = bodies.video("box.mp4.gz", 0, 455, step=32)
+    with serving(folder) as catalog:
+        mine = [streamed(catalog, "hands", [frame])[0] for frame in frames]
+    theirs = bodies.solved("hands", frames, {"static_image_mode": True})
+    found = bodies.distance("hands", mine, theirs, frames)
+    assert found.found > 3
+    assert found.different == 0
+    assert found.mean < 0.0001
+    assert found.p99 < 0.001
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 900, 3), (40, 30, 4)])
 def test_frames_of_odd_shapes_have_nobody_and_come_back(
     catalog: Catalog, graph: str, shape: tuple[int, ...]
