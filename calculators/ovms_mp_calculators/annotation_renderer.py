@@ -10,7 +10,7 @@ import cv2
 
 from ovms_mp.formats import render_data as shapes
 from ovms_mp_calculators import annotation_shapes as drawing
-from ovms_mp_calculators.annotation_shapes import Canvas, NotFinite, color_of
+from ovms_mp_calculators.annotation_shapes import Canvas, NotFinite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -79,11 +79,11 @@ class AnnotationRenderer:
             left -= extent[0] // 2
         if text.center_vertically:
             baseline += extent[1] // 2
-        strokes = [(color_of(annotation.color), thickness)]
+        strokes = [(annotation.color, thickness)]
         if text.outline_thickness > 0:
             around = annotation.thickness + 2 * text.outline_thickness
             width = drawing.thickness_of(around)
-            strokes.insert(0, (color_of(text.outline_color), width))
+            strokes.insert(0, (text.outline_color, width))
         for color, width in strokes:
             cv2.putText(
                 canvas.pixels,

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ovms_mp.core.image import Pixels
+    from ovms_mp.core.tensor import Array
     from ovms_mp.formats import render_data as shapes
-    from ovms_mp.formats.render_data import Color, RenderAnnotation
+    from ovms_mp.formats.render_data import RenderAnnotation
 
 _MAX_THICKNESS: Final = 32767  # OpenCV's
 # Beyond it nothing is seen of any image, and OpenCV's integers still have room.
@@ -40,9 +41,13 @@ class Canvas:
 
     def point(self, x: float, y: float, normalized: bool) -> Corner:
         """Where a point is."""
-        if normalized:
-            return rounded(x * self.width), rounded(y * self.height)
-        return whole(x), whole(y)
+        if not normalized:
+            return whole(x), whole(y)
+        x, y = x * self.width, y * self.height
+        # Nearly all of a face's hundreds are seen, and need no more than this.
+        if 0 <= x < _FAR and 0 <= y < _FAR:
+            return int(x + 0.5), int(y + 0.5)
+        return rounded(x), rounded(y)
 
     def length(self, pixels: float, normalized: bool) -> int:
         """A length as points are taken."""
@@ -71,12 +76,7 @@ def rounded(value: float) -> int:
 
 def thickness_of(value: float) -> int:
     """At least 1."""
-    return max(1, min(_MAX_THICKNESS, rounded(value)))
-
-
-def color_of(color: Color) -> tuple[float, float, float]:
-    """As OpenCV takes it."""
-    return float(color.r), float(color.g), float(color.b)
+    return 1 if 0 <= value < 1 else max(1, min(_MAX_THICKNESS, rounded(value)))
 
 
 def rectangle(
@@ -84,7 +84,7 @@ def rectangle(
 ) -> None:
     """Its sides, and a dot at its first corner."""
     edges = canvas.edges(shape)
-    color, thickness = color_of(annotation.color), thickness_of(annotation.thickness)
+    color, thickness = annotation.color, thickness_of(annotation.thickness)
     if shape.rotation:
         corners = _corners(edges, shape.rotation)
         for one, other in zip(corners, corners[1:] + corners[:1], strict=True):
@@ -102,7 +102,7 @@ def filled_rectangle(
 ) -> None:
     """Filled with the annotation's colour."""
     edges = canvas.edges(shape.rectangle)
-    color = color_of(annotation.color)
+    color = annotation.color
     if shape.rectangle.rotation:
         corners = _corners(edges, shape.rectangle.rotation)
         cv2.fillConvexPoly(canvas.pixels, np.array(corners, np.int32), color)
@@ -115,14 +115,14 @@ def rounded_rectangle(
 ) -> None:
     """Four sides and four arcs."""
     thickness = thickness_of(annotation.thickness)
-    _round_box(canvas, shape, color_of(annotation.color), thickness)
+    _round_box(canvas, shape, annotation.color, thickness)
 
 
 def filled_rounded_rectangle(
     canvas: Canvas, shape: shapes.FilledRoundedRectangle, annotation: RenderAnnotation
 ) -> None:
     """Four filled arcs and, as in MediaPipe, no filling between them."""
-    _round_box(canvas, shape.rounded_rectangle, color_of(annotation.color), -1)
+    _round_box(canvas, shape.rounded_rectangle, annotation.color, -1)
 
 
 def _round_box(
@@ -154,14 +154,14 @@ def _round_box(
 def oval(canvas: Canvas, shape: shapes.Oval, annotation: RenderAnnotation) -> None:
     """Its line."""
     thickness = thickness_of(annotation.thickness)
-    _ellipse(canvas, shape, color_of(annotation.color), thickness)
+    _ellipse(canvas, shape, annotation.color, thickness)
 
 
 def filled_oval(
     canvas: Canvas, shape: shapes.FilledOval, annotation: RenderAnnotation
 ) -> None:
     """Filled with the annotation's colour."""
-    _ellipse(canvas, shape.oval, color_of(annotation.color), -1)
+    _ellipse(canvas, shape.oval, annotation.color, -1)
 
 
 def _ellipse(
@@ -178,7 +178,7 @@ def point(canvas: Canvas, shape: shapes.Point, annotation: RenderAnnotation) -> 
     """A disk."""
     center = canvas.point(shape.x, shape.y, shape.normalized)
     radius = thickness_of(annotation.thickness)
-    cv2.circle(canvas.pixels, center, radius, color_of(annotation.color), -1)
+    cv2.circle(canvas.pixels, center, radius, annotation.color, -1)
 
 
 def scribble(
@@ -200,7 +200,7 @@ def line(canvas: Canvas, shape: shapes.Line, annotation: RenderAnnotation) -> No
     """From start to end, whatever its type."""
     start, end = _ends(canvas, shape)
     thickness = thickness_of(annotation.thickness)
-    cv2.line(canvas.pixels, start, end, color_of(annotation.color), thickness)
+    cv2.line(canvas.pixels, start, end, annotation.color, thickness)
 
 
 def gradient_line(
@@ -209,39 +209,36 @@ def gradient_line(
     """A square at each pixel of a line that goes along the axes only."""
     start, end = _ends(canvas, shape)
     thickness = thickness_of(annotation.thickness)
-    first, last = np.array(shape.color1, float), np.array(shape.color2, float)
-    area = 0, 0, canvas.width, canvas.height
-    is_seen, start, end = cv2.clipLine(area, start, end)
-    pixels = _four_connected(start, end) if is_seen else []
-    for place, (x, y) in enumerate(pixels):
-        share = place / len(pixels)
-        color = (first * (1 - share) + last * share).tolist()
-        square = x, y, thickness, thickness
-        cv2.rectangle(canvas.pixels, square, color, -1, cv2.LINE_4)
+    is_seen, start, end = cv2.clipLine((0, 0, canvas.width, canvas.height), start, end)
+    if not is_seen:
+        return
+    pixels = _four_connected(start, end)
+    share = np.arange(len(pixels))[:, np.newaxis] / len(pixels)
+    mixed = np.array(shape.color1) * (1 - share) + np.array(shape.color2) * share
+    colors = np.zeros((len(pixels), canvas.pixels.shape[2]), np.uint8)
+    colors[:, :3] = mixed.round().clip(0, 255)
+    drawn_on = canvas.pixels
+    for (x, y), color in zip(pixels.tolist(), colors, strict=True):
+        drawn_on[y : y + thickness, x : x + thickness] = color
 
 
-def _four_connected(start: Sequence[int], end: Sequence[int]) -> list[Corner]:
-    """The pixels of OpenCV's LineIterator with 4 neighbours."""
-    x, y = start
-    across, down = end[0] - x, end[1] - y
-    step = (int(math.copysign(1, across)), 0), (0, int(math.copysign(1, down)))
+def _four_connected(start: Sequence[int], end: Sequence[int]) -> Array:
+    """The pixels [n, 2] of OpenCV's LineIterator with 4 neighbours."""
+    across, down = end[0] - start[0], end[1] - start[1]
+    steps = np.array([(math.copysign(1, across), 0), (0, math.copysign(1, down))], int)
     long, short = abs(across), abs(down)
     if short > long:
-        long, short, step = short, long, step[::-1]
-    found: list[Corner] = []
-    error = 0
-    for _ in range(long + short + 1):
-        found.append((x, y))
-        moved = step[1] if error < 0 else step[0]
-        error += 2 * long if error < 0 else -2 * short
-        x, y = x + moved[0], y + moved[1]
-    return found
+        long, short, steps = short, long, steps[::-1]
+    which = np.zeros(long + short, int)
+    turns = np.arange(short)
+    which[turns + turns * long // max(short, 1) + 1] = 1
+    return np.cumsum(np.concatenate([[start], steps[which]]), axis=0)
 
 
 def arrow(canvas: Canvas, shape: shapes.Arrow, annotation: RenderAnnotation) -> None:
     """A line, and two at its end for a tip of a fifth of its length."""
     start, end = _ends(canvas, shape)
-    color, thickness = color_of(annotation.color), thickness_of(annotation.thickness)
+    color, thickness = annotation.color, thickness_of(annotation.thickness)
     cv2.line(canvas.pixels, start, end, color, thickness)
     along = _TIP_SHARE * (end[0] - start[0]), _TIP_SHARE * (end[1] - start[1])
     across = -along[1], along[0]

@@ -1,4 +1,8 @@
-"""What is to be drawn on an image, as values (util/render_data.proto)."""
+"""What is to be drawn on an image, as values (util/render_data.proto).
+
+All are values that nobody changes. Those that a face has hundreds of in each frame do not
+say so to Python: what is frozen takes three times as long to make.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +85,7 @@ class FilledOval:
     fill_color: Color | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Point:
     """A disk; the annotation's thickness is its radius."""
 
@@ -90,7 +94,7 @@ class Point:
     normalized: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Line:
     """From start to end."""
 
@@ -102,7 +106,7 @@ class Line:
     line_type: LineType = LineType.SOLID
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class GradientLine:
     """From `color1` at the start to `color2` at the end."""
 
@@ -167,7 +171,7 @@ Shape: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RenderAnnotation:
     """One shape; `thickness` in pixels."""
 
