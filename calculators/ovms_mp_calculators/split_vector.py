@@ -24,12 +24,13 @@ copying them (tensors, GL buffers, Movable…), ranges may not overlap.
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ovms_mp_protos import graph
 
 from ovms_mp.calculator import Calculator, ContractError, Inputs, Options, Outputs
+from ovms_mp.formats.landmark import Landmarks
 from ovms_mp_calculators.proto_list import item_of, joined, length_of, part_of
 
 if TYPE_CHECKING:
@@ -78,9 +79,10 @@ class SplitVectorCalculator(Calculator):
             raise ValueError(
                 f"a list of {count} items has no range that ends at {self._least}"
             )
-        parts = [self._part(whole, each) for each in self._ranges]
         if self.options.combine_outputs:
-            parts = [self._joined(parts)]
+            parts = [self._joined(whole)]
+        else:
+            parts = [self._part(whole, each) for each in self._ranges]
         for output, part in zip(self._ordered, parts, strict=True):
             if self.options.element_only and not self.options.combine_outputs:
                 ctx.send(output, self._item(part))
@@ -96,8 +98,8 @@ class SplitVectorCalculator(Calculator):
     def _item(self, part: Any) -> Any:
         return part[0]
 
-    def _joined(self, parts: Sequence[Any]) -> Any:
-        return [item for part in parts for item in part]
+    def _joined(self, whole: Any) -> Any:
+        return [item for chosen in self._ranges for item in whole[chosen]]
 
 
 class MovingSplitVectorCalculator(SplitVectorCalculator):
@@ -120,8 +122,11 @@ class SplitListCalculator(SplitVectorCalculator):
     def _item(self, part: Any) -> Any:
         return item_of(part)
 
-    def _joined(self, parts: Sequence[Any]) -> Any:
-        return joined(parts)
+    def _joined(self, whole: Any) -> Any:
+        if isinstance(whole, Landmarks):
+            places = [range(each.start, each.stop) for each in self._ranges]
+            return whole[list(chain.from_iterable(places))]
+        return joined([part_of(whole, each) for each in self._ranges])
 
 
 def _check_combined(node: NodeInfo, ranges: Sequence[graph.Range]) -> None:

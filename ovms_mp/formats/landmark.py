@@ -45,7 +45,7 @@ class Landmarks:
     def __len__(self) -> int:
         return len(self.points)
 
-    def __getitem__(self, chosen: slice) -> Self:
+    def __getitem__(self, chosen: slice | Sequence[int]) -> Self:
         """Some of them, with all that is known of them."""
         visibility, presence = self.visibility, self.presence
         return type(self)(

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from tests.bench import cases, limits, peers, video
+from tests.bench import cases, limits, peers, video, vision, vision_shares
 from tests.bench.cases import Case
-from tests.bench.measure import Row, ratio
+from tests.bench.measure import Row, latency_ratio, ratio
 from tests.bench.models import EFFICIENTNET
 from tests.bench.servers import BARE, BATCHING, CANNED, FEATURES, OURS
+
+Tables: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Aim:
     """`above` over the mean of `below`, each a (case, server), is `least` or more; None:
-    there is no aim, and the ratio is told to be known.
+    there is no aim, and the ratio is told to be known. What is compared are rates, or
+    median latencies.
     """
 
     what: str
     above: tuple[str, str]
     below: tuple[tuple[str, str], ...]
     least: float | None
+    of: Callable[..., float] = ratio
 
     def told(self, rows: Mapping[tuple[str, str], Row]) -> dict[str, Any] | None:
         """What it comes to; None if one of the rows was not measured."""
@@ -30,8 +34,26 @@ class Aim:
         if any(key not in rows for key in keys):
             return None
         above, *below = (rows[key] for key in keys)
-        found = ratio(above, *below)
+        found = self.of(above, *below)
         return {"what": self.what, "ratio": round(found, 2), "at least": self.least}
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A figure of a table, by its case and column, is `most` or less."""
+
+    table: str
+    case: str
+    column: str
+    most: float
+
+    def told(self, tables: Tables) -> dict[str, Any] | None:
+        """What it comes to; None if it was not measured."""
+        for row in tables.get(self.table, ()):
+            if row["case"] == self.case:
+                what = f"{self.case}: {self.column}"
+                return {"what": what, "ratio": row[self.column], "at most": self.most}
+        return None
 
 
 def _against(case: Case, other: str, least: float, server: str = OURS) -> Aim:
@@ -53,7 +75,37 @@ def _of_openvino(case: Case, least: float | None) -> Aim:
 # itself is no measure.
 _BESIDE_OPENVINO: Final = {(EFFICIENTNET, 8): 0.75}
 
+# mp.solutions has no wire, and neither draws nor gives frames back.
+_VISION: Final = (
+    *(
+        Aim(
+            f"{scene.stream}: {OURS} / {vision.SOLUTIONS}",
+            (scene.stream, OURS),
+            ((scene.stream, vision.SOLUTIONS),),
+            1.0,  # 1.5 is aimed at
+        )
+        for scene in vision.SCENES
+    ),
+    *(
+        Aim(
+            f"{scene.stream}, p50: {vision.SOLUTIONS} / {vision.ONE_BY_ONE}",
+            (scene.stream, vision.SOLUTIONS),
+            ((scene.stream, vision.ONE_BY_ONE),),
+            0.83,  # at most 1.2 times as long
+            latency_ratio,
+        )
+        for scene in vision.SCENES
+    ),
+    Aim(
+        f"{vision.HOLISTIC.streams} / one",
+        (vision.HOLISTIC.streams, OURS),
+        ((vision.HOLISTIC.stream, OURS),),
+        1.0,
+    ),
+)
+
 AIMS: Final = (
+    *_VISION,
     _against(cases.TINY_16, peers.TRITON, 3.0),
     _against(cases.TINY_16, peers.KSERVE, 5.0),
     _against(cases.TINY_16, peers.MLSERVER, 6.0),
@@ -96,7 +148,23 @@ AIMS: Final = (
 )
 
 
-def told(rows: Sequence[Row]) -> list[dict[str, Any]]:
+LIMITS: Final = (
+    *(
+        Limit(vision_shares.SHARES, scene.graph, vision_shares.OUTSIDE, 25.0)
+        for scene in (vision.HANDS, vision.POSE)
+    ),
+    Limit(
+        vision_shares.MEMORY,
+        vision.HOLISTIC.stream,
+        vision_shares.FURTHER,
+        10.0,
+    ),
+)
+
+
+def told(rows: Sequence[Row], tables: Tables) -> list[dict[str, Any]]:
     """Those that this run can tell."""
     known = {(row.case, row.server): row for row in rows}
-    return [found for aim in AIMS if (found := aim.told(known)) is not None]
+    found = [aim.told(known) for aim in AIMS]
+    found += [limit.told(tables) for limit in LIMITS]
+    return [each for each in found if each is not None]

@@ -105,3 +105,12 @@ def ratio(above: Row, *below: Row) -> float:
         for one, *others in zip(above.rates, *(row.rates for row in below), strict=True)
     ]
     return statistics.median(found)
+
+
+def latency_ratio(above: Row, below: Row) -> float:
+    """The median over rounds of median latency / median latency of `below`."""
+    found = [
+        float(np.median(one.latencies) / np.median(other.latencies))
+        for one, other in zip(above.slices, below.slices, strict=True)
+    ]
+    return statistics.median(found)

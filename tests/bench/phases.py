@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from tests.bench import cases, limits, peers, servers, video
+from tests.bench import cases, limits, peers, servers, video, vision
 from tests.bench.cases import Case
 from tests.bench.fleet import Fleet
 from tests.bench.measure import Row, rows_of
@@ -129,6 +129,22 @@ def demo(folder: Path, fleet: Fleet, with_peers: bool) -> Iterator[list[Row]]:
 
 
 @contextmanager
+def seeing(folder: Path, fleet: Fleet, with_peers: bool) -> Iterator[list[Row]]:
+    """Graphs for which people choose MediaPipe, beside MediaPipe: a server for each."""
+    if with_peers:
+        yield []
+        return
+    with ExitStack() as stack:
+        rows: list[Row] = []
+        for scene in vision.SCENES:
+            home = folder / scene.graph
+            config = lay_out(home, (), [scene.graph])
+            server = stack.enter_context(servers.ours(config, home / "log"))
+            rows += stack.enter_context(vision.rows(scene, server, home))
+        yield rows
+
+
+@contextmanager
 def batching(folder: Path, fleet: Fleet, with_peers: bool) -> Iterator[list[Row]]:
     """What it brings to infer together what is asked at the same time."""
     if with_peers:
@@ -179,4 +195,5 @@ PHASES: Final[Mapping[str, Phase]] = {
     "unary": unary,
     "batching": batching,
     DEMO: demo,
+    "vision": seeing,
 }

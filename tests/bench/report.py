@@ -63,9 +63,12 @@ def _rows(rows: Sequence[Told]) -> str:
 def _aims(aims: Sequence[Told]) -> str:
     lines = ["| ratio, in the same run | is | at least | |", "|---|--:|--:|---|"]
     for aim in aims:
-        least = aim["at least"]
-        is_missed = least is not None and aim["ratio"] < least
-        told = "-" if least is None else f"{least:g}"
+        least, most = aim.get("at least"), aim.get("at most")
+        if most is not None:
+            is_missed, told = aim["ratio"] > most, f"at most {most:g}"
+        else:
+            is_missed = least is not None and aim["ratio"] < least
+            told = "-" if least is None else f"{least:g}"
         verdict = "missed" if is_missed else ""
         lines.append(f"| {aim['what']} | **{aim['ratio']:.2f}** | {told} | {verdict} |")
     return "\n".join(lines)

@@ -32,6 +32,7 @@ from tests.bench import (
     runtime,
     start_up,
     streams,
+    vision_shares,
 )
 from tests.bench.fleet import clients
 from tests.bench.measure import Row, measure
@@ -101,7 +102,7 @@ def _write(
 ) -> str:
     """What there is so far: a run that breaks off has its figures, too."""
     told = [row.told() for row in found]
-    return report.write(told, aims.told(found), more, about, folder)
+    return report.write(told, aims.told(found, more), more, about, folder)
 
 
 def runtime_ratios(rounds: int) -> Tables:
@@ -122,6 +123,7 @@ MORE: Final[Mapping[str, Callable[[int], Tables]]] = {
     "reload": lambda rounds: {"A graph is reloaded": reloading.rows(rounds)},
     "idle": lambda _: {"Streams that say nothing": idle_streams.rows()},
     "rest": rest.rows,
+    "vision shares": vision_shares.measure,
     "connections": lambda _: {"Connections, opened and closed": connections.rows()},
 }
 """Modules that measure what is not a case of a phase: tables, from a number of rounds."""

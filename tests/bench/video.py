@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
@@ -23,28 +25,31 @@ from tests.graphs.in_process import serving as in_process_serving
 
 CASE: Final = f"{DEMO}, a video's frames"
 IN_PROCESS: Final = "the graph in-process"
-_WINDOW: Final = 4
-_OUTPUTS: Final = 2
+WINDOW: Final = 4
+"""Frames in flight."""
+_OUTPUTS: Final = frozenset({"annotated", "tracks"})
 
 
 @contextmanager
 def rows(repository: Path, server: Server) -> Iterator[list[Row]]:
     """Without a wire, and from a server."""
     frames = clip(assets.fetch("vtest.avi"), 150, 100)
+    play = partial(streamed, graph=DEMO, frames=frames, awaited=_OUTPUTS)
     with (
         Client("{}:{}".format(*server.address)) as client,
         in_process_serving(repository) as catalog,
     ):
         yield [
             Row(CASE, IN_PROCESS, lambda s: viewed(Viewer(catalog, DEMO), frames, s)),
-            Row(CASE, server.name, lambda s: streamed(client, frames, s, server.pid)),
+            Row(CASE, server.name, partial(play, client, pid=server.pid)),
         ]
 
 
 def viewed(viewer: Viewer, frames: list[Any], seconds: float) -> Slice:
     """The session itself says when it takes the next frame; what is timed is from one
-    frame's acceptance to the next.
+    frame's acceptance to the next, after the first.
     """
+    viewer.send(frames[0])
     begun = last = time.perf_counter()
     latencies = array("d")
     for frame in cycle(frames):
@@ -54,36 +59,61 @@ def viewed(viewer: Viewer, frames: list[Any], seconds: float) -> Slice:
         last = now
         if now - begun > seconds:
             break
-    count = len(viewer.finish())
+    count = len(viewer.finish()) - 1
     return Slice(time.perf_counter() - begun, latencies[:count])
 
 
-def streamed(client: Client, frames: list[Any], seconds: float, pid: int) -> Slice:
-    """One stream, its window always full; a frame has one answer for each output."""
+def streamed(
+    client: Client,
+    seconds: float,
+    *,
+    graph: str,
+    frames: Sequence[Any],
+    awaited: AbstractSet[str],
+    pid: int,
+    window: int = WINDOW,
+    stop: threading.Event | None = None,
+) -> Slice:
+    """One stream with `window` frames in flight, always: a frame is, from when it is
+    handed to the client until these outputs of it are there, each an answer of its own.
+    The first one is not timed; `stop` ends it before its time.
+    """
     sent: dict[int, float] = {}
+    missing: dict[int, int] = {}
     latencies = array("d")
-    stop = threading.Event()
+    room = threading.Semaphore(window)
+    over = stop or threading.Event()
     before, begun = cpu_of(pid), time.perf_counter()
-    with client.stream(DEMO, window=_WINDOW) as stream:
+    # Answers make room in the client's own window with the first of their outputs.
+    with client.stream(graph, window=2 * window) as stream:
 
         def send() -> None:
             for number, frame in enumerate(cycle(frames)):
-                if stop.is_set():
+                room.acquire()
+                if over.is_set():
                     break
+                missing[number] = len(awaited)
                 sent[number] = time.perf_counter()
                 stream.send({"frame": frame}, timestamp=number)
             stream.half_close()
 
-        sender = threading.Thread(target=send)
+        sender = threading.Thread(target=send, daemon=True)
         sender.start()
-        counts: dict[int, int] = {}
         for result in stream:
-            assert result.timestamp is not None
-            counts[result.timestamp] = counts.get(result.timestamp, 0) + 1
-            if counts[result.timestamp] == _OUTPUTS:
+            at = result.timestamp
+            assert at is not None
+            if not awaited & result.outputs.keys():
+                continue
+            missing[at] -= 1
+            if not missing[at]:
                 now = time.perf_counter()
-                latencies.append(now - sent.pop(result.timestamp))
+                if at:
+                    latencies.append(now - sent[at])
+                else:
+                    before, begun = cpu_of(pid), now
+                del sent[at]
                 if now - begun > seconds:
-                    stop.set()
+                    over.set()
+                room.release()
         sender.join()
     return Slice(time.perf_counter() - begun, latencies, cpu_of(pid) - before)
