@@ -197,9 +197,8 @@ def activated(scores: Floats, coding: Coding) -> Floats:
     if not coding.is_sigmoid:
         return scores
     if coding.clipping is not None:
-        scores = np.clip(
-            scores, np.float32(-coding.clipping), np.float32(coding.clipping)
-        )
+        limit = np.float32(coding.clipping)
+        scores = scores.clip(-limit, limit)
     one = np.float32(1)
     return one / (one + np.exp(-scores))
 
@@ -208,16 +207,13 @@ def decoded(boxes: Floats, anchors: Floats, coding: Coding) -> Floats:
     """Rows of ymin, xmin, ymax, xmax, and what follows them; key points are x, y."""
     center, size = anchors[:, :2], anchors[:, 2:]
     wide = size[:, ::-1]  # w, h, as the centres are x, y
-    x, y, w, h = _read(boxes[:, coding.box_offset : coding.box_offset + 4], coding)
+    at, reach = _read(boxes[:, coding.box_offset : coding.box_offset + 4], coding)
     scale = np.array(coding.scales, np.float32)
-    x = x / scale[0] * wide[:, 0] + center[:, 0]
-    y = y / scale[1] * wide[:, 1] + center[:, 1]
+    at = at / scale[:2] * wide + center
+    reach = reach / scale[2:]
     if coding.is_exponential:
-        w, h = np.exp(w / scale[2]), np.exp(h / scale[3])
-    else:
-        w, h = w / scale[2], h / scale[3]
-    half = np.float32(2)
-    w, h = w * wide[:, 0] / half, h * wide[:, 1] / half
+        reach = np.exp(reach)
+    reach = reach * wide / np.float32(2)
     found = np.zeros_like(boxes)
     if coding.num_keypoints:
         places = slice(
@@ -229,16 +225,16 @@ def decoded(boxes: Floats, anchors: Floats, coding: Coding) -> Floats:
         points = points / scale[:2] * wide[:, None] + center[:, None]
         found[:, places] = points.reshape(len(boxes), 2 * coding.num_keypoints)
     # As MediaPipe: at the beginning, wherever the box was.
-    found[:, :4] = np.stack([y - h, x - w, y + h, x + w], axis=1)
+    found[:, :2] = (at - reach)[:, ::-1]
+    found[:, 2:4] = (at + reach)[:, ::-1]
     return found
 
 
-def _read(boxes: Floats, coding: Coding) -> tuple[Floats, Floats, Floats, Floats]:
-    """Centre and size, x before y."""
-    a, b, c, d = boxes.T
+def _read(boxes: Floats, coding: Coding) -> tuple[Floats, Floats]:
+    """Centre and size, [n, 2] each, x before y."""
+    first, last = boxes[:, :2], boxes[:, 2:]
     if coding.box_format == _OPTIONS.XYWH:
-        return a, b, c, d
+        return first, last
     if coding.box_format == _OPTIONS.XYXY:
-        half = np.float32(2)
-        return (c - a) / half, (d - b) / half, a + c, b + d
-    return b, a, d, c
+        return (last - first) / np.float32(2), first + last
+    return first[:, ::-1], last[:, ::-1]

@@ -50,6 +50,9 @@ _LINE_SHARE: Final = 0.1
 _FONT_SHARE: Final = 0.9
 
 
+_TAG: Final = Text()
+
+
 class DetectionsToRenderDataCalculator(Calculator):
     """Fails for locations that are no box, and for scores that are not one a label."""
 
@@ -97,16 +100,13 @@ class DetectionsToRenderDataCalculator(Calculator):
             share = min(_LINE_SHARE, 1 / (count + 1))
             line_height = float(np.float32(detection.box.height * share))
         left, top, _, height = detection.box
+        font_height = line_height * _FONT_SHARE if is_relative else None
         for number, label in enumerate(self._labels(detection, count), start=1):
-            text = replace(self._text, display_text=label)
-            if is_relative:
-                text = replace(text, font_height=line_height * _FONT_SHARE)
             at = top + number * line_height
-            yield self._annotation(_placed(text, left, at, is_relative), "LABEL")
-        tag = Text(detection.feature_tag)
-        if is_relative:
-            tag = replace(tag, font_height=line_height * _FONT_SHARE)
-        yield self._annotation(_placed(tag, left, top + height, is_relative), "FEATURE")
+            text = _placed(self._text, label, font_height, left, at)
+            yield self._annotation(text, "LABEL")
+        tag = _placed(_TAG, detection.feature_tag, font_height, left, top + height)
+        yield self._annotation(tag, "FEATURE")
         yield self._annotation(_outline(detection, is_relative), "LOCATION")
         if is_relative:
             for x, y in detection.keypoints.tolist():
@@ -141,10 +141,22 @@ def _rounded(score: float) -> float:
     return math.copysign(math.floor(abs(score) * 100 + 0.5) / 100, score)
 
 
-def _placed(text: Text, left: float, baseline: float, normalized: bool) -> Text:
-    if normalized:
-        left, baseline = max(left, 0.0), min(baseline, 1.0)
-    return replace(text, left=left, baseline=baseline, normalized=normalized)
+def _placed(
+    text: Text, said: str, font_height: float | None, left: float, baseline: float
+) -> Text:
+    """In fractions of the image if a height of the font is given in these."""
+    if font_height is None:
+        return replace(
+            text, display_text=said, left=left, baseline=baseline, normalized=False
+        )
+    return replace(
+        text,
+        display_text=said,
+        font_height=font_height,
+        left=max(left, 0.0),
+        baseline=min(baseline, 1.0),
+        normalized=True,
+    )
 
 
 def _outline(detection: Detection, normalized: bool) -> Rectangle:

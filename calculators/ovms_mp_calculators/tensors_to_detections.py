@@ -175,17 +175,20 @@ class TensorsToDetectionsCalculator(Calculator):
         if not len(self._classes):
             return np.full(count, _LEAST, np.float32), np.full(count, _NO_CLASS)
         values = box_decoding.activated(scores[:, self._classes], self._coding)
-        values = np.where(np.isnan(values), np.float32(_LEAST), values)
+        values = np.fmax(values, np.float32(_LEAST))  # what is no number, too
+        if len(self._classes) == 1:  # as of most models here
+            best = values[:, 0]
+            return best, np.where(best > _LEAST, self._classes[0], _NO_CLASS)
         places = values.argmax(axis=1)
-        best = np.maximum(values[np.arange(count), places], np.float32(_LEAST))
-        classes = np.where(best > _LEAST, self._classes[places], _NO_CLASS)
-        return best, classes
+        best = values[np.arange(count), places]
+        return best, np.where(best > _LEAST, self._classes[places], _NO_CLASS)
 
     def _above(self, scores: Floats, classes: Array) -> Array:
         """Places of the boxes that are good enough."""
         threshold = self._coding.min_score
-        good = np.ones(len(scores), bool)
-        if threshold is not None:
+        if threshold is None:
+            good = np.ones(len(scores), bool)
+        else:
             good = scores >= np.float32(threshold)
         if self._coding.allowed:
             good &= np.isin(classes, list(self._coding.allowed))
