@@ -108,8 +108,9 @@ class RepositoryConfig:
 
     Names are unique among models, and among graphs. That no graph has a model's name is
     for the catalog to see. Models of the config itself come before those of subconfigs.
-    `documents` are the files that were read, and `brought_by` says whose subconfig
-    names a model that the config itself does not.
+    `documents` are the files that were looked into, and `brought_by` says whose
+    subconfig names a model that the config itself does not. Nobody knows what `unread`
+    subconfigs name: they are problems of their graphs.
     """
 
     models: tuple[ModelSpec, ...] = ()
@@ -118,6 +119,7 @@ class RepositoryConfig:
     problems: tuple[Problem, ...] = ()
     documents: tuple[Path, ...] = ()
     brought_by: Mapping[str, str] = field(default_factory=dict[str, str])
+    unread: tuple[Path, ...] = ()
 
 
 def read(source: Path | ModelSpec, root: Path | None = None) -> RepositoryConfig:
@@ -139,6 +141,7 @@ def read(source: Path | ModelSpec, root: Path | None = None) -> RepositoryConfig
         tuple(reading.problems),
         tuple(reading.documents),
         reading.brought_by,
+        tuple(reading.unread),
     )
 
 
@@ -184,6 +187,7 @@ class _Reading:
         self.problems: list[Problem] = []
         self.documents: list[Path] = []
         self.brought_by: dict[str, str] = {}
+        self.unread: list[Path] = []
 
     def single(self, spec: ModelSpec) -> None:
         """A servable by itself; it has no settings of its own if it is a graph."""
@@ -240,7 +244,12 @@ class _Reading:
             return
         self.documents.append(spec.subconfig)
         # All of it is parsed before any of it counts.
-        for model in parse_subconfig(document.read(spec.subconfig)):
+        try:
+            models = parse_subconfig(document.read(spec.subconfig))
+        except ServingError:
+            self.unread.append(spec.subconfig)
+            raise
+        for model in models:
             if model.graph.name not in self.models:
                 self.brought_by[model.graph.name] = spec.name
             with self._problems_of(model.graph.name):

@@ -259,7 +259,8 @@ class Catalog:
         if not self._is_loaded or self._is_stopping:
             return False
         wanted = {*self.names(), *self.refusals.names}
-        return self._is_latching or self.available().keys() >= wanted
+        is_whole = self.refusals.are_complete and self.available().keys() >= wanted
+        return self._is_latching or is_whole
 
     @property
     def is_ready(self) -> bool:

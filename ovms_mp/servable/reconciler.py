@@ -26,7 +26,7 @@ from ovms_mp.servable.status import Change, Outcome, Report
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ovms_mp.repository.config import ModelSpec
+    from ovms_mp.repository.config import ModelSpec, RepositoryConfig
     from ovms_mp.repository.files import Files
     from ovms_mp.repository.snapshot import (
         Fingerprint,
@@ -73,6 +73,7 @@ class Reconciler:
         self._models: dict[str, dict[int, Fingerprint]] = {}
         self._graphs: dict[str, _ServedGraph] = {}
         self._brought_by: dict[str, str] = {}
+        self._read: set[Path] = set()
         self._imported: dict[str, tuple[object, set[Path]]] = {}
         self._generation = 0
 
@@ -139,13 +140,22 @@ class Reconciler:
         if wanted.error is not None:
             refused["the configuration before goes on"] = wanted.error
         whole = "" if wanted.error is None else wanted.error.text
-        self._catalog.refusals.become(names, whole)
+        are_complete = self._are_read(wanted.config)
+        self._catalog.refusals.become(names, whole, are_complete=are_complete)
         self._catalog.changed()
         for key in self._faults.all():
             if key.kind == "config" and key.name not in refused:
                 self._mend(key)
         for subject, error in refused.items():
             yield self._fail(Key("config", subject), None, error.text)
+
+    def _are_read(self, config: RepositoryConfig) -> bool:
+        """False if there is a subconfig that never could be read. What one that could
+        has named is served still.
+        """
+        there = {each.subconfig for each in config.graphs if each.subconfig}
+        self._read = (self._read & there) | there.difference(config.unread)
+        return self._read == there
 
     def _become(
         self, wanted: Snapshot, is_moving: Callable[[Part], bool]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class _Refused(NamedTuple):
     by_name: Mapping[str, str]
     whole: str
+    are_complete: bool
 
     def reason(self, name: str) -> str:
         return self.by_name.get(name, self.whole)
@@ -28,16 +29,25 @@ class Refusals:
     """Reasons beside those that entries have themselves. Thread-safe."""
 
     def __init__(self) -> None:
-        self._now = _Refused({}, "")
+        self._now = _Refused({}, "", are_complete=True)
 
     @property
     def names(self) -> Iterable[str]:
         """Those that the configuration asks for and cannot have as it says."""
         return self._now.by_name.keys()
 
-    def become(self, by_name: Mapping[str, str], whole: str) -> None:
+    @property
+    def are_complete(self) -> bool:
+        """False if there may be more names that are asked for: they are where it could
+        not be read, now or ever.
+        """
+        return self._now.are_complete
+
+    def become(
+        self, by_name: Mapping[str, str], whole: str, *, are_complete: bool
+    ) -> None:
         """Reasons by names, and the one of everything, empty if there is none."""
-        self._now = _Refused(dict(by_name), whole)
+        self._now = _Refused(dict(by_name), whole, are_complete)
 
     def listed(self, known: Iterable[Listed]) -> tuple[Listed, ...]:
         """Who is retired is not concerned, but for a name that is wanted again."""

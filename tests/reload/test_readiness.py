@@ -4,6 +4,7 @@ health protocol, asked and watched, and REST's two; and answers while others com
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import time
@@ -221,6 +222,69 @@ def test_a_name_that_is_refused_is_no_matter_to_who_latches(tmp_path: Path) -> N
     zoo.add_model(tmp_path, "m", plus(1))
     config = configured(tmp_path, **REFUSED["a pipeline"])
     with serving(config, readiness="latched") as server:
+        assert server.app.catalog.is_ready
+
+
+BROKEN: Final = '{"model_config_list": ['
+
+
+def with_subconfig(folder: Path, text: str) -> Path:
+    """A graph that needs no model, and a subconfig beside it; the config."""
+    zoo.add_model(folder, "m", plus(1))
+    zoo.add_model(folder, "own", plus(2))
+    zoo.add_graph(folder, "echo", zoo.ECHO)
+    (folder / "echo" / "subconfig.json").write_text(text)
+    return configured(folder, graphs=[{"name": "echo"}])
+
+
+NAMED: Final = json.dumps({"model_config_list": [zoo.entry("own", base_path="../own")]})
+
+
+def test_models_that_nobody_could_read_of_are_not_served(tmp_path: Path) -> None:
+    """What a subconfig names that never could be read is not known, so that nobody can
+    say it were served; the graph beside it is, and what is broken is told of it.
+    """
+    config = with_subconfig(tmp_path, BROKEN)
+    subconfig = tmp_path / "echo" / "subconfig.json"
+    with (
+        serving(config, file_system_poll_wait_seconds=0) as server,
+        server.connect() as channel,
+    ):
+        rest = Rest(server.app.rest_port)
+        echo, own = Probes(channel, rest, "echo"), Probes(channel, rest, "own")
+        assert agree(echo.of_the_server, on=False)
+        assert agree(echo.of_the_servable, on=True)
+        (told,) = [s for s in server.app.catalog.index() if s.name == "echo"]
+        assert told.state is State.READY and "subconfig.json" in told.reason
+        assert server.said("echo: ", "subconfig.json")
+        subconfig.write_text(NAMED)
+        assert server.app.reload().is_ok
+        assert agree(echo.of_the_server, on=True)
+        assert agree(own.of_the_servable, on=True)
+        # From now on it has been read: what it said goes on to be served.
+        subconfig.write_text(BROKEN)
+        assert not server.app.reload().is_ok
+        assert agree(echo.of_the_server, on=True)
+        assert agree(own.of_the_servable, on=True)
+        # One that is new, and broken, may name anything.
+        zoo.add_graph(tmp_path, "late", zoo.ECHO)
+        (tmp_path / "late" / "subconfig.json").write_text(BROKEN)
+        configured(tmp_path, graphs=[{"name": "echo"}, {"name": "late"}])
+        assert not server.app.reload().is_ok
+        assert agree(echo.of_the_server, on=False)
+        # Whoever wants it no more does not wait for what it names.
+        configured(tmp_path, graphs=[{"name": "echo"}])
+        subconfig.write_text(NAMED)
+        assert server.app.reload().is_ok
+        assert agree(echo.of_the_server, on=True)
+        for each in (echo, own):
+            each.close()
+
+
+def test_a_subconfig_that_nobody_could_read_is_no_matter_to_who_latches(
+    tmp_path: Path,
+) -> None:
+    with serving(with_subconfig(tmp_path, BROKEN), readiness="latched") as server:
         assert server.app.catalog.is_ready
 
 

@@ -239,9 +239,13 @@ def test_a_refused_name_that_nobody_serves_is_one_that_is_missing(is_latching):
     catalog: Any = Catalog(Metrics(), is_latching=is_latching)
     with_model(catalog, 1)
     catalog.first_load_done()
-    catalog.refusals.become({"m": "another shape", "n": "no such shape"}, "")
+    catalog.refusals.become(
+        {"m": "another shape", "n": "no such shape"}, "", are_complete=True
+    )
     assert catalog.is_ready is is_latching
-    catalog.refusals.become({"m": "another shape"}, "the config cannot be read")
+    catalog.refusals.become(
+        {"m": "another shape"}, "the config cannot be read", are_complete=True
+    )
     assert catalog.is_ready
 
 
