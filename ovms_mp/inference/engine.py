@@ -29,6 +29,10 @@ may be mapped. None: there is none."""
 # Each one that waits holds its input tensors. At 5 ms an inference, a thousand take
 # five seconds: who comes after them is better off to hear no at once.
 MAX_QUEUE_LENGTH: Final = 1000
+
+TRIAL_SECONDS: Final = 0.25
+"""Longer than this no model is tried where somebody waits for it."""
+
 TEXT: Final = "string"
 """The element type of texts: their arrays have bytes objects."""
 _FIRST_TENSOR: Final = ":0"  # how TensorFlow names the first output of an operation
@@ -282,9 +286,13 @@ class CompiledModel(Protocol):
 class Engine(Protocol):
     """Makes compiled models."""
 
-    def load(self, path: Path, config: ModelConfig) -> CompiledModel:
+    def load(
+        self, path: Path, config: ModelConfig, *, warm_up: float = TRIAL_SECONDS
+    ) -> CompiledModel:
         """Read and compile the model at `path`, a file or a SavedModel's folder; blocks
-        for as long as that takes.
+        for as long as that takes. Where only one shape is possible it infers once from
+        zeros, for at most `warm_up` seconds, so that no user pays for what comes with a
+        first inference.
 
         Raises ServingError, whose details are one line with the file's name.
         """

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from math import inf
 from time import perf_counter
@@ -22,7 +22,13 @@ from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import NO_INFO, ModelInfo
 from ovms_mp.core.pace import Pace
 from ovms_mp.core.pending import Cancelled, Pending
-from ovms_mp.inference.engine import MAX_QUEUE_LENGTH, Inferred, Ports, TensorData
+from ovms_mp.inference.engine import (
+    MAX_QUEUE_LENGTH,
+    TRIAL_SECONDS,
+    Inferred,
+    Ports,
+    TensorData,
+)
 from ovms_mp.inference.pace import Paces
 from ovms_mp.inference.pool import SlotPool
 from ovms_mp.inference.state import StatefulSlot
@@ -31,8 +37,8 @@ from ovms_mp.inference.threads import Threads
 # Enough inferences to know a short model, and time enough for them on a busy machine.
 _TRIALS: Final = 8
 _TRIALS_SECONDS: Final = 0.02
-# Longer than this no model is tried: it is to be served.
-_MAX_TRIAL_SECONDS: Final = 0.25
+# Whose first inference takes this long is not short, whatever the machine does.
+_LONG: Final = 100_000_000
 
 # Between cancels of the same inference, in seconds.
 _FIRST_PAUSE: Final = 0.001
@@ -139,30 +145,23 @@ class PooledModel:
         pace.measured(inferred.engine_ns)
         return inferred
 
-    def try_out(self) -> None:
-        """Learn from zeros how long an inference takes, before the first user asks.
-        Blocks for a quarter of a second at most. What fails then is left to fail for
-        users.
+    def try_out(self, warm_up: float = TRIAL_SECONDS) -> None:
+        """Infer from zeros before the first user asks: once, for at most `warm_up`
+        seconds, and of what may be short, some times more, to learn how long that takes.
+        What fails then is left to fail for users.
         """
         if not self._paces.is_static or (slot := self.pool.take()) is None:
             return
-        limit = threading.Timer(_MAX_TRIAL_SECONDS, slot.cancel)
-        limit.start()
         try:
             zeros = _zeros(self.inputs)
-            slot.infer(zeros)  # pays for what OpenVINO puts off until then
-            end = perf_counter() + _TRIALS_SECONDS
-            pace = inf
-            for _ in range(_TRIALS):
-                pace = min(pace, slot.infer(zeros).engine_ns)
-                if perf_counter() > end:
-                    break
-            self._paces.usual.settle(pace)
+            with _limit(slot, warm_up):  # pays for what OpenVINO puts off until then
+                first = slot.infer(zeros)
+            if first.engine_ns < _LONG:
+                with _limit(slot, TRIAL_SECONDS):
+                    self._paces.usual.settle(_fastest(slot, zeros))
         except Exception as error:
             _log.debug("an inference of zeros failed", exc_info=error)
         finally:
-            limit.cancel()
-            limit.join()
             self.pool.give(slot)
 
     def when_closed(self, callback: Callable[[], object]) -> None:
@@ -209,6 +208,29 @@ def _zeros(inputs: Ports) -> list[TensorData]:
         shape = [dim.minimum for dim in port.shape or ()]
         zeros.append(np.zeros(shape, port.datatype.dtype))
     return zeros
+
+
+@contextmanager
+def _limit(slot: Slot, seconds: float) -> Generator[None]:
+    """What is inferred within is cancelled after so long."""
+    limit = threading.Timer(seconds, slot.cancel)
+    limit.start()
+    try:
+        yield
+    finally:
+        limit.cancel()
+        limit.join()
+
+
+def _fastest(slot: Slot, tensors: Sequence[TensorData]) -> float:
+    """Of some inferences."""
+    end = perf_counter() + _TRIALS_SECONDS
+    pace = inf
+    for _ in range(_TRIALS):
+        pace = min(pace, slot.infer(tensors).engine_ns)
+        if perf_counter() > end:
+            break
+    return pace
 
 
 def _fail(result: Pending[Inferred], reason: BaseException) -> None:

@@ -67,7 +67,7 @@ class Loader:
 
     def version(self, spec: ModelSpec, number: int, directory: Path) -> ModelServable:
         """A version of a model, compiled and warm. Raises ServingError."""
-        compiled = self._engine.load(*to_load(spec, directory))
+        compiled = self._engine.load(*to_load(spec, directory), warm_up=WARM_UP_SECONDS)
         try:
             servable = ModelServable(
                 spec.name,
@@ -88,8 +88,8 @@ class Loader:
                 "itself",
                 spec.name,
             )
-        batching = spec.dynamic_batching
-        _warm(compiled, 1 if batching is None else batching.max_batch_size)
+        if spec.dynamic_batching is not None:
+            _warm(compiled, spec.dynamic_batching.max_batch_size)
         return servable
 
     def graph(self, spec: GraphSpec, calculators: Lease[Registry]) -> LoadedGraph:
@@ -191,14 +191,16 @@ def _missing(name: str, version: str, error: ServingError) -> ServingError:
 
 
 def _warm(compiled: CompiledModel, rows: int) -> None:
-    """Let a model infer once for each shape that is known before: the first inference
-    of a shape pays for what OpenVINO puts off until then. Where up to `rows` rows are
-    joined, so many are known. What zeros make of it says nothing of other inputs.
+    """Let a model of which up to `rows` rows are joined infer from so many, once each:
+    the first inference of a shape pays for what OpenVINO puts off until then. Of only
+    one shape the engine has done so. What zeros make of it says nothing of other inputs.
     """
+    if all(port.is_static for port in compiled.inputs):
+        return
     end = monotonic() + WARM_UP_SECONDS
     # The largest first, and one row: whatever comes of the time, these are used.
     for count in dict.fromkeys((rows, *range(1, rows))):
-        zeros = _zeros(compiled, count if rows > 1 else None)
+        zeros = _zeros(compiled, count)
         if zeros is None:
             return
         answer = compiled.infer(zeros)
@@ -210,18 +212,15 @@ def _warm(compiled: CompiledModel, rows: int) -> None:
             return
 
 
-def _zeros(compiled: CompiledModel, rows: int | None) -> list[TensorData] | None:
-    """None if the shapes are not known. `rows` is the length of the first dimension,
-    None for that of the model.
-    """
+def _zeros(compiled: CompiledModel, rows: int) -> list[TensorData] | None:
+    """None if the shapes are not known. `rows` is the length of the first dimension."""
     zeros: list[TensorData] = []
     for port in compiled.inputs:
         if port.datatype is None or port.shape is None:
             return None
-        free = port.shape if rows is None else port.shape[1:]
+        free = port.shape[1:]
         if not all(dim.is_static for dim in free):
             return None
-        shape = [dim.minimum for dim in free]
-        shape = shape if rows is None else [rows, *shape]
+        shape = [rows, *(dim.minimum for dim in free)]
         zeros.append(np.zeros(shape, port.datatype.dtype))
     return zeros

@@ -21,6 +21,7 @@ from openvino import _offline_transformations  # pyright: ignore[reportPrivateUs
 from ovms_mp.core.errors import ServingError, Status, public_text
 from ovms_mp.core.shape import Dim
 from ovms_mp.inference.engine import (
+    TRIAL_SECONDS,
     Borrow,
     CompiledModel,
     ModelConfig,
@@ -110,8 +111,10 @@ class OpenVINOEngine:
         self._threads = Threads("inference")
         self._probe = probe
 
-    def load(self, path: Path, config: ModelConfig) -> CompiledModel:
-        """See engine.Engine. The model is tried out."""
+    def load(
+        self, path: Path, config: ModelConfig, *, warm_up: float = TRIAL_SECONDS
+    ) -> CompiledModel:
+        """See engine.Engine."""
         _check_file(path)
         properties = self._properties(path, config)
         if self._probe is not None:
@@ -123,7 +126,7 @@ class OpenVINOEngine:
                 if config.low_latency:
                     _unroll_into_states(model)
                 status = Status.CANNOT_COMPILE_MODEL_INTO_TARGET_DEVICE
-                loaded = self._compile_well(model, config, properties)
+                loaded = self._compile_well(model, config, properties, warm_up)
                 loaded.when_closed(held.pop_all().close)
             if not config.adaptation.is_auto:
                 return loaded
@@ -191,21 +194,30 @@ class OpenVINOEngine:
         )
 
     def _compile_well(
-        self, model: ov.Model, config: ModelConfig, properties: Mapping[str, Property]
+        self,
+        model: ov.Model,
+        config: ModelConfig,
+        properties: Mapping[str, Property],
+        warm_up: float = TRIAL_SECONDS,
     ) -> PooledModel:
         """If the model is short, and the config does not say how many threads it is to
         have, it gets one, unless that is slower.
         """
-        loaded = self._compile(model, config, properties)
+        loaded = self._compile(model, config, properties, warm_up)
         if loaded.is_short and leaves_threads_open(config):
             config = replace(config, nireq=max(loaded.slots, _SLOTS_OF_SHORT))
-            single = self._compile(model, config, {**properties, **_ONE_THREAD})
+            alone = {**properties, **_ONE_THREAD}
+            single = self._compile(model, config, alone, warm_up)
             if single.pace < loaded.pace * _TOLERANCE:
                 return single
         return loaded
 
     def _compile(
-        self, model: ov.Model, config: ModelConfig, properties: Mapping[str, Property]
+        self,
+        model: ov.Model,
+        config: ModelConfig,
+        properties: Mapping[str, Property],
+        warm_up: float,
     ) -> PooledModel:
         cache = properties.get(CACHE_DIR)
         with alone_in(Path(str(cache)) if cache else None):
@@ -233,7 +245,7 @@ class OpenVINOEngine:
             max_queue_length=config.max_queue_length,
             model_info=info_of(model),
         )
-        made.try_out()
+        made.try_out(warm_up)
         return made
 
     def close(self) -> None:

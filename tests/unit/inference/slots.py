@@ -86,10 +86,12 @@ class SlowSlot:
 
     def __init__(self, nanoseconds: int) -> None:
         self.nanoseconds = nanoseconds
+        self.count = 0
         self.thread: threading.Thread | None = None
 
     def infer(self, tensors: Sequence[TensorData]) -> Inferred:
         self.thread = threading.current_thread()
+        self.count += 1
         now = time.perf_counter_ns()
         return inferred(np.asarray(tensors[0]), now, self.nanoseconds)
 

@@ -10,11 +10,12 @@ import pytest
 
 from ovms_mp.core.pace import SHORT
 from ovms_mp.core.shape import Dim
-from ovms_mp.inference.engine import Port, Ports
+from ovms_mp.inference.engine import TRIAL_SECONDS, Port, Ports
 from ovms_mp.inference.model import PooledModel
 from ovms_mp.inference.threads import Threads
 from tests.unit.inference.slots import (
     DYNAMIC,
+    STATIC,
     GatedSlot,
     SlowSlot,
     X,
@@ -131,6 +132,35 @@ def test_a_trial_that_fails_leaves_the_model_to_its_users(
     assert not model.is_short
     assert model.busy == 0
     assert slot.cancelled.is_set() == (outcome is None)
+
+
+def test_a_long_model_infers_once_before_it_is_asked(threads: Threads) -> None:
+    """What would be learnt of it is that it is long. A short one is tried several times,
+    none is tried where its shape is not known.
+    """
+    tried: list[int] = []
+    for nanoseconds, shape in ((10**9, STATIC), (SHORT // 10, STATIC), (1, DYNAMIC)):
+        slot = SlowSlot(nanoseconds)
+        model = PooledModel(ports(shape), ports(shape), [slot], threads)
+        model.try_out()
+        tried.append(slot.count)
+        assert model.is_short == (nanoseconds == SHORT // 10)
+    assert tried[0] == 1 and tried[1] > 2 and tried[2] == 0
+
+
+def test_who_has_patience_has_a_model_that_has_inferred(threads: Threads) -> None:
+    """Longer than anybody would wait who has only a moment."""
+    slot = GatedSlot()
+    model = PooledModel(ports(), ports(), [slot], threads)
+    try_out = threading.Thread(target=model.try_out, args=(60,))
+    try_out.start()
+    slot.begun.get(timeout=10)
+    try_out.join(2 * TRIAL_SECONDS)
+    assert try_out.is_alive() and not slot.cancelled.is_set()
+    slot.outcomes.put(None)
+    try_out.join(10)
+    assert not try_out.is_alive() and not slot.cancelled.is_set()
+    assert model.busy == 0
 
 
 # Measuring
