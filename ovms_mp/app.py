@@ -212,7 +212,8 @@ class App:
 
     def _listen(self) -> None:
         settings, is_shared = self._settings, self._company is not None
-        limits, places = settings.limits, Places(settings.limits.max_streams)
+        limits = settings.limits
+        places, quota = Places(limits.max_streams), Quota(limits.grpc_memory_quota)
         self._grpc = transport(settings.grpc_transport)(
             routes(
                 self.catalog,
@@ -220,7 +221,7 @@ class App:
                 __version__,
                 self._doors.access,
                 places=places,
-                quota=Quota(limits.grpc_memory_quota),
+                quota=quota,
                 is_recorded=settings.access_log,
                 spans=self.observing.spans,
             ),
@@ -253,21 +254,19 @@ class App:
         hosts, rest = settings.rest_bind_addresses, settings.rest
         said = rest.allowed_origins, rest.allowed_methods, rest.allowed_headers
         cors = Cors(*said, rest.allow_credentials)
+        sizes = rest.rest_max_body_size, rest.rest_max_json_size
         self._rest = Rest(
             self.catalog,
             self.reload if self._company is None else self._company.reload,
             __version__,
             page=self._page if self.metrics.is_enabled else None,
-            limits=Limits(
-                rest.rest_max_body_size,
-                rest.rest_max_json_size,
-                answer=limits.max_response_size,
-            ),
+            limits=Limits(*sizes, answer=limits.max_response_size),
             access=self._doors.access,
             is_recorded=settings.access_log,
             settings=settings.told_limits,
             cors=cors,
             places=places,
+            quota=quota,
             spans=self.observing.spans,
             seeing=Seeing(
                 self.catalog,

@@ -21,7 +21,7 @@ from hyperframe.frame import GoAwayFrame, PingFrame, SettingsFrame
 from ovms_mp_protos import kserve
 
 from ovms_mp.settings import LimitSettings, SecuritySettings, TlsPaths
-from tests.wire import rest, zoo
+from tests.wire import rest, web, zoo
 from tests.wire.calls import OPTIONS, Stream, ask, floats, infer, refusal, status_of
 from tests.wire.servers import HOST, Server, serving
 from tests.wire.transport.rude import Rude
@@ -195,6 +195,47 @@ def test_what_requests_have_in_use_has_a_limit_together(
         three = (ask("both", {"a": large}, at=n) for n in range(3))
         with Stream(channel, *three, ask("both", {"b": FIVE}, at=0)) as on:
             assert on.answer()
+
+
+@pytest.mark.parametrize("is_json", [True, False], ids=["JSON", "binary"])
+def test_what_websockets_have_in_use_counts_as_well(
+    tmp_path: Path, is_json: bool
+) -> None:
+    """Together with what came by gRPC; what came in JSON counts as the numbers that it
+    says.
+    """
+    both = zoo.graph(["A:a", "B:b"], ["A:c", "B:d"], zoo.passing("a c", "b d"))
+    zoo.add_graph(tmp_path, "both", both)
+    zoo.add_graph(tmp_path, "echo", zoo.ECHO)
+    config = zoo.write_config(tmp_path, [], [{"name": "both"}, {"name": "echo"}])
+    limits = LimitSettings(grpc_memory_quota=4 * MIB)
+    large = np.zeros(MIB // 4, np.float32)
+
+    def message(name: str, array: np.ndarray) -> str | bytes:
+        if is_json:
+            return web.request(name, array)
+        head = {"name": name, "shape": [*array.shape], "datatype": "FP32"}
+        return web.binary(rest.inputs(head), array.tobytes())
+
+    with serving(config, limits=limits) as server, server.connect() as channel:
+
+        def code() -> str:
+            return refusal(channel, ask("echo", {"in": np.zeros(MIB, np.uint8)}))[0]
+
+        assert code() == "OK"
+        with web.stream(server, "both") as on:
+            # What is at one input of the graph waits there for the other.
+            for _ in range(4):
+                on.send(message("a", large))
+            said = web.answer(on)
+            assert said["error_code"] == "RESOURCE_EXHAUSTED"
+            assert "--grpc_memory_quota" in said["error"]
+            assert code() == "RESOURCE_EXHAUSTED"
+            on.send(message("b", large[:1]))
+            assert on.recv(30) and on.recv(30)
+            assert until(lambda: code() == "OK")
+        assert until(server.is_idle)
+        assert until(lambda: code() == "OK")
 
 
 def test_calls_of_a_connection_wait_beyond_its_limit(strict: Server) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.messages import Buffer
 
 SMALL: Final = 1 << 16
 """Bytes of a message that is not counted: what may wait of these has limits of its own."""
@@ -39,13 +40,13 @@ class Quota:
         with self._lock:
             return self._settle()
 
-    def view(self, message: bytes) -> memoryview:
-        """`message`, counted as long as there is the view, or a part of it. Raises
-        ServingError (RESOURCE_EXHAUSTED) if there is no room for it.
+    def view(self, message: Buffer) -> memoryview:
+        """The bytes of `message`, to be read, and counted as long as there is the view,
+        or a part of it. Raises ServingError (RESOURCE_EXHAUSTED) if there is no room.
         """
         size = len(message)
         if size <= SMALL or not self._limit:
-            return memoryview(message)
+            return memoryview(message).toreadonly()
         if self.held + size > self._limit:
             self._clear_away()
         with self._lock:
@@ -60,7 +61,7 @@ class Quota:
         # Neither bytes nor a view can be asked to tell.
         owner = np.frombuffer(message, np.uint8)
         weakref.finalize(owner, self._given_back.append, size).atexit = False
-        return owner.data
+        return owner.data.toreadonly()
 
     def _clear_away(self) -> None:
         """What is rubbish, but in a circle, holds memory that nobody is to be refused for.

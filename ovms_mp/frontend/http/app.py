@@ -18,6 +18,7 @@ from starlette.routing import Route, WebSocketRoute
 
 from ovms_mp.frontend.access import Access, Realm
 from ovms_mp.frontend.grpc.places import Places
+from ovms_mp.frontend.grpc.quota import UNLIMITED, Quota
 from ovms_mp.frontend.http import openapi
 from ovms_mp.frontend.http.cors import Cors
 from ovms_mp.frontend.http.endpoint import Endpoint, Handler
@@ -91,13 +92,14 @@ class Rest:
         cors: Cors = EVERYBODY,
         access: Access = NO_KEYS,
         places: Places | None = None,
+        quota: Quota = UNLIMITED,
         is_recorded: bool = False,
         settings: Mapping[str, int] = NOTHING_SAID,
         seeing: Seeing | None = None,
         spans: Spans | None = None,
     ) -> None:
-        """Each stream has one of `places`, if these are given. With `is_recorded` each
-        request is in the log. `settings` are limits as flags set them, by their names,
+        """Each stream has one of `places`, if these are given; what comes by WebSockets
+        holds at most `quota` together. With `is_recorded` each request is in the log. `settings` are limits as flags set them, by their names,
         for `/v1/limits`. `seeing` is what the page needs, if there is one. Inferences
         have `spans`, if these are wanted.
         """
@@ -116,7 +118,7 @@ class Rest:
         shown = [] if seeing is None else [route(*each) for each in seeing.handlers()]
         self._document = openapi.document(routes, version)
         self._headers = [*cors.as_headers()]
-        socket = Socket(catalog, places, access, cors, self._inference)
+        socket = Socket(catalog, places, access, cors, self._inference, quota=quota)
         self.sockets: Final = [WebSocketRoute(path, socket) for path in STREAMS]
         self._app = Starlette(
             routes=[*routes, *shown, *self.sockets],

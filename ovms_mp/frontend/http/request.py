@@ -23,6 +23,7 @@ from ovms_mp.core.messages import (
 )
 from ovms_mp.core.tensor import BYTES
 from ovms_mp.frontend.grpc import limits
+from ovms_mp.frontend.grpc.quota import UNLIMITED, Quota
 from ovms_mp.frontend.grpc.wire import MAX_FIELDS, MAX_RANK
 from ovms_mp.frontend.http import members, pieces, values
 from ovms_mp.frontend.http.errors import Problem, Refusal
@@ -72,10 +73,14 @@ def header_length(values: Sequence[str], body: Buffer) -> int:
     return int(text)
 
 
-def decode(name: str, version: str, body: Buffer, length: int) -> Asked:
-    """What a body asks of a servable, whose first `length` bytes are JSON.
+def decode(
+    name: str, version: str, body: Buffer, length: int, quota: Quota = UNLIMITED
+) -> Asked:
+    """What a body asks of a servable, whose first `length` bytes are JSON. What is made
+    of numbers in it counts against `quota`.
 
-    Raises Refusal, and ServingError for a shape with more axes than there can be.
+    Raises Refusal, and ServingError for a shape with more axes than there can be, and
+    for more than the quota has.
     """
     view = memoryview(body)
     long = LongArrays(bytes(view[:length])) if length > PIECE else None
@@ -94,7 +99,7 @@ def decode(name: str, version: str, body: Buffer, length: int) -> Asked:
     if type(is_binary) is not bool:
         details = f"{_BINARY_OUTPUTS} is true or false"
         raise Refusal(Problem.COULD_NOT_PARSE_PARAMETERS, details)
-    reader = _Inputs(view[length:], long, is_single=len(inputs) == 1)
+    reader = _Inputs(view[length:], long, quota, is_single=len(inputs) == 1)
     tensors = tuple([reader.read(each) for each in inputs])
     reader.end()
     has_raw = all(each.raw is not None for each in tensors)
@@ -172,10 +177,16 @@ class _Inputs:
     """The inputs of a request, one after the other, and what is left of `binary`."""
 
     def __init__(
-        self, binary: memoryview, long: LongArrays | None, *, is_single: bool
+        self,
+        binary: memoryview,
+        long: LongArrays | None,
+        quota: Quota,
+        *,
+        is_single: bool,
     ) -> None:
         self._binary = binary
         self._long = long
+        self._quota = quota
         self._is_single = is_single
 
     def read(self, said: Any) -> InputTensor:
@@ -206,9 +217,12 @@ class _Inputs:
             raise Refusal(Problem.COULD_NOT_PARSE_INPUT, details)
         given_data = cast("list[Any]", data)
         text = None if self._long is None else self._long.of(given_data)
-        if text is None:
-            return _with_data(tensor, given_data)
-        return _with_numbers(tensor, pieces.read(text, datatype, name))
+        if text is not None:
+            return self._with_numbers(tensor, pieces.read(text, datatype, name))
+        if datatype == BYTES:
+            found = values.texts(given_data, name)
+            return tensor._replace(contents=found, contents_field="bytes_contents")
+        return self._with_numbers(tensor, values.numbers(given_data, datatype, name))
 
     def end(self) -> None:
         """Raises Refusal if there is more than all inputs have taken."""
@@ -231,6 +245,12 @@ class _Inputs:
             )
             raise Refusal(Problem.BINARY_BUFFER_EXCEEDED, details)
         raw, self._binary = self._binary[:size], self._binary[size:]
+        return tensor._replace(raw=raw)
+
+    def _with_numbers(self, tensor: InputTensor, array: Array) -> InputTensor:
+        if len(array) != prod(tensor.shape):
+            return tensor._replace(contents=array)
+        raw = self._quota.view(array.view("u1").data) if len(array) else b""
         return tensor._replace(raw=raw)
 
     def _with_all(self, tensor: InputTensor) -> InputTensor:
@@ -265,20 +285,3 @@ def _size_of(tensor: InputTensor) -> int:
         details = f"{tensor.datatype} without {_BINARY_SIZE}; input name: {tensor.name}"
         raise Refusal(Problem.COULD_NOT_PARSE_INPUT, details)
     return min(prod(tensor.shape) * size, _MAX_SIZE)
-
-
-def _with_data(tensor: InputTensor, data: list[Any]) -> InputTensor:
-    if tensor.datatype == BYTES:
-        found = values.texts(data, tensor.name)
-        return tensor._replace(contents=found, contents_field="bytes_contents")
-    return _with_numbers(tensor, values.numbers(data, tensor.datatype, tensor.name))
-
-
-def _with_numbers(tensor: InputTensor, array: Array) -> InputTensor:
-    if len(array) == prod(tensor.shape):
-        return tensor._replace(raw=_bytes(array))
-    return tensor._replace(contents=array)
-
-
-def _bytes(array: Array) -> Buffer:
-    return array.view("u1").data.toreadonly() if len(array) else b""

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from ovms_mp.frontend.grpc.places import Places
+    from ovms_mp.frontend.grpc.quota import Quota
     from ovms_mp.frontend.http.catalog import Catalog
     from ovms_mp.frontend.http.cors import Cors
     from ovms_mp.frontend.http.inference import Inference
@@ -85,12 +86,15 @@ class Socket:
         access: Access,
         cors: Cors,
         inference: Inference,
+        *,
+        quota: Quota,
     ) -> None:
         self._catalog = catalog
         self._places = places
         self._access = access
         self._cors = cors
         self._inference = inference
+        self._quota = quota
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One stream."""
@@ -107,7 +111,8 @@ class Socket:
             response = _refused(asked, error)
             await response(scope, receive, send)
             return
-        wire = WebWire(name, version, _SOCKET, self._inference.limits)
+        limits, quota = self._inference.limits, self._quota
+        wire = WebWire(name, version, _SOCKET, limits, quota)
         stream = ModelStream(self._catalog, self._places.give_back, wire)
 
         async def listen(line: Line) -> None:

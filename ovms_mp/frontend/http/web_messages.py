@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from ovms_mp.core.messages import InferRequest
+from ovms_mp.frontend.grpc.quota import UNLIMITED, Quota
 from ovms_mp.frontend.grpc.streaming import Wire
 from ovms_mp.frontend.grpc.wire import MalformedMessage
 from ovms_mp.frontend.http import request, response
@@ -30,24 +31,35 @@ _END_OF_EVENT: Final = b"\n\n"
 
 class WebWire(Wire):
     """The messages of one stream to the servable that its path names; answers are as its
-    first request asks: in JSON, or behind it with `binary_data_output`.
+    first request asks: in JSON, or behind it with `binary_data_output`. Requests hold at
+    most `quota` together.
     """
 
-    def __init__(self, name: str, version: str, method: str, limits: Limits) -> None:
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        method: str,
+        limits: Limits,
+        quota: Quota = UNLIMITED,
+    ) -> None:
         super().__init__(INTERFACE, method)
+        self._quota = quota
         self._name = name
         self._version = version
         self._limits = limits
         self._wanted: Wanted | None = None
 
     def decode(self, message: bytes) -> InferRequest:
-        """See Wire."""
+        """See Wire. Raises ServingError for more than the quota has, too."""
         try:
-            length, body = _opened(message)
+            length, body = _opened(self._quota.view(message))
             if length > self._limits.json:
                 details = f"at most {self._limits.json} bytes of JSON"
                 raise Refusal(Problem.TOO_LARGE, details)
-            said, wanted = request.decode(self._name, self._version, body, length)
+            said, wanted = request.decode(
+                self._name, self._version, body, length, self._quota
+            )
         except Refusal as error:
             raise MalformedMessage(error.text) from None
         if self._wanted is None:
@@ -104,12 +116,12 @@ def is_text(message: bytes) -> bool:
     return message.startswith(b"{")
 
 
-def _opened(message: bytes) -> tuple[int, Buffer]:
+def _opened(message: memoryview) -> tuple[int, Buffer]:
     if len(message) < HEAD_SIZE:
         details = f"a message begins with {HEAD_SIZE} bytes for the length of its JSON"
         raise Refusal(Problem.INVALID_BODY, details)
     (length,) = _HEAD.unpack_from(message)
-    body = memoryview(message)[HEAD_SIZE:]
+    body = message[HEAD_SIZE:]
     if length > len(body):
         details = f"its JSON has {length} bytes, and {len(body)} follow"
         raise Refusal(Problem.INVALID_BODY, details)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import threading
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 from ovms_mp.core.errors import ServingError
 from ovms_mp.frontend.grpc.codec import decode_request
 from ovms_mp.frontend.grpc.quota import SMALL, Quota
+from ovms_mp.frontend.http.request import decode
 from tests.wire.calls import ask
+from tests.wire.rest import inputs, tensor
 
 LARGE = SMALL + 1
 
@@ -77,6 +80,21 @@ def test_contents_of_a_request_keep_its_message(is_known: bool) -> None:
     request = decode_request(message, quota)
     assert quota.held == len(message)
     del request
+    assert quota.held == 0
+
+
+def test_numbers_in_json_count_as_such_until_they_are_gone() -> None:
+    """Their text does no more than to be read."""
+    large = np.zeros(LARGE, np.float32)
+    text = json.dumps(inputs(tensor("x", large))).encode()
+    quota = Quota(1 << 30)
+    (said,) = decode("m", "", text, len(text), quota).request.inputs
+    assert said.raw is not None
+    assert quota.held == large.nbytes
+    array = np.frombuffer(said.raw, np.float32)[7:]
+    del said
+    assert quota.held == large.nbytes
+    del array
     assert quota.held == 0
 
 
