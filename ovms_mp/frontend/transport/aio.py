@@ -17,7 +17,12 @@ import grpc.aio
 from ovms_mp.frontend.transport.aio_call import Context, UnaryCall
 from ovms_mp.frontend.transport.aio_loop import LoopThread
 from ovms_mp.frontend.transport.aio_stream import StreamCall
-from ovms_mp.frontend.transport.call import CATCH_UP_SECONDS, late, unknown
+from ovms_mp.frontend.transport.call import (
+    CATCH_UP_SECONDS,
+    MAX_KEPT,
+    late,
+    unknown,
+)
 from ovms_mp.frontend.transport.credentials import credentials
 from ovms_mp.frontend.transport.listening import (
     ensure_nobody_answers,
@@ -41,7 +46,7 @@ from ovms_mp.frontend.transport.seam import (
 # Binding and starting are local.
 _START_SECONDS: Final = 30.0
 # Between two looks at whether anybody has come.
-_LOOKS_EVERY: Final = 0.01
+_LOOKS_EVERY: Final = 0.05
 
 _GRPC_LOG: Final = logging.getLogger("grpc._cython.cygrpc")
 
@@ -82,6 +87,8 @@ class AioServer:
         self._lock = threading.Lock()
         self._is_started = False
         self._is_stopping = False
+        self._kept = 0
+        self._farewell = asyncio.Event()
         self._filter = _Departures()
         self._loop = LoopThread("grpc-aio")
         try:
@@ -146,7 +153,12 @@ class AioServer:
         await self._start()  # only a server that has started can stop
         end = time.monotonic() + grace
         await self._catch_up(min(grace, CATCH_UP_SECONDS))
-        await self._server.stop(max(0.0, end - time.monotonic()))
+        stopping = asyncio.ensure_future(
+            self._server.stop(max(0.0, end - time.monotonic()))
+        )
+        await asyncio.sleep(0)  # connections are told at its first step
+        self._farewell.set()
+        await stopping
         _GRPC_LOG.removeFilter(self._filter)
 
     async def _catch_up(self, seconds: float) -> None:
@@ -157,8 +169,17 @@ class AioServer:
             came = self._came
             await asyncio.sleep(_LOOKS_EVERY)
 
-    def _admit(self, admission: Admission | None, call: Call) -> None:
+    async def _take_up(self) -> None:
+        """Who comes late is not told so before connections know that the server goes."""
         self._came += 1
+        if self._is_stopping and self._kept < MAX_KEPT:
+            self._kept += 1
+            try:
+                await self._farewell.wait()
+            finally:
+                self._kept -= 1
+
+    def _admit(self, admission: Admission | None, call: Call) -> None:
         if self._is_stopping:
             ending = late(call.method)
             raise Abort(ending.code, ending.details)
@@ -182,6 +203,8 @@ class AioServer:
             call = UnaryCall(path, context, self._loop)
             self._in_flight += 1
             try:
+                if not route.is_reserved:
+                    await self._take_up()
                 return await call.run(route, self._max_send_bytes)
             except grpc.aio.AbortError as aborted:
                 # grpcio keeps it with the context. Its traceback would keep the frames,
@@ -207,6 +230,7 @@ class AioServer:
             )
             self._in_flight += 1
             try:
+                await self._take_up()
                 await call.run(route)
             finally:
                 self._in_flight -= 1

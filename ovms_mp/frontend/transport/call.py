@@ -37,7 +37,10 @@ GOING = Ending(Code.UNAVAILABLE, "the server is shutting down")
 """Of calls that no thread has taken up when it begins to, which gRPC's core would say were
 cancelled."""
 CATCH_UP_SECONDS: Final = 1.0
-"""To tell them so; then who is still left hears what the core says."""
+"""To take them up; then who is still left hears what the core says."""
+MAX_KEPT: Final = 1000
+"""Of those that wait to be told so until their connections know that the server goes: who
+were told before would ask once more, and meet the goodbye."""
 
 _INTERFACE: Final = "gRPC"
 # gRPC's core has told the client which it is, and nobody else.

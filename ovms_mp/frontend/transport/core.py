@@ -136,6 +136,8 @@ class CoreServer:
         for poller in self._pollers:
             poller.stop()
         self._core.shutdown(self._pollers[0].queue, lambda _: self._is_shut_down.set())
+        for poller in self._pollers:
+            poller.said_goodbye()
         if not self._is_shut_down.wait(max(0.0, end - time.monotonic())):
             self._core.cancel_all_calls()
             self._is_shut_down.wait()

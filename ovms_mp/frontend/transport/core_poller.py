@@ -13,6 +13,7 @@ from typing import Final
 
 from grpc._cython import cygrpc
 
+from ovms_mp.frontend.transport.call import MAX_KEPT
 from ovms_mp.frontend.transport.core_call import CoreCall, Keeper
 from ovms_mp.frontend.transport.core_stream import StreamCall
 from ovms_mp.frontend.transport.core_unary import UnaryCall
@@ -24,7 +25,7 @@ MakeCall = Callable[[Keeper, cygrpc.RequestCallEvent], UnaryCall | StreamCall]
 """What a call of one method is made by."""
 
 # Between two looks at whether anybody has come.
-_LOOKS_EVERY: Final = 0.01
+_LOOKS_EVERY: Final = 0.05
 
 _SHUT_DOWN: Final = cygrpc.CompletionType.queue_shutdown
 
@@ -59,6 +60,9 @@ class Poller:
         self._came = 0
         self._turns = 0  # odd while it waits for an event
         self._late: MakeCall | None = None
+        self._kept: list[UnaryCall | StreamCall] = []
+        self._farewell = threading.Event()
+        self._is_parting = False
         self._is_stopping = False
         self._requests: list[Callable[[], int]] = []
         self._thread = VitalThread(self._run, name)
@@ -87,8 +91,9 @@ class Poller:
         self._thread.start()
 
     def catch_up(self, late: MakeCall, seconds: float) -> None:
-        """Have calls from now on made by `late`, and wait until none comes any more that
-        the core has kept, at most so long. From another thread.
+        """Have calls from now on made by `late`, which begin when `stop` is told. Wait
+        until none comes any more that the core has kept, at most so long. From another
+        thread.
         """
         self._late = late
         end = time.monotonic() + seconds
@@ -102,6 +107,10 @@ class Poller:
     def stop(self) -> None:
         """The server is about to shut down: be quiet when the last call is over."""
         self._is_stopping = True
+
+    def said_goodbye(self) -> None:
+        """The server is shutting down, and its connections know."""
+        self._farewell.set()
 
     def end(self) -> None:
         """End the thread of a quiet poller."""
@@ -145,7 +154,8 @@ class Poller:
         """Let the core hand one more call over."""
         try:
             refusal = request()
-        except ValueError:  # the server shuts down
+        except ValueError:  # the server shuts down, and no event will say so
+            self._let_go()
             return
         if refusal:
             raise RuntimeError(f"the core accepts no calls: {refusal}")
@@ -153,12 +163,19 @@ class Poller:
 
     def _on_call(self, event: cygrpc.RequestCallEvent) -> None:
         self._accepting -= 1
-        if event.success:  # or the server shuts down
-            self._accept(self._requests[0])
-            self._came += 1
-            make = self._late
-            if make is None:
-                make = self._methods.get(event.call_details.method, self._otherwise)
+        if not event.success:  # the server shuts down
+            self._let_go()
+            return
+        self._accept(self._requests[0])
+        self._came += 1
+        make = self._late
+        if make is None:
+            make = self._methods.get(event.call_details.method, self._otherwise)
+            self._begin(make(self, event))
+        elif not self._is_parting and len(self._kept) < MAX_KEPT:
+            self.open_calls += 1
+            self._kept.append(make(self, event))
+        else:
             self._begin(make(self, event))
 
     def _on_reserved(
@@ -168,6 +185,18 @@ class Poller:
         if event.success:
             self._accept(self._requests[index])
             self._begin(make(self, event))
+
+    def _let_go(self) -> None:
+        """The server shuts down: from now on calls that came late begin."""
+        if self._is_parting:
+            return
+        self._is_parting = True
+        if self._kept:
+            self._farewell.wait()
+        kept, self._kept = self._kept, []
+        for call in kept:
+            self.open_calls -= 1
+            self._begin(call)
 
     def _begin(self, call: UnaryCall | StreamCall) -> None:
         self.open_calls += 1

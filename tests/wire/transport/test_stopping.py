@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -104,6 +106,50 @@ def test_calls_that_nobody_has_taken_up_hear_that_the_server_goes(kind: str) -> 
     assert not stopping.is_alive()
     world.servers.remove(server)
     world.close()
+
+
+ASKERS = """
+import sys, threading, grpc
+
+options = [("grpc.use_local_subchannel_pool", 1)]
+channels = [grpc.insecure_channel(sys.argv[1], options) for _ in range(4)]
+heard = set()
+
+def ask(method):
+    while True:
+        try:
+            method(b"1", timeout=20)
+        except grpc.RpcError as error:
+            heard.add(error.code().name)
+            if "connect" in error.details():
+                return
+
+methods = [channels[n % 4].unary_unary("/test.Service/u") for n in range(16)]
+for each in methods:
+    each(b"1", timeout=20)
+print("all are there", flush=True)
+clients = [threading.Thread(target=ask, args=(each,)) for each in methods]
+for each in clients:
+    each.start()
+for each in clients:
+    each.join()
+print(*heard)
+"""
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_who_asks_again_at_once_hears_of_no_cancel(world: World, turn: int) -> None:
+    """He is told that the server goes when his connection knows it: who asked once more
+    while it says goodbye would hear from gRPC's core that somebody has cancelled.
+    """
+    server = world.serve({"u": echo, "s": Echo})
+    command = [sys.executable, "-c", ASKERS, f"127.0.0.1:{server.ports[0]}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as askers:
+        assert askers.stdout is not None
+        assert askers.stdout.readline() == "all are there\n"
+        time.sleep(0.05 * turn)
+        assert world.stop(server, grace=30)
+        assert askers.stdout.read().split() == ["UNAVAILABLE"]
 
 
 @pytest.mark.parametrize("turn", range(10))
