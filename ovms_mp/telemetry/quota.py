@@ -56,6 +56,17 @@ class Quota(logging.Filter):
                 self._tell_later(kind, record)
         return False
 
+    def leaves_out(self, kind: str) -> bool:
+        """Whether a record of this `kind` would not be shown; it counts then, and need
+        not be made.
+        """
+        with self._lock:
+            window = self._windows.get(kind)
+            if window is None or not window.left_out:
+                return False
+            window.left_out += 1
+            return True
+
     def close(self) -> None:
         """Tell at once what is left to tell."""
         with self._lock:

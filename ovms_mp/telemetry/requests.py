@@ -10,6 +10,8 @@ from collections import Counter
 from threading import Lock
 from typing import Final
 
+from ovms_mp.telemetry.quota import Quota
+
 FAILED: Final = "ovms_mp.requests"
 """The logger of failures. Its records have a `kind`, by which they are counted."""
 
@@ -46,7 +48,8 @@ def failed(interface: str, method: str, servable: str, code: str, reason: str) -
         return
     with _lock:
         _failures[interface, code] += 1
-    if not _failed.isEnabledFor(logging.INFO):
+    kind = f"{interface} {code}"
+    if not _failed.isEnabledFor(logging.INFO) or _is_left_out(kind):
         return
     _failed.info(
         "%s %s%s failed: %s: %s",
@@ -56,10 +59,16 @@ def failed(interface: str, method: str, servable: str, code: str, reason: str) -
         code,
         cut(reason, MAX_REASON),
         extra={
-            "kind": f"{interface} {code}",
+            "kind": kind,
             FIELDS: _fields(interface, method, servable, code),
         },
     )
+
+
+def _is_left_out(kind: str) -> bool:
+    """A line that nobody would see costs as much as the rest of a refusal."""
+    quotas = [each for each in _failed.filters if isinstance(each, Quota)]
+    return any(each.leaves_out(kind) for each in quotas)
 
 
 def answered(

@@ -32,7 +32,7 @@ GATES: Final = (
     Gate("R5", kills.survived, "kills", 0, 20, 500, 15),
     Gate("R6", suites.misbehaviour, "rounds", 0, 1, 100, 290),
     Gate("R7", crowds.freed, "streams", 0, 1000, 5000, 10),
-    Gate("R8", readers.bounded, "streams", 0, 20, 500, 16),
+    Gate("R8", readers.bounded, "streams", 0, 20, 500, 26),
     Gate("R9", deadlines.kept, "calls", 480, 5000, 100_000, 9),
     Gate("R10", cancels.harmless, "cancels at each point", 3, 100, 10_000, 19),
     Gate("R11", bombs.refused, "bombs of each kind", 1, 10, 640, 13),

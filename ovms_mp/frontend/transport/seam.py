@@ -55,6 +55,8 @@ def fitting(details: str) -> str:
     """`details`, cut to what fits a header: 4096 bytes as gRPC percent-encodes them."""
     text = details.encode(errors="replace")
     # Everything that is not printable ASCII, and '%', takes three bytes on the wire.
+    if 3 * len(text) <= MAX_DETAILS_BYTES:
+        return text.decode()
     room = MAX_DETAILS_BYTES
     for end, byte in enumerate(text):
         room -= 1 if 0x20 <= byte <= 0x7E and byte != 0x25 else 3

@@ -61,6 +61,20 @@ def test_of_a_flood_some_lines_are_shown_and_the_rest_is_counted(
     assert heard[MAX_LINES:] == ["a: 990 more within a second are not shown"]
 
 
+def test_what_would_not_be_shown_is_counted_and_need_not_be_made(
+    quota: Quota, heard: list[str]
+) -> None:
+    assert not quota.leaves_out("a")
+    say("x", "a", MAX_LINES)
+    # The first that is left out is a record still: who tells of it is made of that.
+    assert not quota.leaves_out("a")
+    say("x", "a")
+    assert [quota.leaves_out(each) for each in "aaab"] == [True, True, True, False]
+    quota.close()
+    assert heard == ["x"] * MAX_LINES + ["a: 4 more within a second are not shown"]
+    assert not quota.leaves_out("a")
+
+
 def test_the_rest_is_told_by_itself_when_nothing_comes_after_it(
     quota: Quota, heard: list[str]
 ) -> None:
