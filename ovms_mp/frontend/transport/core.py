@@ -118,6 +118,9 @@ class CoreServer:
         self.start()  # the core can only shut down what it has started
         with self._lock:
             if self._stopping is None:
+                for poller in self._pollers:
+                    if not poller.is_reserved:
+                        poller.turn_away(_late)
                 self._stopping = threading.Thread(
                     target=self._end, args=(grace,), name="grpc-stop", daemon=True
                 )
@@ -132,7 +135,7 @@ class CoreServer:
         end = time.monotonic() + grace
         for poller in self._pollers:
             if not poller.is_reserved:
-                poller.catch_up(_late, min(grace, CATCH_UP_SECONDS))
+                poller.catch_up(min(grace, CATCH_UP_SECONDS))
         for poller in self._pollers:
             poller.stop()
         self._core.shutdown(self._pollers[0].queue, lambda _: self._is_shut_down.set())

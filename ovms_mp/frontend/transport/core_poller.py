@@ -90,12 +90,14 @@ class Poller:
         ] or [partial(server.request_call, queue, queue, self._on_call)]
         self._thread.start()
 
-    def catch_up(self, late: MakeCall, seconds: float) -> None:
-        """Have calls from now on made by `late`, which begin when `stop` is told. Wait
-        until none comes any more that the core has kept, at most so long. From another
-        thread.
-        """
+    def turn_away(self, late: MakeCall) -> None:
+        """Have calls from now on made by `late`, which begin when the goodbye is said."""
         self._late = late
+
+    def catch_up(self, seconds: float) -> None:
+        """Wait until none comes any more that the core has kept, at most so long. From
+        another thread.
+        """
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             came, turns = self._came, self._turns
