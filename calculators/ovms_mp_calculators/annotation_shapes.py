@@ -208,31 +208,47 @@ def gradient_line(
 ) -> None:
     """A square at each pixel of a line that goes along the axes only."""
     start, end = _ends(canvas, shape)
-    thickness = thickness_of(annotation.thickness)
+    side = thickness_of(annotation.thickness)
     is_seen, start, end = cv2.clipLine((0, 0, canvas.width, canvas.height), start, end)
     if not is_seen:
         return
-    pixels = _four_connected(start, end)
-    share = np.arange(len(pixels))[:, np.newaxis] / len(pixels)
-    mixed = np.array(shape.color1) * (1 - share) + np.array(shape.color2) * share
-    colors = np.zeros((len(pixels), canvas.pixels.shape[2]), np.uint8)
-    colors[:, :3] = mixed.round().clip(0, 255)
-    drawn_on = canvas.pixels
-    for (x, y), color in zip(pixels.tolist(), colors, strict=True):
-        drawn_on[y : y + thickness, x : x + thickness] = color
-
-
-def _four_connected(start: Sequence[int], end: Sequence[int]) -> Array:
-    """The pixels [n, 2] of OpenCV's LineIterator with 4 neighbours."""
+    width, height, reach = canvas.width, canvas.height, np.arange(side)
     across, down = end[0] - start[0], end[1] - start[1]
-    steps = np.array([(math.copysign(1, across), 0), (0, math.copysign(1, down))], int)
-    long, short = abs(across), abs(down)
-    if short > long:
-        long, short, steps = short, long, steps[::-1]
-    which = np.zeros(long + short, int)
+    axes = _four_connected(abs(across), abs(down))
+    # Pixels by their number in the image. Where squares overlap the last one is seen: of
+    # each but the last that is the row or column which the next one has left.
+    steps = np.array([int(math.copysign(1, across)), int(math.copysign(width, down))])
+    corners = np.cumsum(np.concatenate([[start[1] * width + start[0]], steps[axes]]))
+    right = np.array([(across < 0) * (side - 1) + 0 * reach, reach])
+    below = np.array([reach, (down < 0) * (side - 1) + 0 * reach])
+    left = corners[:-1, np.newaxis] + (below * width + right)[axes]
+    colors = _between(shape, len(corners), canvas.pixels.shape[2])
+    drawn_on = canvas.pixels.reshape(-1, colors.shape[1])
+    if max(start[0], end[0]) + side <= width and max(start[1], end[1]) + side <= height:
+        drawn_on[left] = colors[:-1, np.newaxis]
+    else:
+        is_inside = corners[:-1, np.newaxis] % width + right[axes] < width
+        number, place = np.nonzero(is_inside & (left < width * height))
+        drawn_on[left[number, place]] = colors[number]
+    canvas.pixels[end[1] : end[1] + side, end[0] : end[0] + side] = colors[-1]
+
+
+def _between(shape: shapes.GradientLine, count: int, channels: int) -> Array:
+    """Colours [count, channels] from the first to nearly the second."""
+    first, second = np.array(shape.color1), np.array(shape.color2)
+    share = np.arange(count)[:, np.newaxis] / count
+    colors = np.zeros((count, channels), np.uint8)
+    colors[:, :3] = (first * (1 - share) + second * share).round().clip(0, 255)
+    return colors
+
+
+def _four_connected(across: int, down: int) -> Array:
+    """The steps of OpenCV's LineIterator with 4 neighbours: 0 is along x, 1 along y."""
+    long, short = max(across, down), min(across, down)
+    is_short = np.zeros(long + short, int)
     turns = np.arange(short)
-    which[turns + turns * long // max(short, 1) + 1] = 1
-    return np.cumsum(np.concatenate([[start], steps[which]]), axis=0)
+    is_short[turns + turns * long // max(short, 1) + 1] = 1
+    return is_short if across >= down else 1 - is_short
 
 
 def arrow(canvas: Canvas, shape: shapes.Arrow, annotation: RenderAnnotation) -> None:
