@@ -11,8 +11,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from ovms_mp.frontend.http.app import Rest as RestApp
@@ -20,17 +22,18 @@ from ovms_mp.frontend.http.looks import Looks
 from ovms_mp.frontend.http.protocol import MAX_HEAD_BYTES, LimitedProtocol
 from ovms_mp.frontend.http.seeing import Seeing
 from ovms_mp.frontend.http.server import HttpServer
+from ovms_mp.frontend.http.websocket import LimitedSocket
 from ovms_mp.servable.status import Report
 from ovms_mp.servable.watching import Watching
 from ovms_mp.settings.limits import LimitSettings
 from ovms_mp.settings.rest import RestSettings
 from ovms_mp.telemetry.recent import Recent
-from tests.fakes.catalog import FakeCatalog, servable
+from tests.fakes.catalog import EchoSession, FakeCatalog, servable
 from tests.wire import zoo
 from tests.wire.rest import Rest
 from tests.wire.servers import HOST, Server, serving
 from tests.wire.waiting import until
-from tests.wire.web import WITHIN, answer, request, stream
+from tests.wire.web import SQUARE, WITHIN, answer, request, stream
 
 COUNT = 2000
 PLACES = 1500
@@ -152,6 +155,57 @@ def test_a_browser_that_does_not_read_is_hung_up_on() -> None:
         app.stop()
         server.stop()
         app.close()
+
+
+class ImpatientSocket(LimitedSocket):
+    write_seconds = 0.5
+    max_connections = 2
+
+
+@pytest.fixture
+def impatient() -> Iterator[tuple[str, FakeCatalog]]:
+    """Where an echo is streamed to, by its catalog."""
+    catalog = FakeCatalog({"echo": servable("echo")})
+    app = RestApp(catalog, Report, "1")
+    server = HttpServer(app, [HOST], 0, web_socket=ImpatientSocket)
+    server.start()
+    yield f"ws://{HOST}:{server.port}/v2/models/echo/infer_stream", catalog
+    server.stop()
+    app.close()
+
+
+def test_a_socket_whose_client_does_not_read_is_hung_up_on(
+    impatient: tuple[str, FakeCatalog],
+) -> None:
+    """And its stream ends; one that reads is answered meanwhile."""
+    uri, catalog = impatient
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect((HOST, urlsplit(uri).port))
+        with (
+            connect(uri, sock=raw, max_queue=1, max_size=None) as deaf,
+            connect(uri) as other,
+        ):
+            for _ in range(8):
+                deaf.send(request("in", SQUARE))
+            its = catalog.sessions[0]
+            assert isinstance(its, EchoSession)
+            assert until(lambda: "cancel" in its.calls, WITHIN)
+            other.send(request("in"))
+            assert other.recv(WITHIN)
+
+
+def test_there_are_no_more_sockets_than_connections_may_be(
+    impatient: tuple[str, FakeCatalog],
+) -> None:
+    uri, _ = impatient
+    with connect(uri) as one, connect(uri) as other:
+        with pytest.raises(InvalidStatus) as refused, connect(uri):
+            pass
+        assert refused.value.response.status_code == 503
+        for each in (one, other):
+            each.send(request("in"))
+            assert each.recv(WITHIN)
 
 
 def test_pages_of_others_cost_nothing_where_origins_are_named(tmp_path: Path) -> None:

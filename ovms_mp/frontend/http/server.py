@@ -42,6 +42,7 @@ class HttpServer:
         *,
         shares_port: bool = False,
         protocol: type[LimitedProtocol] = LimitedProtocol,
+        web_socket: type[LimitedSocket] = LimitedSocket,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._hosts = tuple(hosts)
@@ -51,7 +52,7 @@ class HttpServer:
             uvicorn.Config(
                 app,
                 http=protocol,
-                ws=LimitedSocket,
+                ws=web_socket,
                 ws_max_size=MAX_MESSAGE_BYTES,
                 # While a session has no room nothing is read, pongs neither.
                 ws_ping_interval=None,

@@ -34,6 +34,9 @@ _TCP_ESTABLISHED: Final = 1
 class LimitedSocket(WebSocketsSansIOProtocol):
     """One connection."""
 
+    write_seconds = WRITE_SECONDS
+    max_connections = MAX_CONNECTIONS
+
     def __init__(
         self,
         config: Config,
@@ -51,7 +54,7 @@ class LimitedSocket(WebSocketsSansIOProtocol):
     ) -> None:
         """Somebody is there."""
         super().connection_made(transport)
-        self.app_state[FULL] = len(self.connections) > MAX_CONNECTIONS
+        self.app_state[FULL] = len(self.connections) > self.max_connections
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody is there any more."""
@@ -64,7 +67,7 @@ class LimitedSocket(WebSocketsSansIOProtocol):
     def pause_writing(self) -> None:
         """The client reads more slowly than it is answered."""
         super().pause_writing()
-        self._writing = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
+        self._writing = self.loop.call_later(self.write_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         """It has read."""
