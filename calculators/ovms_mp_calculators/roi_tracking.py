@@ -92,13 +92,18 @@ class RoiTrackingCalculator(Calculator):
 def _overlaps(
     last: NormalizedRect, new: NormalizedRect, size: tuple[int, int], least: float
 ) -> bool:
-    """As MediaPipe compares them: as if a centre were a corner, of both."""
+    """As MediaPipe compares them: as if a centre were a corner, of both. The overlap of
+    two that are apart, and do not even touch, is no number there, which is not too little.
+    """
     across, down = size
-    boxes = [
+    one, other = (
         Box(r.x_center * across, r.y_center * down, r.width * across, r.height * down)
         for r in (last, new)
-    ]
-    return overlap(*boxes) >= least
+    )
+    right = min(one.xmin + one.width, other.xmin + other.width)
+    below = min(one.ymin + one.height, other.ymin + other.height)
+    is_apart = right < max(one.xmin, other.xmin) or below < max(one.ymin, other.ymin)
+    return is_apart or overlap(one, other) >= least
 
 
 def _is_near(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -168,6 +168,20 @@ nearby = st.floats(-0.25, 0.25, width=32)
     moved=st.tuples(nearby, nearby, nearby, nearby, st.floats(-1, 1, width=32)),
     shape=st.tuples(*[st.integers(20, 60)] * 2),
     text=requirements(),
+)
+@example(  # apart
+    landmarks=NormalizedLandmarkList(np.zeros((1, 3), np.float32)),
+    rect=NormalizedRect(0.0, 0.0, 0.25, 0.25, 0.0),
+    moved=(0.0, 0.5, 0.0, 0.0, 0.0),
+    shape=(32, 64),
+    text="iou_requirements { min_iou: 0.6 }",
+)
+@example(  # and touching
+    landmarks=NormalizedLandmarkList(np.zeros((1, 3), np.float32)),
+    rect=NormalizedRect(0.0, 0.0, 0.25, 0.25, 0.0),
+    moved=(0.001, 0.25, 0.0, 0.0, 0.0),
+    shape=(32, 64),
+    text="iou_requirements { min_iou: 0.1 }",
 )
 def test_the_rect_is_followed_that_is_followed_natively(
     native: NativeGraphs,
