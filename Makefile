@@ -29,8 +29,9 @@ test: .venv .venv-native ## the suite on current packages, then its subset besid
 GRAPHS ?= 2000
 
 .PHONY: nightly
-nightly: .venv .venv-native ## compare GRAPHS=2000 random graphs with MediaPipe's runtime
+nightly: .venv .venv-native ## compare GRAPHS=2000 random graphs with MediaPipe's runtime; other examples for all laws
 	DIFFERENTIAL_GRAPHS=$(GRAPHS) $(BIN)/python -m pytest tests/differential
+	OVMS_MP_TEST_AT_RANDOM=1 $(BIN)/python -m pytest -m hypothesis
 
 LIVES ?= 10000
 

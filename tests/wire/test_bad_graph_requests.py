@@ -149,7 +149,8 @@ GRAPHS: Final[dict[str, tuple[Request, str]]] = {
         ask("add", {"in": floats(1, 2)}),
         "Mediapipe execution failed. MP status - INTERNAL: CalculatorGraph::Run() "
         'failed: Calculator::Process() for node "OpenVINOInferenceCalculator" failed: '
-        "Invalid input shape - Expected: (1,10); Actual: (1,2); input name: x",
+        "Invalid input shape - Expected: (1,10); Actual: (1,2); input name: x; "
+        "model name: add_one",
     ),
 }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ovms_mp.core.errors import public_text
-from ovms_mp.drawing.svg import way_of
 
 if TYPE_CHECKING:
     from ovms_mp.drawing.layout import Placed
@@ -36,6 +35,9 @@ def servable(status: ServableStatus) -> Told:
 
 def picture(drawn: Drawn, portrait: Portrait) -> Told:
     """A graph, in pixels; `nodes` says which numbers of a pulse an item has."""
+    # For who looks: what lays graphs out is a tenth of a server's start.
+    from ovms_mp.drawing.svg import way_of
+
     inputs, outputs = portrait.pictures
     laid = drawn.picture
     return {
