@@ -171,6 +171,7 @@ def test_waiting_and_inferring_are_told_apart(
 ) -> None:
     begun = time.perf_counter_ns()
     asked = [model.infer([X]) for _ in range(3)]
+    slot.begun.get(timeout=10)
     time.sleep(0.2)
     for _ in asked:
         slot.outcomes.put(None)
