@@ -256,15 +256,17 @@ def test_a_client_that_goes_while_it_is_answered_is_no_error(
     world: World, caplog: pytest.LogCaptureFixture, name: str, way: str
 ) -> None:
     answer, chance = bytes(32 << 20), random.Random(5)
-    calls = weakref.WeakSet[Call]()
+    calls, is_asked = weakref.WeakSet[Call](), threading.Event()
 
     def handler(message: bytes, call: Call) -> bytes:
         calls.add(call)
+        is_asked.set()
         return answer
 
     class Answering(Open):
         def on_message(self, message: bytes) -> None:
             calls.add(self.call)
+            is_asked.set()
             self.call.write(answer)
 
     server = world.serve({"u": handler, "s": Answering})
@@ -274,7 +276,10 @@ def test_a_client_that_goes_while_it_is_answered_is_no_error(
             call = stream_of(channel, name)(iter([b"1"]))
         else:
             call = unary_of(channel, name).future(b"1")
-        time.sleep(chance.uniform(0.002, 0.03))
+        # Who goes before anything has come of him is told of as that.
+        assert is_asked.wait(10)
+        is_asked.clear()
+        time.sleep(chance.uniform(0, 0.03))
         if way == "cancel":
             call.cancel()
         world.hang_up(channel)
