@@ -75,16 +75,18 @@ class ToTensorCalculator(Calculator):
         shape = tuple(size or -1 for size in _shape(node))
         return {name: TensorInfo(name, "FP32", shape)}
 
-    def open(self, ctx: Context) -> None:
+    @classmethod
+    def load(cls, node: NodeInfo) -> Array:
         """What is sent of nothing."""
-        self._empty = np.empty(_shape(self.node), np.float32)
-        self._empty.flags.writeable = False
+        empty = np.empty(_shape(node), np.float32)
+        empty.flags.writeable = False
+        return empty
 
     def process(self, ctx: Context) -> None:
         """One tick, or a value that no tick asks for."""
         if not ctx.has(self.tick):
             return
-        found = self._of(ctx[self.value]) if ctx.has(self.value) else self._empty
+        found = self._of(ctx[self.value]) if ctx.has(self.value) else self.shared
         ctx.send(self.tensor, found)
 
     def _of(self, value: Any) -> Array:
@@ -95,8 +97,8 @@ class ToTensorCalculator(Calculator):
         else:
             raise TypeError(f"{type(value).__name__} makes no tensor")
         if array.shape == _OF_AN_EMPTY_LIST:
-            return self._empty
-        expected = self._empty.shape
+            return self.shared
+        expected = self.shared.shape
         if array.ndim != len(expected) or any(
             size and size != found
             for size, found in zip(expected, array.shape, strict=True)

@@ -95,6 +95,6 @@ def agree(probes: Mapping[str, Callable[[], bool]], *, on: bool) -> bool:
     """Whether all of them say that within the time."""
     end = time.monotonic() + REFLECTED_WITHIN
     return all(
-        until(lambda: probe() is on, max(0.0, end - time.monotonic()))  # noqa: B023
+        until(lambda: probe() is on, max(0.0, end - time.monotonic()))  # noqa: B023 # called at once
         for probe in probes.values()
     )

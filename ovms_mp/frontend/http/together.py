@@ -112,11 +112,10 @@ def _graph(pulses: Sequence[Seen | None]) -> Seen | None:
 
 
 def _node(nodes: Sequence[Seen]) -> Seen:
-    rate = _rate
     return {
-        "rate": sum(map(rate, nodes)),
-        "busy": _mean(nodes, "busy", rate) or 0.0,
-        "latency": _mean(nodes, "latency", rate) or 0.0,
+        "rate": sum(map(_rate, nodes)),
+        "busy": _mean(nodes, "busy", _rate) or 0.0,
+        "latency": _mean(nodes, "latency", _rate) or 0.0,
         "waiting": sum(each["waiting"] for each in nodes),
     }
 
