@@ -64,14 +64,14 @@ class Packets:
     def _image(self, item: Item) -> Any:
         name, dtype, shape = item.meta
         pixels = _array(item.buffers[0], np.dtype(dtype)).reshape(shape)
-        # The buffer is this packet's alone, so native code may keep it as it is.
-        pixels.flags.writeable = False
         create: Callable[..., Any] = (
             self._new._create_image_from_pixel_data  # noqa: SLF001
             if item.kind == "image"
             else self._new._create_image_frame_from_pixel_data  # noqa: SLF001
         )
-        return create(self._formats[name], pixels, copy=False)
+        # What it shared it would let go of in a thread of its own, without the GIL, and
+        # crash once in some thousand images.
+        return create(self._formats[name], pixels, copy=True)
 
     def item(self, packet: Any) -> Item:  # noqa: C901, PLR0912 - a row per kind
         """What a packet holds. Raises Opaque."""

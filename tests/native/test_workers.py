@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -14,6 +16,21 @@ from tests.wire.waiting import until
 pytestmark = pytest.mark.usefixtures("wheel")
 
 DESCRIBE = {"call": "describe", "text": "", "streams": [], "sides": []}
+
+
+SHARES = """
+from ovms_mp.native.packets import Packets
+from ovms_mp.native.types import Item
+from ovms_mp.native.worker import load_bindings
+
+packets = Packets(load_bindings())
+for kind in ("image_frame", "image"):
+    buffer = bytearray(2 * 2 * 3)
+    packet = packets.packet("", Item(kind, ["SRGB", "|u1", [2, 2, 3]], [buffer]))
+    buffer[:] = bytes([9]) * len(buffer)
+    (pixels,) = packets.item(packet).buffers
+    print(sum(memoryview(pixels).tobytes()))
+"""
 
 
 def is_gone(pid: int) -> bool:
@@ -43,6 +60,14 @@ def test_calls_are_answered_in_turn() -> None:
         assert found == {"streams": {"a": ""}, "sides": {"s": "string"}}
     finally:
         worker.kill()
+
+
+def test_an_image_shares_no_memory_with_what_it_was_made_of() -> None:
+    # Native threads would let go of it without the GIL.
+    child = subprocess.run(
+        [sys.executable, "-c", SHARES], check=True, capture_output=True, text=True
+    )
+    assert child.stdout.split() == ["0", "0"]
 
 
 def test_a_graph_that_is_wrong_is_an_answer_not_an_end() -> None:

@@ -45,9 +45,11 @@ def packet(kind: str, value: Any) -> Any:
         dtype = np.float32 if name.startswith("VEC32F") else np.uint8
         pixels = np.frombuffer(unpacked(data), dtype).reshape(shape)
         pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels
+        # Without a copy the array would be let go by any thread, without the GIL.
         return mp.packet_creator.create_image_frame(
             image_format=getattr(mp.ImageFormat, name),
             data=np.ascontiguousarray(pixels),
+            copy=True,
         )
     if kind == "matrix":
         shape, data = value
