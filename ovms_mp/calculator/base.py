@@ -46,8 +46,8 @@ class ContractError(Exception):
 class CalculatorError(Exception):
     """Fails a run with this text for the client, and with absl's `code` for it.
 
-    UNAVAILABLE and DEADLINE_EXCEEDED are the client's status, too; with any other code
-    that is OVMS's for a run that failed.
+    UNAVAILABLE, DEADLINE_EXCEEDED and FAILED_PRECONDITION are the client's status, too;
+    with any other code that is OVMS's for a run that failed.
     """
 
     def __init__(self, text: str, code: str = "INTERNAL") -> None:

@@ -20,8 +20,10 @@ STUCK_SOURCES = (
 
 
 def failed(code: str, message: str) -> ServingError:
-    """A run has failed; `code` is absl's."""
+    """A run has failed; `code` is absl's, and OVMS has a status of its own for one."""
     details = f"{code}: CalculatorGraph::Run() failed: {message}"
+    if code == "FAILED_PRECONDITION":
+        return ServingError(Status.MEDIAPIPE_PRECONDITION_FAILED, details)
     return ServingError(Status.MEDIAPIPE_EXECUTION_ERROR, details)
 
 

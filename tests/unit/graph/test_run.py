@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ovms_mp.calculator import CalculatorError
 from ovms_mp.core.errors import Status
 from ovms_mp.core.pending import Cancelled
 from ovms_mp.graph import growth
@@ -121,6 +122,34 @@ def test_whatever_a_calculator_raises_ends_its_run_with_node_and_reason(error, c
     )
     assert "/a/b" not in run.error.text and "\n" not in run.error.text
     assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "head"),
+    [
+        ("INTERNAL", Status.MEDIAPIPE_EXECUTION_ERROR, "INTERNAL: "),
+        ("INVALID_ARGUMENT", Status.MEDIAPIPE_EXECUTION_ERROR, "INVALID_ARGUMENT: "),
+        (
+            "FAILED_PRECONDITION",
+            Status.MEDIAPIPE_PRECONDITION_FAILED,
+            "FAILED_PRECONDITION: ",
+        ),
+        ("UNAVAILABLE", Status.MEDIAPIPE_NODE_UNAVAILABLE, ""),
+        ("DEADLINE_EXCEEDED", Status.DEADLINE_EXCEEDED, ""),
+    ],
+)
+def test_the_code_that_a_calculator_gives_is_told(code, status, head):
+    run = Run(
+        'input_stream: "in" output_stream: "out" '
+        'node { calculator: "Raises" name: "r" input_stream: "in" output_stream: "out" }'
+    )
+    run.feed("in", 0, CalculatorError("why", code))
+    assert run.is_done and run.error is not None
+    assert run.error.status is status
+    assert run.error.details == (
+        f"{head}CalculatorGraph::Run() failed: "
+        'Calculator::Process() for node "r" failed: why'
+    )
 
 
 def test_after_an_error_nothing_more_is_processed():

@@ -53,13 +53,30 @@ class Limits(Calculator):
         pass
 
 
-class Fails(Calculator):
-    """Fails with the text that a serving error has."""
+class Passes(Calculator):
+    """Sends what it takes."""
 
     value = Input(Any)
     out = Output(Any)
 
     def process(self, ctx: Context) -> None:
+        ctx.send(self.out, ctx[self.value])
+
+
+class FailsInOpen(Passes):
+    def open(self, ctx: Context) -> None:
+        raise RuntimeError("no such luck")
+
+
+class FailsInProcess(Passes):
+    def process(self, ctx: Context) -> None:
+        raise RuntimeError("no such luck")
+
+
+class FailsInClose(Passes):
+    """When its output is there already."""
+
+    def close(self, ctx: Context) -> None:
         raise RuntimeError("no such luck")
 
 
@@ -75,7 +92,8 @@ class Echoes(Calculator):
 
 def serve(text: str) -> GraphServable:
     registry = Registry()
-    for each in (Sums, Limits, Fails, Echoes):
+    failing = (FailsInOpen, FailsInProcess, FailsInClose)
+    for each in (Sums, Limits, *failing, Echoes):
         registry.add(each.__name__, each, "the tests")
     parsed = config.parse(text.encode(), "graph.pbtxt")
     definition = builder.load(parsed, registry, Path(), Services())
@@ -199,16 +217,17 @@ def test_a_stream_gets_every_packet_of_an_output():
     ]
 
 
-def test_what_fails_in_a_calculator_is_told_in_the_words_of_mediapipe():
-    failing = """input_stream: "in" output_stream: "out"
-node { calculator: "Fails" input_stream: "in" output_stream: "out" }"""
+@pytest.mark.parametrize("method", ["Open", "Process", "Close"])
+def test_what_fails_in_a_calculator_is_told_in_the_words_of_mediapipe(method: str):
+    failing = f"""input_stream: "in" output_stream: "out"
+node {{ calculator: "FailsIn{method}" input_stream: "in" output_stream: "out" }}"""
     error = refused(failing, request(tensor("in", [1])))
     assert error.status is Status.MEDIAPIPE_EXECUTION_ERROR
-    assert error.text.startswith(
+    assert error.text == (
         "Mediapipe execution failed. MP status - INTERNAL: CalculatorGraph::Run() "
-        "failed: Calculator::Process() for node "
+        f'failed: Calculator::{method}() for node "FailsIn{method}" failed: '
+        "RuntimeError: no such luck"
     )
-    assert "no such luck" in error.text
 
 
 def test_a_whole_request_is_passed_whatever_its_inputs_are_called():
