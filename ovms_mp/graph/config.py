@@ -7,14 +7,13 @@ is what a graph may say (framework/validated_graph_config.cc).
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError, EncodeError, Message
 
 from ovms_mp.core.errors import Status
-from ovms_mp.graph import executors, expansion, handlers, names, pbtxt
+from ovms_mp.graph import directives, executors, expansion, handlers, names, pbtxt
 from ovms_mp.graph.expansion import Node, Use
 from ovms_mp.graph.handlers import BadHandler
 from ovms_mp.graph.names import BadName, StreamName
@@ -49,8 +48,6 @@ DEFAULT_MAX_QUEUE_SIZE: Final = 100
 """MediaPipe's, for max_queue_size unset or 0. -1 is unlimited."""
 
 OUTPUT_HANDLERS: Final = frozenset({"", "InOrderOutputStreamHandler"})
-
-_POOL_DIRECTIVE: Final = re.compile(r"OVMS_GRAPH_QUEUE_MAX_SIZE\s*:\s*(.*)")
 
 REFUSED_IN_GRAPH: Final = frozenset({"status_handler"})
 REFUSED_IN_NODE: Final = frozenset({"external_input"})
@@ -143,7 +140,7 @@ def parse(
     calculator's. Raises GraphConfigError.
     """
     text = pbtxt.parse(data, file, options)
-    _check_directives(text)
+    directives.check(text.source, file)
     nodes = expansion.expand(text, subgraphs, options)
     return _graph_config(text, nodes)
 
@@ -365,18 +362,3 @@ def _check_output_handler(
             f"expected InOrderOutputStreamHandler{used_by}"
         )
         raise refused(file, line, text)
-
-
-def _check_directives(text: GraphText) -> None:
-    """OVMS's pool directive is judged as OVMS does; sessions need no pool."""
-    for line, comment in text.comments:
-        match = _POOL_DIRECTIVE.match(comment)
-        if match is None:
-            continue
-        value = match.group(1).strip()
-        if value != "AUTO" and not (value.isascii() and value.isdigit()):
-            msg = (
-                "OVMS_GRAPH_QUEUE_MAX_SIZE: expected AUTO, 0 or a positive "
-                f'integer, found "{value[: pbtxt.MAX_MESSAGE]}"'
-            )
-            raise invalid(text.file, line, msg)

@@ -20,7 +20,7 @@ from ovms_mp_protos import graph as protos
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.graph import positions
-from ovms_mp.graph.positions import Comment, Position
+from ovms_mp.graph.positions import Position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -124,12 +124,14 @@ class Types:
 
 @dataclass(frozen=True, slots=True)
 class GraphText:
-    """A pbtxt that has been parsed. `file` is its name without directories."""
+    """A pbtxt that has been parsed. `file` is its name without directories, `source`
+    all that stands in it.
+    """
 
     file: str
+    source: str
     message: Any
     position: Position
-    comments: tuple[Comment, ...]
     types: Types
 
 
@@ -161,7 +163,7 @@ class _Parser:
             line = data.count(b"\n", 0, error.start) + 1
             raise invalid(file, line, "not UTF-8 text") from error
         try:
-            self._position, self._comments = positions.read(self._text)
+            self._position = positions.read(self._text)
         except positions.PbtxtTooDeep as error:
             raise invalid(file, error.line, str(error)) from error
         self._unavailable: list[tuple[Position, str]] = []
@@ -196,9 +198,7 @@ class _Parser:
                 message.node[number].node_options.add().Pack(options)
             except EncodeError as error:
                 raise invalid(self._file, at.line, str(error)) from error
-        return GraphText(
-            self._file, message, self._position, self._comments, self._types
-        )
+        return GraphText(self._file, self._text, message, self._position, self._types)
 
     def _foreign(
         self, extensions: Mapping[str, type[Message]]

@@ -1,5 +1,5 @@
-"""Where in a pbtxt each field stands, and which comments there are: what protobuf's own
-parser does not tell. It reads only structure and leaves judgement to that parser.
+"""Where in a pbtxt each field stands: what protobuf's own parser does not tell. It reads
+only structure and leaves judgement to that parser.
 """
 
 from __future__ import annotations
@@ -60,13 +60,6 @@ class Position:
         return values[index] if index < len(values) else self
 
 
-class Comment(NamedTuple):
-    """The text of a comment, without the `#`."""
-
-    line: int
-    text: str
-
-
 class _Token(NamedTuple):
     line: int
     kind: str
@@ -78,19 +71,17 @@ class _Token(NamedTuple):
         return self.start + len(self.text)
 
 
-def read(text: str) -> tuple[Position, tuple[Comment, ...]]:
-    """Positions and comments of a text-format message. Where the text is malformed the
-    positions end. Raises PbtxtTooDeep.
+def read(text: str) -> Position:
+    """Positions in a text-format message. Where the text is malformed they end. Raises
+    PbtxtTooDeep.
     """
-    reader = _Reader(text)
     root = Position(1)
-    reader.message(root, "", 0)
-    return root, tuple(reader.comments)
+    _Reader(text).message(root, "", 0)
+    return root
 
 
 class _Reader:
     def __init__(self, text: str) -> None:
-        self.comments: list[Comment] = []
         self._tokens = self._scan(text)
         self._ahead = next(self._tokens, None)
         self._end = 0
@@ -101,9 +92,7 @@ class _Reader:
             line += text.count("\n", end, match.start())
             end = match.start()
             kind, token = str(match.lastgroup), match.group()
-            if kind == "comment":
-                self.comments.append(Comment(line, token[1:].strip()))
-            else:
+            if kind != "comment":
                 yield _Token(line, kind, token, end)
 
     def _take(self) -> _Token | None:

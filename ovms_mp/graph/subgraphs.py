@@ -106,7 +106,7 @@ def _type(path: Path) -> str:
     """The `type` that the file claims; that the rest is broken matters to its users."""
     try:
         text = pbtxt.contents(path).decode("utf-8-sig")
-        root, _ = positions.read(text)
+        root = positions.read(text)
     except (ServingError, UnicodeDecodeError, positions.PbtxtTooDeep):
         return ""
     return root.child("type").text

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ovms_mp.calculator import (
-    Calculator, Context, Input, Inputs, Output, Outputs, SideInput
+    Calculator, CalculatorError, Context, Input, Inputs, Output, Outputs, SideInput
 )
 
 
@@ -74,6 +74,32 @@ class AlwaysFailsCalculator(Calculator):
 
     def process(self, ctx: Context) -> None:
         raise RuntimeError("this calculator never works")
+
+
+class NotYetCalculator(Calculator):
+    """Fails as OVMS's session calculator does when its model is not there."""
+
+    value = Input(np.ndarray)
+    more = Output(np.ndarray)
+
+    def process(self, ctx: Context) -> None:
+        raise CalculatorError("what it needs is not there", "FAILED_PRECONDITION")
+
+
+class SumAtEndCalculator(Calculator):
+    """Sends nothing but the sum of all it took, when there is no more to come."""
+
+    value = Input(np.ndarray)
+    total = Output(np.ndarray)
+
+    def open(self, ctx: Context) -> None:
+        self.total_of_all = np.zeros(1, np.float32)
+
+    def process(self, ctx: Context) -> None:
+        self.total_of_all = self.total_of_all + ctx[self.value]
+
+    def close(self, ctx: Context) -> None:
+        ctx.send(self.total, self.total_of_all, at=100)
 '''
 
 GROWING: Final = """
@@ -138,6 +164,7 @@ IMMEDIATE: Final = """
   input_stream_handler { input_stream_handler: "ImmediateInputStreamHandler" }
 """
 POOL: Final = "# OVMS_GRAPH_QUEUE_MAX_SIZE: 1\n"
+OUTSIDE: Final = "isolation: PROCESS"
 
 
 def single(calculator: str, more: str = "") -> str:
@@ -148,8 +175,25 @@ def single(calculator: str, more: str = "") -> str:
     )
 
 
-def python(handler: str, count: int, *more: str, loop: bool = False) -> str:
-    """Streams in1.. and out1.. through one Python node; `more` are lines of it."""
+OLD_FORM: Final = """
+  options: {
+    [mediapipe.PythonExecutorCalculatorOptions.ext]: { handler_path: "%s.py" %s }
+  }
+"""
+
+
+def python(
+    handler: str,
+    count: int,
+    *more: str,
+    loop: bool = False,
+    options: str = "",
+    is_old_form: bool = False,
+) -> str:
+    """Streams in1.. and out1.. through one Python node; `more` are lines of it, and
+    `options` its other options. In the old form these stand in `options`, else in
+    `node_options`.
+    """
     numbers = range(1, count + 1)
     lines = [
         'input_side_packet: "PYTHON_NODE_RESOURCES:py"',
@@ -160,14 +204,19 @@ def python(handler: str, count: int, *more: str, loop: bool = False) -> str:
     if loop:
         lines += ['input_stream: "LOOPBACK:loop"', 'output_stream: "LOOPBACK:loop"']
         lines.append(BACK_EDGE % ("LOOPBACK:0", "LOOPBACK:0"))
+    if is_old_form:
+        lines.append(OLD_FORM % (handler, options))
+    new_form = (
+        f'mediapipe.PythonExecutorCalculatorOptions handler_path: "{handler}.py" '
+        f"{options}"
+    )
     return zoo.graph(
         [f"OVMS_PY_TENSOR{n}:in{n}" for n in numbers],
         [f"OVMS_PY_TENSOR{n}:out{n}" for n in numbers],
         zoo.node(
             "PythonExecutorCalculator",
             *lines,
-            options="mediapipe.PythonExecutorCalculatorOptions "
-            f'handler_path: "{handler}.py"',
+            options="" if is_old_form else new_form,
             name="grower",
         ),
     )
@@ -227,7 +276,10 @@ GRAPHS: Final = {
     "side": SIDE,
     "fails": single("AlwaysFailsCalculator"),
     "unknown": single("NoSuchCalculator"),
+    "not_yet": single("NotYetCalculator"),
     "once": python("once", 1),
+    "once_in_old_form": python("once", 1, is_old_form=True),
+    "once_outside_in_old_form": python("once", 1, options=OUTSIDE, is_old_form=True),
     "incomplete": python("once", 2),
     "immediate": python("by_name", 2, IMMEDIATE),
     "converted": converting(),

@@ -31,6 +31,13 @@ def raw_less() -> Request:
     return request
 
 
+def unset(graph: str, name: str) -> Request:
+    """With a parameter that has no value of any type."""
+    request = ask(graph, {"in": TEN})
+    request.parameters[name].Clear()
+    return request
+
+
 def parameter(graph: str, name: str, field: str, value: Any) -> Request:
     request = ask(graph, {"in": TEN})
     setattr(request.parameters[name], field, value)
@@ -137,6 +144,7 @@ GRAPHS: Final[dict[str, tuple[Request, str]]] = {
         parameter("echo", "OVMS_MP_TIMESTAMP", "bool_param", True),
         TIMESTAMP,
     ),
+    "a timestamp without a value": (unset("echo", "OVMS_MP_TIMESTAMP"), TIMESTAMP),
     "a timestamp that is none": (
         ask("echo", {"in": TEN}, at=-(2**63)),
         "Malformed packet timestamp - Timestamp::Unset()",
@@ -163,6 +171,12 @@ OTHER_CODES: Final[dict[str, tuple[Request, str, str]]] = {
     ),
     "a side packet that no side packet can be": (
         parameter("echo", "limit", "double_param", 1.5),
+        "UNIMPLEMENTED",
+        "Functionality not implemented - Handling parameters of other types than: "
+        "bool, string, int64 is not supported",
+    ),
+    "a side packet without a value": (
+        unset("echo", "limit"),
         "UNIMPLEMENTED",
         "Functionality not implemented - Handling parameters of other types than: "
         "bool, string, int64 is not supported",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.wire import zoo
-from tests.wire.calls import Stream, arrays, ask, shaped, timestamp
+from tests.wire.calls import Stream, arrays, ask, infer, refusal, shaped, timestamp
 from tests.wire.ovms_graphs import CALCULATORS, GRAPHS, HANDLERS
 from tests.wire.servers import Server, serving
 from tests.wire.waiting import until
@@ -201,7 +201,31 @@ def test_a_first_request_without_a_parameter_that_is_needed_ends_the_stream(
     assert code == "FAILED_PRECONDITION" and '"step"' in text
 
 
+def test_what_a_calculator_needs_and_has_not_is_a_failed_precondition(
+    channel: grpc.Channel,
+) -> None:
+    """OVMS's status by name; its code is UNKNOWN there, as it is in no table of OVMS."""
+    expected = (
+        "FAILED_PRECONDITION",
+        "Mediapipe graph precondition failed - FAILED_PRECONDITION: "
+        "CalculatorGraph::Run() failed: Calculator::Process() for node "
+        '"NotYetCalculator" failed: what it needs is not there',
+    )
+    request = one("not_yet", **{"in": 1})
+    assert refusal(channel, request) == expected
+    with Stream(channel, request) as stream:
+        assert stream.end() == expected
+
+
 # Python
+
+
+@pytest.mark.parametrize("model", ["once_in_old_form", "once_outside_in_old_form"])
+def test_options_in_the_old_form_are_read_as_those_in_the_new(
+    channel: grpc.Channel, model: str
+) -> None:
+    """To OVMS, which looks at `node_options` only, they are missing."""
+    assert arrays(infer(channel, one(model, in1=3.5))) == {"out1": [4.5]}
 
 
 @pytest.mark.parametrize("count", [1, 3])

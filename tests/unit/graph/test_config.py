@@ -113,7 +113,11 @@ def test_max_queue_size_is_mediapipes_hundred_unless_set():
         ('input_stream: "A:x"\ninput_stream: "A:y"', 2, "CONFIG", "used twice"),
         ('input_stream: "A:2:x"', 1, "CONFIG", "indexes"),
         ('# OVMS_GRAPH_QUEUE_MAX_SIZE: many\ninput_stream: "x"', 1, "CONFIG", '"many"'),
-        ("# OVMS_GRAPH_QUEUE_MAX_SIZE: -1", 1, "CONFIG", '"-1"'),
+        ("\n  # OVMS_GRAPH_QUEUE_MAX_SIZE : -1\r\n", 2, "CONFIG", '"-1"'),
+        ("#OVMS_GRAPH_QUEUE_MAX_SIZE:auto", 1, "CONFIG", '"auto"'),
+        ("# OVMS_GRAPH_QUEUE_MAX_SIZE: 4.0", 1, "CONFIG", '"4.0"'),
+        ("# OVMS_GRAPH_QUEUE_MAX_SIZE: 2147483648", 1, "CONFIG", "of 32 bits"),
+        ("# OVMS_GRAPH_QUEUE_MAX_SIZE: " + "9" * 5000, 1, "CONFIG", "of 32 bits"),
         (b'input_stream: "\xff"', 1, "CONFIG", "UTF-8"),
         ("\n" + "node_options { " * 80, 2, "CONFIG", "nested"),
     ],
@@ -309,9 +313,24 @@ def test_a_declared_twice_executor_names_the_second():
     assert refused("executor {}\nexecutor {}").line == 2
 
 
-@pytest.mark.parametrize("value", ["AUTO", "0", "4"])
+@pytest.mark.parametrize("value", ["AUTO", "0", "4", "+4", "007", "2147483647"])
 def test_a_valid_pool_directive_is_accepted(value):
     assert parse(f'# OVMS_GRAPH_QUEUE_MAX_SIZE: {value}\ninput_stream: "x"').inputs
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'input_stream: "x" # OVMS_GRAPH_QUEUE_MAX_SIZE: many',
+        '# OVMS_GRAPH_QUEUE_MAX_SIZE: many of them\ninput_stream: "x"',
+        '# OVMS_GRAPH_QUEUE_MAX_SIZE:\ninput_stream: "x"',
+        '# as in OVMS_GRAPH_QUEUE_MAX_SIZE: many\ninput_stream: "x"',
+        "# OVMS_GRAPH_QUEUE_MAX_SIZE: 1\n# OVMS_GRAPH_QUEUE_MAX_SIZE: many\n"
+        'input_stream: "x"',
+    ],
+)
+def test_a_comment_that_is_no_directive_to_ovms_is_none(text):
+    assert parse(text).inputs
 
 
 def test_a_file_that_is_missing_or_too_large_is_an_error(tmp_path):
