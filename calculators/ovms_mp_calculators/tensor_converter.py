@@ -13,7 +13,8 @@
 
 One stream in and one out, of these two tags, in either direction. The option names the
 Tensor that comes out; it is needed in that direction and ignored in the other. No data
-is copied unless it lies scattered in memory.
+is copied unless it lies scattered in memory. BF16, which numpy does not have, is to
+handlers a datatype of bytes, as any that is not KServe's.
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 from ovms_mp_protos import graph
 
-from ovms_mp.calculator import Calculator, ContractError, Input, Options, Output
+from ovms_mp.calculator import (
+    Calculator,
+    CalculatorError,
+    ContractError,
+    Input,
+    Options,
+    Output,
+)
 from ovms_mp.calculator.pyovms import Tensor
 from ovms_mp.core.tensor import Array, Datatype, byte_size
 
@@ -35,6 +43,7 @@ if TYPE_CHECKING:
 _OPTIONS = graph.PyTensorOvTensorConverterCalculatorOptions
 _OV: Final = "OVTENSOR"
 _PY: Final = "OVMS_PY_TENSOR"
+_BF16: Final = Datatype.BF16
 
 
 class PyTensorOvTensorConverterCalculator(Calculator):
@@ -90,32 +99,38 @@ def _listed(tags: list[str]) -> str:
     return ", ".join(tag or "no tag" for tag in tags) or "none"
 
 
+def _invalid(text: str) -> CalculatorError:
+    """As OVMS: what does not fit is the tensor's fault, not the node's."""
+    return CalculatorError(text, "INVALID_ARGUMENT")
+
+
 def _to_tensor(name: str, array: object) -> Tensor:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{_OV} carries {type(array).__name__}, not an array")
     values = cast("Array", array)
-    if Datatype.from_dtype(values.dtype) is None:
-        raise ValueError(f"Undefined precision in input tensor: {values.dtype}")
     # Handlers read dense memory with np.frombuffer. (ascontiguousarray alone would
     # give an array without axes one.)
     dense = np.ascontiguousarray(values).reshape(values.shape)
+    if values.dtype == _BF16.dtype:
+        return Tensor(name, dense.reshape(-1).view(np.uint8), values.shape, _BF16.name)
+    if Datatype.from_dtype(values.dtype) is None:
+        raise _invalid(f"Undefined precision in input tensor: {values.dtype}")
     return Tensor(name, dense)
 
 
 def _to_array(tensor: object) -> Array:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{_PY} carries {type(tensor).__name__}, not a pyovms.Tensor")
-    datatype = Datatype.from_name(tensor.datatype)
+    is_bf16 = tensor.datatype == _BF16.name
+    datatype = _BF16 if is_bf16 else Datatype.from_name(tensor.datatype)
     if datatype is None:
-        raise ValueError(
-            f"Undefined precision in input python tensor: {tensor.datatype}"
-        )
+        raise _invalid(f"Undefined precision in input python tensor: {tensor.datatype}")
     for dimension in tensor.shape:
         if dimension < 0:
-            raise ValueError(f"dimension negative during conversion: {dimension}")
+            raise _invalid(f"dimension negative during conversion: {dimension}")
     expected = byte_size(tensor.shape, datatype)
     if tensor.size != expected:
-        raise ValueError(
+        raise _invalid(
             f"python buffer size: {tensor.size}; OV tensor size: {expected}; mismatch"
         )
     source: Array = np.asarray(tensor)

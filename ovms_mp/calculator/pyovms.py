@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
-from typing import Any, Final, Self, TypeAlias, cast
+from typing import Any, Final, Self, SupportsIndex, TypeAlias, cast
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class Tensor(Exporter):
         cls,
         name: str,
         buffer: Memory,
-        shape: Iterable[int] | None = None,
+        shape: Iterable[SupportsIndex] | None = None,
         datatype: str | None = None,
     ) -> Self:
         """Refuses names that are not text."""
@@ -56,7 +57,7 @@ class Tensor(Exporter):
         array = _read_only(buffer)
         self = super().__new__(cls, array)
         self._array = array
-        self._datatype = _datatype(array) if datatype is None else datatype
+        self._datatype = _datatype(array, buffer) if datatype is None else datatype
         self._name = name
         self._ref_obj = buffer
         self._shape = array.shape if shape is None else _told(shape)
@@ -111,8 +112,8 @@ def _check_text(what: str, value: object) -> None:
         value.encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
 
 
-def _told(shape: Iterable[int]) -> tuple[int, ...]:
-    told = tuple(map(int, shape))
+def _told(shape: Iterable[SupportsIndex]) -> tuple[int, ...]:
+    told = tuple(map(operator.index, shape))
     if any(not -_BEYOND_INT64 <= each < _BEYOND_INT64 for each in told):
         raise ValueError("a shape has integers of 64 bits")
     return told
@@ -130,7 +131,9 @@ def _read_only(buffer: Memory) -> Array:
     return array
 
 
-def _datatype(array: Array) -> str:
+def _datatype(array: Array, buffer: Memory) -> str:
     # Not by the format's letter, which is `l` for one INT64 and `q` for another.
     datatype = Datatype.from_dtype(array.dtype)
-    return array.data.format if datatype is None else datatype.name
+    if datatype is not None:
+        return datatype.name
+    return memoryview(cast("SupportsBuffer", buffer)).format

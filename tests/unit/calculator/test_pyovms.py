@@ -8,13 +8,17 @@ import subprocess
 import sys
 import threading
 import weakref
+from array import array as packed
 from typing import Any
 
 import numpy as np
 import pytest
 
 from ovms_mp.calculator.pyovms import Tensor
+from ovms_mp.core.tensor import Datatype
 
+# numpy's letters of elements, all of them. By the letter alone `l` and `L` are INT32 and
+# UINT32 to OVMS, whatever their size is; here the size counts.
 DATATYPES = {
     "?": "BOOL",
     "B": "UINT8",
@@ -26,23 +30,57 @@ DATATYPES = {
     "h": "INT16",
     "i": "INT32",
     "l": "INT64",
+    "n": "INT64",
+    "p": "INT64",
     "q": "INT64",
+    "N": "UINT64",
+    "P": "UINT64",
     "e": "FP16",
     "f": "FP32",
     "d": "FP64",
 }
+FORMATS = {
+    "g": "g",
+    "F": "Zf",
+    "D": "Zd",
+    "G": "Zg",
+    "S3": "3s",
+    "U3": "3w",
+    "V3": "3x",
+}
+NO_MEMORY = "OMm"
 READONLY = "is read-only|not writable|not writeable"
 
 
-@pytest.mark.parametrize(("letter", "datatype"), DATATYPES.items())
-def test_the_datatype_comes_from_the_elements(letter: str, datatype: str):
-    assert Tensor("x", np.zeros((2, 3), letter)).datatype == datatype
+def test_every_letter_of_numpy_has_a_law_here():
+    mine = {*DATATYPES, *(each[0] for each in FORMATS), *NO_MEMORY}
+    assert set(np.typecodes["All"]) <= mine
 
 
-@pytest.mark.parametrize("dtype", [">f4", "g", "F", "S3"])
-def test_elements_without_a_datatype_give_their_format(dtype: str):
-    array = np.zeros(2, dtype)
-    assert Tensor("x", array).datatype == array.data.format
+@pytest.mark.parametrize("letter", sorted({*np.typecodes["All"]} & {*DATATYPES}))
+def test_the_datatype_comes_from_the_elements(letter: str):
+    array = np.zeros((2, 3), letter)
+    tensor = Tensor("x", array)
+    assert tensor.datatype == DATATYPES[letter]
+    # What the datatype says of the size is what is sent.
+    assert 6 * Datatype[tensor.datatype].dtype.itemsize == tensor.size == array.nbytes
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [*FORMATS.items(), (">f4", ">f")])
+def test_elements_without_a_datatype_give_their_format(dtype: str, expected: str):
+    assert Tensor("x", np.zeros(2, dtype)).datatype == expected
+
+
+def test_so_do_the_elements_of_any_buffer():
+    assert Tensor("x", memoryview(b"abc").cast("c")).datatype == "c"
+    assert Tensor("x", packed("L", [1, 2])).datatype == "UINT64"
+    assert Tensor("x", memoryview(bytes(8)).cast("l")).datatype == "INT64"
+
+
+@pytest.mark.parametrize("letter", NO_MEMORY)
+def test_elements_that_are_no_memory_are_refused(letter: str):
+    with pytest.raises((TypeError, ValueError)):
+        Tensor("x", np.zeros(2, letter))
 
 
 @pytest.mark.parametrize(
@@ -140,6 +178,14 @@ def test_a_shape_that_no_message_can_hold_is_refused(length: int):
     with pytest.raises(ValueError, match="integers of 64 bits"):
         Tensor("x", b"abc", [1, length])
     assert Tensor("x", b"abc", [2**63 - 1, -(2**63)]).shape == (2**63 - 1, -(2**63))
+
+
+@pytest.mark.parametrize("shape", [[1.5], ["3"], "3", 3, [None]], ids=repr)
+def test_a_shape_is_made_of_integers(shape: Any):
+    with pytest.raises(TypeError):
+        Tensor("x", b"abc", shape)
+    assert Tensor("x", b"abc", np.array([1, 3])).shape == (1, 3)
+    assert Tensor("x", b"abc", (np.int32(1), 3)).shape == (1, 3)
 
 
 @pytest.mark.parametrize("said", [{"name": "\ud800"}, {"datatype": "\udfff"}])

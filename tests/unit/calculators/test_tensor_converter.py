@@ -19,12 +19,14 @@ NAMED = 'tag_to_output_tensor_names { key: "OVMS_PY_TENSOR" value: "named" }'
 EVERY = [datatype.name for datatype in IN_GRAPHS]
 
 
-def node(streams: str, options: str = NAMED) -> CalculatorRunner:
+def node(streams: str, options: str | None = NAMED) -> CalculatorRunner:
+    """`options` are the fields of the message; None is no message."""
     name = "mediapipe.PyTensorOvTensorConverterCalculatorOptions"
+    given = f"node_options: {{ [type.googleapis.com/{name}]: {{ {options} }} }}"
     return CalculatorRunner(
         PyTensorOvTensorConverterCalculator,
         f'calculator: "PyTensorOvTensorConverterCalculator" {streams} '
-        f"node_options: {{ [type.googleapis.com/{name}]: {{ {options} }} }}",
+        f"{'' if options is None else given}",
     )
 
 
@@ -43,6 +45,17 @@ def failure(streams: str, payload: Any) -> str:
     assert runner.is_done and runner.error is not None
     assert runner.error.status is Status.MEDIAPIPE_EXECUTION_ERROR
     return runner.error.details
+
+
+def refused_tensor(streams: str, payload: Any) -> str:
+    """The text of a failure that is the tensor's fault."""
+    details = failure(streams, payload)
+    head = (
+        "INVALID_ARGUMENT: CalculatorGraph::Run() failed: Calculator::Process() for "
+        'node "PyTensorOvTensorConverterCalculator" failed: '
+    )
+    assert details.startswith(head)
+    return details.removeprefix(head)
 
 
 @pytest.mark.parametrize("datatype", EVERY)
@@ -86,27 +99,49 @@ def test_scattered_memory_becomes_dense():
     assert np.array_equal(converted(TO_OV, Tensor("x", array)), array)
 
 
-def test_the_name_is_ignored_towards_arrays():
-    runner = node(TO_OV, "")
+BF16 = np.array([[0x3F80, 0x4000], [0x4040, 0x4080]], "<u2").view("V2")
+
+
+@pytest.mark.parametrize("array", [BF16, BF16.T, BF16[0, 0:0], BF16[1].reshape(2, 1)])
+def test_bf16_is_bytes_to_a_handler_and_comes_back(array: Any):
+    tensor = converted(TO_PY, array)
+    assert (tensor.name, tensor.datatype, tensor.shape) == (
+        "named",
+        "BF16",
+        array.shape,
+    )
+    assert memoryview(tensor).format == "B"
+    assert bytes(tensor) == array.tobytes()
+    back = converted(TO_OV, tensor)
+    assert (back.dtype, back.shape) == (array.dtype, array.shape)
+    assert back.tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [None, "", NAMED, 'tag_to_output_tensor_names { key: "OVTENSOR" value: "x" }'],
+)
+def test_the_options_are_ignored_towards_arrays(options: str | None):
+    runner = node(TO_OV, options)
     runner.feed("in", Tensor("x", np.zeros(1)), at=0)
     assert runner.outputs["out"][0].payload.tolist() == [0]
 
 
 def test_a_datatype_that_is_none_fails():
-    text = failure(TO_PY, np.zeros(1, np.complex64))
-    assert text.endswith("Undefined precision in input tensor: complex64")
-    text = failure(TO_OV, Tensor("x", b"abc", datatype="BYTES"))
-    assert text.endswith("Undefined precision in input python tensor: BYTES")
+    text = refused_tensor(TO_PY, np.zeros(1, np.complex64))
+    assert text == "Undefined precision in input tensor: complex64"
+    text = refused_tensor(TO_OV, Tensor("x", b"abc", datatype="BYTES"))
+    assert text == "Undefined precision in input python tensor: BYTES"
 
 
 def test_a_negative_dimension_fails():
-    text = failure(TO_OV, Tensor("x", b"abcd", (-1, 4), "UINT8"))
-    assert text.endswith("dimension negative during conversion: -1")
+    text = refused_tensor(TO_OV, Tensor("x", b"abcd", (-1, 4), "UINT8"))
+    assert text == "dimension negative during conversion: -1"
 
 
 def test_a_buffer_that_does_not_fit_fails():
-    text = failure(TO_OV, Tensor("x", b"abcd", (2, 4), "FP32"))
-    assert text.endswith("python buffer size: 4; OV tensor size: 32; mismatch")
+    text = refused_tensor(TO_OV, Tensor("x", b"abcd", (2, 4), "FP32"))
+    assert text == "python buffer size: 4; OV tensor size: 32; mismatch"
 
 
 def test_a_payload_of_the_other_side_fails():
@@ -147,8 +182,22 @@ def test_no_other_streams_are_taken(streams: str):
 
 
 @pytest.mark.parametrize(
-    "options", ["", 'tag_to_output_tensor_names { key: "OVTENSOR" value: "x" }']
+    "options",
+    [
+        None,
+        "",
+        "tag_to_output_tensor_names {}",
+        'tag_to_output_tensor_names { key: "OVTENSOR" value: "x" }',
+    ],
 )
-def test_a_tensor_needs_a_name(options: str):
-    with pytest.raises(ServingError, match="needs an entry with the key"):
+def test_a_tensor_needs_a_name(options: str | None):
+    with pytest.raises(ServingError, match="needs an entry with the key") as caught:
         node(TO_PY, options)
+    assert caught.value.status is Status.MEDIAPIPE_GRAPH_INITIALIZATION_ERROR
+
+
+def test_other_names_in_the_options_do_no_harm():
+    other = 'tag_to_output_tensor_names { key: "OTHER" value: "x" }'
+    runner = node(TO_PY, f"{other} {NAMED}")
+    runner.feed("in", np.zeros(1), at=0)
+    assert runner.outputs["out"][0].payload.name == "named"
