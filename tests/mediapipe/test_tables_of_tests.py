@@ -43,7 +43,10 @@ def named(cell: str) -> list[tuple[Path, str]]:
     ]
 
 
-@pytest.mark.parametrize("page", ["README.md", "ovms-boundary.md", "ovms-streaming.md"])
+OVMS = ("ovms-boundary.md", "ovms-python.md", "ovms-streaming.md")
+
+
+@pytest.mark.parametrize("page", ["README.md", *OVMS])
 def test_every_test_that_a_page_names_exists(page):
     pairs = [pair for _, _, cell in rows(page) for pair in named(cell)]
     assert pairs
@@ -75,6 +78,13 @@ def test_the_pages_have_every_test_of_the_files_that_matter():
     assert [name for name in names if name not in listed] == []
     files = [line.rpartition("/")[2] for line in lines if not line.startswith(" ")]
     assert [file for file in files if file not in pages] == []
+
+
+@pytest.mark.parametrize("page", OVMS)
+def test_every_rule_of_ovms_has_a_test(page):
+    found = [(rule, cell) for _, rule, cell in rows(page) if rule != "rule"]
+    assert len(found) > 20
+    assert [rule for rule, cell in found if not named(cell)] == []
 
 
 def test_the_forty_cases_of_ovms_streams_are_mapped_each():

@@ -68,7 +68,14 @@ REMOVE_FILE = execute(
     "    import os",
     "    os.remove(self.file)",
 )
-CUSTOM = execute("return [Tensor('out', b'abc', [3], 'mine')]")
+SCALARS = "import struct\n" + execute(
+    """return [
+            Tensor('out', struct.pack('f', struct.unpack('f', bytes(each))[0] + 1))
+            for each in inputs
+        ]"""
+)
+CUSTOM = execute("return [Tensor('out', np.array('my string'))]")
+MINE = execute("return [Tensor('out', b'abc', [3], 'mine')]")
 
 
 # Name, code, and the options of the graph; good ones with what [1, 2] becomes.
@@ -119,8 +126,8 @@ FAILING: Final[Mapping[str, tuple[str, str]]] = {
         "class OvmsPythonModel:\n    def execute(self): return []\n",
         "TypeError: OvmsPythonModel.execute() takes 1 positional argument",
     ),
-    "return_none_object": (execute("return [None]"), "contains NoneType"),
-    "return_non_tensor_object": (execute("return ['x']"), "contains str"),
+    "return_none_object": (execute("return None"), "it returned NoneType"),
+    "return_non_tensor_object": (execute("return [3]"), "contains int"),
 }
 WHERE: Final = {"inside": "", "outside": PROCESS}
 
@@ -139,7 +146,10 @@ def graphs() -> Iterator[tuple[str, tuple[str, str]]]:
             f"{where}_symmetric_scalar_increment_generator",
             (graph(*LOOPBACK, options=options), GENERATOR),
         )
-        yield f"{where}_return_custom_datatype", (graph(options=options), CUSTOM)
+        alone = graph(options=options)
+        yield f"{where}_return_custom_datatype", (alone, CUSTOM)
+        yield f"{where}_return_datatype_of_mine", (alone, MINE)
+        yield f"{where}_symmetric_scalar_increment", (alone, SCALARS)
 
 
 @pytest.fixture(scope="module")
@@ -219,10 +229,22 @@ def test_a_generator_counts_timestamps_up(channel: grpc.Channel, where: str) -> 
 def test_a_custom_datatype_leaves_as_it_was_named(
     channel: grpc.Channel, where: str
 ) -> None:
-    answer = infer(channel, ask(f"{where}_return_custom_datatype", {"in": NUMBERS}))
+    answer = infer(channel, ask(f"{where}_return_datatype_of_mine", {"in": NUMBERS}))
     (output,) = answer.outputs
     assert (output.datatype, list(output.shape)) == ("mine", [3])
     assert answer.raw_output_contents[0] == b"abc"
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("where", WHERE)
+def test_elements_that_no_datatype_names_leave_under_their_format(
+    channel: grpc.Channel, where: str
+) -> None:
+    """A text of numpy's; OVMS's test expects the same name."""
+    answer = infer(channel, ask(f"{where}_return_custom_datatype", {"in": NUMBERS}))
+    (output,) = answer.outputs
+    assert (output.datatype, list(output.shape)) == ("9w", [])
+    assert answer.raw_output_contents[0] == "my string".encode("utf-32-le")
 
 
 @pytest.mark.timeout(240)
@@ -232,6 +254,22 @@ def test_a_scalar_is_incremented(channel: grpc.Channel, where: str) -> None:
     answer = infer(channel, ask(f"{where}_single_io_increment", scalar))
     assert arrays(answer) == {"out": 2}
     assert list(answer.outputs[0].shape) == []
+    answer = infer(channel, ask(f"{where}_symmetric_scalar_increment", scalar))
+    (output,) = answer.outputs
+    assert (output.datatype, list(output.shape)) == ("UINT8", [4])
+    assert np.frombuffer(answer.raw_output_contents[0], np.float32).tolist() == [2]
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("where", WHERE)
+def test_a_tensor_without_elements_keeps_its_dimensions(
+    channel: grpc.Channel, where: str
+) -> None:
+    nothing = {"in": np.empty((1, 32, 32, 0, 1), np.float32)}
+    answer = infer(channel, ask(f"{where}_single_io_increment", nothing))
+    (output,) = answer.outputs
+    assert (output.datatype, list(output.shape)) == ("FP32", [1, 32, 32, 0, 1])
+    assert list(answer.raw_output_contents) == [b""]
 
 
 @pytest.mark.parametrize("where", WHERE)

@@ -14,7 +14,16 @@ import pytest
 from ovms_mp_protos import kserve
 
 from tests.python_nodes.site import LOOPBACK, PROCESS, graph, served
-from tests.wire.calls import Request, Stream, arrays, ask, infer, text, timestamp
+from tests.wire.calls import (
+    TIMESTAMP,
+    Request,
+    Stream,
+    arrays,
+    ask,
+    infer,
+    text,
+    timestamp,
+)
 from tests.wire.servers import Server
 from tests.wire.waiting import POLL, until
 
@@ -295,15 +304,18 @@ def rests(made: Path) -> bool:
     return size <= MOST
 
 
-@pytest.mark.parametrize(
-    "name", ["free", "wide", "async", "free_process", "async_process"]
-)
-def test_an_answer_to_a_unary_request_is_the_first_part(
+@pytest.mark.parametrize("name", PATIENT_ONES)
+def test_of_a_generation_the_first_list_is_the_answer_to_a_unary_request(
     channel: grpc.Channel, tmp_path: Path, name: str
 ) -> None:
+    """As in OVMS, with a loop; and without, which is an error there."""
     for word in ("first", "second", "last"):
         (tmp_path / word).touch()
-    assert bytes(arrays(infer(channel, told(name, tmp_path)))["out"]) == b"first"
+    request = told(name, tmp_path)
+    request.parameters[TIMESTAMP].int64_param = 64
+    answer = infer(channel, request)
+    assert timestamp(answer) == 64
+    assert bytes(arrays(answer)["out"]) == b"first"
 
 
 def test_a_loop_that_generates_refuses_more_as_ovms_does(

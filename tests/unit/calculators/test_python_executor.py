@@ -64,6 +64,47 @@ def test_inputs_come_in_the_order_of_their_tags(tmp_path: Path):
     assert bytes(runner.outputs["out"][0].payload) == b"abdc"
 
 
+@pytest.mark.parametrize(
+    "streams",
+    [
+        'input_stream: "in" output_stream: "out"',
+        'input_stream: "IN:in" output_stream: "OUT:out"',
+        'input_stream: "IN:0:in" output_stream: "OUT:0:out"',
+        'input_stream: "in" output_stream: "OUT:0:out"',
+    ],
+)
+def test_streams_may_have_a_tag_an_index_or_neither(tmp_path: Path, streams: str):
+    runner = node(tmp_path, INCREMENT, streams)
+    runner.feed("in", Tensor("in", np.array([1])), at=0)
+    assert runner.error is None
+    assert np.array(runner.outputs["out"][0].payload).tolist() == [2]
+
+
+def test_streams_of_one_tag_are_told_apart_by_their_indexes(tmp_path: Path):
+    """OVMS knows one stream of a tag: of these it would read and write the first."""
+    code = """
+    from pyovms import Tensor
+    class OvmsPythonModel:
+        def initialize(self, kwargs):
+            assert kwargs["input_names"] == ["second", "first", "third"]
+            assert kwargs["output_names"] == ["b", "a"]
+        def execute(self, inputs):
+            names = [each.name for each in inputs]
+            return [Tensor("a", " ".join(names).encode()), Tensor("b", inputs[-1])]
+    """
+    streams = (
+        'input_stream: "IN:1:second" input_stream: "IN:0:first" '
+        'input_stream: "IN:2:third" '
+        'output_stream: "OUT:1:b" output_stream: "OUT:0:a"'
+    )
+    runner = node(tmp_path, code, streams)
+    for name in ("third", "first", "second"):
+        runner.feed(name, Tensor(name, name.encode()), at=0)
+    assert runner.error is None
+    assert bytes(runner.outputs["a"][0].payload) == b"first second third"
+    assert bytes(runner.outputs["b"][0].payload) == b"third"
+
+
 def test_inputs_without_a_packet_are_left_out(tmp_path: Path):
     code = """
     from pyovms import Tensor

@@ -118,6 +118,23 @@ def test_a_loop_refuses_new_data_while_it_generates(tmp_path: Path):
     )
 
 
+def test_initialize_learns_about_the_loop_as_about_any_stream(tmp_path: Path):
+    code = """
+    from pyovms import Tensor
+    class OvmsPythonModel:
+        def initialize(self, kwargs):
+            self.said = repr((kwargs["input_names"], kwargs["output_names"])).encode()
+        def execute(self, inputs):
+            return [Tensor("out", self.said)]
+    """
+    graph = Listened(LOOP, tmp_path, code)
+    graph.start()
+    graph.feed("in", Tensor("in", b""), at=0)
+    graph.close()
+    assert graph.error is None
+    assert graph.said() == [(0, repr((["in", "loop"], ["out", "loop"])).encode())]
+
+
 def test_a_loop_may_return_lists_as_well(tmp_path: Path):
     code = """
     from pyovms import Tensor
