@@ -21,10 +21,15 @@ help: ## list the targets
 demo: .venv ## serve the people-tracking graph, stream a video through it
 	$(BIN)/python graphs/people_tracking/demo.py
 
+# What holds the server to times has the machine to itself; the rest runs two at a time.
+TIMED_TESTS := $(addprefix tests/,benchmarks browser gates python_nodes reload wire workers)
+TWO := --numprocesses 2 --dist loadfile
+
 .PHONY: test
 test: .venv .venv-native ## the suite on current packages, then its subset beside mediapipe
-	$(BIN)/python -m pytest
-	.venv-native/bin/python -m pytest $(NATIVE_TESTS)
+	$(BIN)/python -m pytest $(TWO) $(addprefix --ignore=,$(TIMED_TESTS))
+	$(BIN)/python -m pytest $(TIMED_TESTS)
+	.venv-native/bin/python -m pytest $(TWO) $(NATIVE_TESTS)
 
 GRAPHS ?= 2000
 
