@@ -32,7 +32,6 @@ from ovms_mp.frontend.transport.seam import Server
 from ovms_mp.inference.engine import Borrow
 from ovms_mp.inference.openvino import OpenVINOEngine
 from ovms_mp.inference.probe import Probe
-from ovms_mp.library.hosting import Registry
 from ovms_mp.observing import Observing
 from ovms_mp.repository import config as repository
 from ovms_mp.repository.config import ModelSpec
@@ -55,6 +54,7 @@ from ovms_mp.telemetry.requests import failures
 if TYPE_CHECKING:
     from ovms_mp.frontend.http.app import Rest
     from ovms_mp.frontend.http.server import HttpServer
+    from ovms_mp.library.hosting import Registry
 
 log = logging.getLogger(__name__)
 
@@ -341,20 +341,26 @@ class App:
 
 
 def _calculators(settings: Settings) -> Calculators:
-    """Those that are installed, and those of a folder. Raises UsageError when a name is
-    there twice.
+    """Those that are installed, and those of a folder. Raises UsageError for a folder
+    where a name is there twice.
     """
 
     def registry() -> Registry:
+        # Of no use without graphs, as what they run on.
+        from ovms_mp.library.hosting import Registry
+
         made = Registry.installed()
         if settings.calculators_path is not None:
             made.add_folder(settings.calculators_path)
         return made
 
-    try:
-        return Calculators(registry)
-    except ContractError as error:
-        raise UsageError(str(error)) from error
+    made = Calculators(registry)
+    if settings.calculators_path is not None:
+        try:
+            made.registry()
+        except ContractError as error:
+            raise UsageError(str(error)) from error
+    return made
 
 
 def run(settings: Settings) -> int:

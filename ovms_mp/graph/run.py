@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.strand import Strand
 from ovms_mp.core.timestamp import DONE
 from ovms_mp.graph import failures
 from ovms_mp.graph.delivery import Delivery
@@ -19,7 +20,6 @@ from ovms_mp.graph.lane import Lane
 from ovms_mp.graph.listener import status_of
 from ovms_mp.graph.payload import problem_on, problem_with
 from ovms_mp.graph.scheduler import Scheduler
-from ovms_mp.graph.strand import Strand
 from ovms_mp.graph.stream import StreamError
 from ovms_mp.graph.watching import watch
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from ovms_mp.core.happenings import Sink
     from ovms_mp.core.pace import Pace
     from ovms_mp.core.packet import Packet
+    from ovms_mp.core.strand import Call, Submit
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.graph.definition import GraphDefinition
     from ovms_mp.graph.listener import NodeStatus, RunListener
     from ovms_mp.graph.node import NodeRun, Timed
-    from ovms_mp.graph.strand import Call, Submit
 
 log = logging.getLogger(__name__)
 

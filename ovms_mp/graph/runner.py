@@ -12,11 +12,11 @@ from ovms_mp.calculator.base import Contract
 from ovms_mp.calculator.services import Services
 from ovms_mp.core.errors import ServingError
 from ovms_mp.core.packet import Packet
+from ovms_mp.core.strand import inline
 from ovms_mp.core.timestamp import next_allowed
 from ovms_mp.graph import builder, config
 from ovms_mp.graph.registry import Registry
 from ovms_mp.graph.run import GraphRun
-from ovms_mp.graph.strand import inline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
     from ovms_mp.core.errors import ServingError
     from ovms_mp.core.pace import Pace
+    from ovms_mp.core.strand import Submit
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.graph.config import GraphConfig
     from ovms_mp.graph.definition import GraphDefinition
     from ovms_mp.graph.node import Process
     from ovms_mp.graph.run import RunListener
-    from ovms_mp.graph.strand import Submit
     from ovms_mp.library.loading import Calculators
     from ovms_mp.library.models import ModelSource
     from ovms_mp.library.run import Observed

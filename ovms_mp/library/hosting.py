@@ -9,7 +9,6 @@ from ovms_mp.graph.definition import GraphDefinition
 from ovms_mp.graph.listener import RunListener
 from ovms_mp.graph.registry import Registry
 from ovms_mp.graph.run import GraphRun
-from ovms_mp.graph.strand import Strand, Submit, inline
 
 __all__ = (
     "GraphConfig",
@@ -17,8 +16,5 @@ __all__ = (
     "GraphRun",
     "Registry",
     "RunListener",
-    "Strand",
     "StreamName",
-    "Submit",
-    "inline",
 )

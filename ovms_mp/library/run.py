@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.packet import Packet
+from ovms_mp.core.strand import inline
 from ovms_mp.core.timestamp import next_allowed
 from ovms_mp.graph.run import GraphRun
-from ovms_mp.graph.strand import inline
 from ovms_mp.library.errors import GraphError
 
 if TYPE_CHECKING:

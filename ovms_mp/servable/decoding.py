@@ -13,8 +13,8 @@ from ovms_mp.core.pending import Pending
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ovms_mp.core.strand import Submit
     from ovms_mp.inference.engine import Inferred, TensorData
-    from ovms_mp.library.hosting import Submit
 
 MAX_DECODING: Final = 256
 """Requests to a version of a model whose pictures wait, or are being decoded."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from ovms_mp.repository.config import DynamicBatching
     from ovms_mp.repository.versions import VersionPolicy
     from ovms_mp.servable.portrait import Portrait
+
+VERSION: Final = "1"
+"""Graphs have no versions; this is what OVMS says on the wire."""
 
 
 @dataclass(frozen=True, slots=True)

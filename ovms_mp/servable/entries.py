@@ -18,8 +18,7 @@ from ovms_mp.core.lifecycle import (
     VersionEvent,
     VersionState,
 )
-from ovms_mp.servable.description import Listed, State
-from ovms_mp.servable.interface import VERSION
+from ovms_mp.servable.description import VERSION, Listed, State
 from ovms_mp.servable.status import ServableStatus, VersionStatus
 
 if TYPE_CHECKING:

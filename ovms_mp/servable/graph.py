@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from ovms_mp.core.messages import InferRequest, InferResponse, ServableMetadata
     from ovms_mp.core.packet import Packet
+    from ovms_mp.core.strand import Submit
     from ovms_mp.library.graph import Graph
-    from ovms_mp.library.hosting import GraphRun, Submit
+    from ovms_mp.library.hosting import GraphRun
     from ovms_mp.servable.base import StreamSession, StreamSink
     from ovms_mp.servable.condition import Condition
     from ovms_mp.servable.statistics import ModelStatistics

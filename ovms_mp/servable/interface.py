@@ -18,6 +18,7 @@ from ovms_mp.core.tuples import make
 from ovms_mp.library.tensors import known_tensors
 from ovms_mp.servable import boundary
 from ovms_mp.servable.boundary import Kind
+from ovms_mp.servable.description import VERSION
 from ovms_mp.servable.parameters import TIMESTAMP
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from ovms_mp.library.hosting import GraphConfig, GraphDefinition, StreamName
 
 _MESSAGES: Final = frozenset({Kind.REQUEST, Kind.RESPONSE})
-
-VERSION: Final = "1"
-"""Graphs have no versions; this is what OVMS says on the wire."""
 
 
 class GraphInterface:

@@ -15,11 +15,8 @@ from ovms_mp.calculator import services
 from ovms_mp.calculator.services import InferenceSession, ServedGraph
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.meters import Recorders
-from ovms_mp.library.graph import Graph
 from ovms_mp.library.models import to_load
 from ovms_mp.servable.condition import Condition
-from ovms_mp.servable.graph import GraphServable
-from ovms_mp.servable.interface import check_boundary
 from ovms_mp.servable.model import ModelServable
 from ovms_mp.servable.model_session import ModelSession
 from ovms_mp.servable.sequences import IDLE_SECONDS
@@ -29,10 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from ovms_mp.core.strand import Submit
     from ovms_mp.inference.engine import CompiledModel, Engine, TensorData
-    from ovms_mp.library.hosting import Registry, Submit
+    from ovms_mp.library.hosting import Registry
     from ovms_mp.repository.config import GraphSpec, ModelSpec
     from ovms_mp.servable.catalog import Catalog
+    from ovms_mp.servable.graph import GraphServable
     from ovms_mp.servable.leases import Lease
     from ovms_mp.telemetry.metrics import Metrics
 
@@ -96,6 +95,11 @@ class Loader:
         """A graph, and what it holds until it is closed: `calculators`, and the models
         that it names. Raises ServingError, and has released them then.
         """
+        # A seventh of the start, and many a server has no graphs.
+        from ovms_mp.library.graph import Graph
+        from ovms_mp.servable.graph import GraphServable
+        from ovms_mp.servable.interface import check_boundary
+
         holdings = Holdings(self._catalog, calculators)
         condition = Condition(self._catalog.changed)
         try:

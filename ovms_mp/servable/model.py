@@ -11,8 +11,8 @@ from ovms_mp.core.errors import ServingError
 from ovms_mp.core.happenings import HERE
 from ovms_mp.core.messages import InferResponse, ServableMetadata
 from ovms_mp.core.pending import Cancelled, Pending
+from ovms_mp.core.strand import inline
 from ovms_mp.inference.state import State, infer_from
-from ovms_mp.library.hosting import inline
 from ovms_mp.servable.batching import join_requests
 from ovms_mp.servable.decoding import Decoding
 from ovms_mp.servable.description import Description
@@ -33,9 +33,9 @@ from ovms_mp.servable.watching import Watching
 
 if TYPE_CHECKING:
     from ovms_mp.core.messages import InferRequest
+    from ovms_mp.core.strand import Submit
     from ovms_mp.core.tensor import Array
     from ovms_mp.inference.engine import CompiledModel, Inferred
-    from ovms_mp.library.hosting import Submit
     from ovms_mp.repository.config import ModelSpec
     from ovms_mp.servable.base import StreamSession, StreamSink
     from ovms_mp.servable.outputs import Output

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from ovms_mp.core.errors import ServingError, Status
-from ovms_mp.library.hosting import Strand, inline
+from ovms_mp.core.strand import Strand, inline
 from ovms_mp.servable.admission import Admission
 from ovms_mp.servable.parameters import TIMESTAMP
 from ovms_mp.servable.stream_rules import FIRST, SUBSEQUENT, Clock, check_subsequent

@@ -12,8 +12,8 @@ from ovms_mp.core.errors import ServingError
 from ovms_mp.core.tuples import make
 from ovms_mp.servable import boundary
 from ovms_mp.servable.admission import Admission
+from ovms_mp.servable.description import VERSION
 from ovms_mp.servable.flights import Collected, Flights
-from ovms_mp.servable.interface import VERSION
 from ovms_mp.servable.stream_rules import FIRST, SUBSEQUENT, Clock, check_subsequent
 from ovms_mp.servable.watching import Boundary, Progress
 from ovms_mp.telemetry.values import MICROSECONDS

@@ -23,11 +23,11 @@ import openvino as ov
 from ovms_mp.calculator.services import Models, Services
 from ovms_mp.core.errors import ServingError
 from ovms_mp.core.packet import Packet
+from ovms_mp.core.strand import inline
 from ovms_mp.graph import builder, config
 from ovms_mp.graph.definition import GraphDefinition
 from ovms_mp.graph.registry import Registry
 from ovms_mp.graph.run import GraphRun
-from ovms_mp.graph.strand import inline
 from ovms_mp.inference.engine import ModelConfig
 from ovms_mp.inference.openvino import OpenVINOEngine
 from ovms_mp.servable.model import ModelServable

@@ -9,11 +9,11 @@ from typing import Any
 from ovms_mp.calculator import Services
 from ovms_mp.core.errors import ServingError
 from ovms_mp.core.packet import Packet
+from ovms_mp.core.strand import inline
 from ovms_mp.core.timestamp import next_allowed
 from ovms_mp.graph import builder, config
 from ovms_mp.graph.definition import GraphDefinition
 from ovms_mp.graph.run import GraphRun
-from ovms_mp.graph.strand import inline
 from tests.mediapipe import calculators
 
 

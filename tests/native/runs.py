@@ -10,12 +10,12 @@ from typing import Any
 from ovms_mp.calculator.services import Services
 from ovms_mp.core.errors import ServingError
 from ovms_mp.core.packet import Packet
+from ovms_mp.core.strand import inline
 from ovms_mp.graph import builder, config, islands
 from ovms_mp.graph.config import GraphConfig
 from ovms_mp.graph.definition import GraphDefinition
 from ovms_mp.graph.registry import Registry
 from ovms_mp.graph.run import GraphRun
-from ovms_mp.graph.strand import inline
 from ovms_mp.native import offer
 
 ENDS_WITHIN = 40.0

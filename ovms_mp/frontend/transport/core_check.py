@@ -94,7 +94,8 @@ def _check(kind: type[CoreServer]) -> None:
             _check_stream(channel)
             _check_cancellation(channel, service)
     finally:
-        is_stopped = server.stop(_SECONDS, 0)
+        # All calls are over: a grace would be a wait for more of them.
+        is_stopped = server.stop(0, _SECONDS)
     _expect(is_stopped, "the server does not stop")
     _expect(server.calls_in_flight == 0, "calls are left over")
     _expect(

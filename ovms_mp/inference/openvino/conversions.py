@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
@@ -29,6 +29,7 @@ it raises is why the model does not load.
 
 ENTRY_POINTS: Final = "ovms_mp.conversions"
 _SUFFIX: Final = ".tflite"
+_IR: Final = ".xml"
 
 _log = logging.getLogger(__name__)
 
@@ -39,28 +40,17 @@ class Conversions:
     """
 
     def __init__(self, core: ov.Core) -> None:
+        self._core = core
         self._reading = threading.local()
-        self._extensions: list[Any] = []  # kept as long as the core may call them
-        known: dict[str, EntryPoint] = {}
-        for entry in entry_points(group=ENTRY_POINTS):
-            other = known.setdefault(entry.name, entry)
-            if other.value != entry.value:
-                _log.error(
-                    "%s is converted by %s, not by %s",
-                    entry.name,
-                    other.value,
-                    entry.value,
-                )
-        untyped: Any = core  # no types in its stub
-        for name, entry in known.items():
-            convert: Any = partial(self._convert, entry)
-            extension: Any = ConversionExtension(name, convert)
-            self._extensions.append(extension)
-            untyped.add_extension(extension)
+        self._lock = threading.Lock()
+        self._extensions: list[Any] | None = None
+        """Kept as long as the core may call them."""
 
     @contextmanager
     def reading(self, path: Path) -> Generator[None]:
         """Within, this thread has OpenVINO read `path`."""
+        if path.suffix != _IR:
+            self._extend()
         options: dict[str, deque[bytes]] = defaultdict(deque)
         if path.suffix == _SUFFIX:
             with suppress(OSError, ValueError):  # OpenVINO says what is wrong with it
@@ -71,6 +61,21 @@ class Conversions:
             yield
         finally:
             del self._reading.options
+
+    def _extend(self) -> None:
+        """Tell the core of all, once. To look for them is a fortieth of a start, which
+        who has an IR does not need.
+        """
+        with self._lock:
+            if self._extensions is not None:
+                return
+            self._extensions = []
+            untyped: Any = self._core  # no types in its stub
+            for name, entry in _installed().items():
+                convert: Any = partial(self._convert, entry)
+                extension: Any = ConversionExtension(name, convert)
+                self._extensions.append(extension)
+                untyped.add_extension(extension)
 
     def _convert(self, entry: EntryPoint, node: NodeContext) -> Sequence[ov.Output]:
         # OpenVINO converts the operators in the order of the file.
@@ -83,3 +88,14 @@ class Conversions:
                 f"{entry.value} gave {outputs} for the outputs of an operator"
             )
         return outputs
+
+
+def _installed() -> Mapping[str, EntryPoint]:
+    known: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=ENTRY_POINTS):
+        other = known.setdefault(entry.name, entry)
+        if other.value != entry.value:
+            _log.error(
+                "%s is converted by %s, not by %s", entry.name, other.value, entry.value
+            )
+    return known

@@ -15,11 +15,11 @@ from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import TensorInfo
 from ovms_mp.core.packet import Packet
 from ovms_mp.core.pending import Pending
+from ovms_mp.core.strand import inline
 from ovms_mp.core.tensor import Array
 from ovms_mp.graph import builder, config
 from ovms_mp.graph.registry import Registry
 from ovms_mp.graph.run import GraphRun
-from ovms_mp.graph.strand import inline
 
 
 class Arithmetic:

@@ -20,11 +20,11 @@ from ovms_mp.core.errors import ServingError
 from ovms_mp.core.messages import InferRequest, InferResponse, OutputTensor
 from ovms_mp.core.packet import Packet
 from ovms_mp.core.pending import Pending
+from ovms_mp.core.strand import inline
 from ovms_mp.graph import builder, config
 from ovms_mp.graph.definition import GraphDefinition
 from ovms_mp.graph.registry import Registry
 from ovms_mp.graph.run import GraphRun
-from ovms_mp.graph.strand import inline
 
 
 class PassThrough(Calculator):

@@ -27,12 +27,12 @@ from ovms_mp.calculator import (
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.packet import Packet
 from ovms_mp.core.pending import Pending
+from ovms_mp.core.strand import inline
 from ovms_mp.graph import builder, config
 from ovms_mp.graph.definition import GraphDefinition
 from ovms_mp.graph.lane_source import MAX_STEPS
 from ovms_mp.graph.registry import Registry
 from ovms_mp.graph.run import GraphRun
-from ovms_mp.graph.strand import inline
 
 NOTHING: Mapping[str, bool] = {}
 DEEDS = ("pass", "none", "some", "later time", "bound", "twice", "wait", "there")

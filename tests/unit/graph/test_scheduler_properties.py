@@ -22,10 +22,10 @@ from ovms_mp.calculator.ports import Output
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.packet import Packet
 from ovms_mp.core.pending import Pending
+from ovms_mp.core.strand import inline
 from ovms_mp.graph import builder, config
 from ovms_mp.graph.registry import Registry
 from ovms_mp.graph.run import GraphRun
-from ovms_mp.graph.strand import inline
 
 RARELY = st.sampled_from((*[False] * 11, True))
 """For what ends a run: most should see more than their beginning."""

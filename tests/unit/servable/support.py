@@ -9,8 +9,8 @@ import numpy as np
 
 from ovms_mp.core.errors import ServingError
 from ovms_mp.core.messages import InferRequest, InferResponse, InputTensor
+from ovms_mp.core.strand import inline
 from ovms_mp.core.stream_policy import StreamPolicy
-from ovms_mp.graph.strand import inline
 from ovms_mp.library.graph import Graph
 from ovms_mp.servable.graph import GraphServable
 from ovms_mp.telemetry.metrics import Metrics

@@ -19,9 +19,9 @@ from ovms_mp.calculator import (
 )
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import InferRequest, InferResponse, InputTensor
+from ovms_mp.core.strand import inline
 from ovms_mp.graph import builder, config
 from ovms_mp.graph.registry import Registry
-from ovms_mp.graph.strand import inline
 from ovms_mp.library.graph import Graph
 from ovms_mp.servable.graph import GraphServable
 from ovms_mp.telemetry.metrics import Metrics

@@ -17,10 +17,10 @@ from openvino import opset15 as op15
 from ovms_mp.core.adaptation import parse
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import InferRequest, InferResponse, InputTensor
+from ovms_mp.core.strand import inline
 from ovms_mp.core.tensor import Array
 from ovms_mp.inference.engine import ModelConfig
 from ovms_mp.inference.openvino import OpenVINOEngine
-from ovms_mp.library.hosting import inline
 from ovms_mp.servable.contents import prefixed
 from ovms_mp.servable.decoding import MAX_DECODING
 from ovms_mp.servable.model import ModelServable

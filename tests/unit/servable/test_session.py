@@ -7,7 +7,7 @@ import pytest
 from ovms_mp.core.errors import Status
 from ovms_mp.core.messages import InputTensor
 from ovms_mp.core.pending import Cancelled
-from ovms_mp.graph.strand import inline
+from ovms_mp.core.strand import inline
 from ovms_mp.library.graph import Graph
 from ovms_mp.servable.graph import GraphServable
 from ovms_mp.telemetry.metrics import Metrics

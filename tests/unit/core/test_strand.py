@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ovms_mp.core.pace import SHORT, Pace
-from ovms_mp.graph.strand import Strand, inline
+from ovms_mp.core.strand import Strand, inline
 
 
 def run(call):
