@@ -52,8 +52,8 @@ class Alarms:
                 heapify(heap)
             heappush(heap, (monotonic() + seconds, next(self._numbers), alarm))
             if not self._is_running:
-                self._is_running = True
                 threading.Thread(target=self._run, name="alarms", daemon=True).start()
+                self._is_running = True  # unless the system has no more threads
             elif heap[0][2] is alarm:
                 self._changed.notify()
         return alarm
