@@ -4,19 +4,27 @@ the same whole pixels. A shape with a coordinate that is not finite is not drawn
 
 from __future__ import annotations
 
+from contextlib import suppress
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 
 from ovms_mp.formats import render_data as shapes
 from ovms_mp_calculators import annotation_shapes as drawing
+from ovms_mp_calculators.annotation_gradients import gradient_lines
 from ovms_mp_calculators.annotation_shapes import Canvas, NotFinite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ovms_mp.core.image import Pixels
-    from ovms_mp.formats.render_data import RenderAnnotation, RenderData, Text
+    from ovms_mp.formats.render_data import (
+        Color,
+        RenderAnnotation,
+        RenderData,
+        Text,
+    )
 
 # Of a line of text, from the top of its capitals to what hangs below, in units of fonts.
 _FONT_HEIGHTS: Final = {
@@ -50,7 +58,6 @@ class AnnotationRenderer:
             shapes.Point: drawing.point,
             shapes.Scribble: drawing.scribble,
             shapes.Line: drawing.line,
-            shapes.GradientLine: drawing.gradient_line,
             shapes.Arrow: drawing.arrow,
             shapes.Text: self._text,
         }
@@ -58,11 +65,16 @@ class AnnotationRenderer:
     def render(self, data: RenderData, pixels: Pixels) -> None:
         """Everything, in its order."""
         canvas = Canvas(pixels)
-        for each in data.render_annotations:
-            try:
-                self._draw[type(each.data)](canvas, each.data, each)
-            except NotFinite:
+        for (kind, *_), alike in groupby(data.render_annotations, _look):
+            if kind is shapes.GradientLine:
+                with suppress(NotFinite):
+                    gradient_lines(canvas, [*alike])
                 continue
+            for each in alike:
+                try:
+                    self._draw[kind](canvas, each.data, each)
+                except NotFinite:
+                    continue
 
     def _text(self, canvas: Canvas, text: Text, annotation: RenderAnnotation) -> None:
         left, baseline = canvas.point(text.left, text.baseline, text.normalized)
@@ -96,3 +108,7 @@ class AnnotationRenderer:
                 cv2.LINE_8,
                 self._flips_text,
             )
+
+
+def _look(annotation: RenderAnnotation) -> tuple[type[Any], Color, float]:
+    return type(annotation.data), annotation.color, annotation.thickness

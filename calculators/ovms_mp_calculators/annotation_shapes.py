@@ -5,7 +5,7 @@ coordinates to OpenCV's calls.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import cv2
 import numpy as np
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ovms_mp.core.image import Pixels
-    from ovms_mp.core.tensor import Array
     from ovms_mp.formats import render_data as shapes
     from ovms_mp.formats.render_data import RenderAnnotation
 
@@ -43,11 +42,7 @@ class Canvas:
         """Where a point is."""
         if not normalized:
             return whole(x), whole(y)
-        x, y = x * self.width, y * self.height
-        # Nearly all of a face's hundreds are seen, and need no more than this.
-        if 0 <= x < _FAR and 0 <= y < _FAR:
-            return int(x + 0.5), int(y + 0.5)
-        return rounded(x), rounded(y)
+        return rounded(x * self.width), rounded(y * self.height)
 
     def length(self, pixels: float, normalized: bool) -> int:
         """A length as points are taken."""
@@ -69,6 +64,9 @@ def whole(value: float) -> int:
 
 def rounded(value: float) -> int:
     """A half goes away from zero."""
+    # Nearly all that is seen: a face has hundreds of points in each frame.
+    if 0 <= value < _FAR:
+        return int(value + 0.5)
     if not math.isfinite(value):
         raise NotFinite
     return whole(math.copysign(math.floor(abs(value) + 0.5), value))
@@ -189,71 +187,18 @@ def scribble(
         point(canvas, each, annotation)
 
 
-def _ends(canvas: Canvas, shape: Any) -> tuple[Corner, Corner]:
-    return (
-        canvas.point(shape.x_start, shape.y_start, shape.normalized),
-        canvas.point(shape.x_end, shape.y_end, shape.normalized),
-    )
-
-
 def line(canvas: Canvas, shape: shapes.Line, annotation: RenderAnnotation) -> None:
     """From start to end, whatever its type."""
-    start, end = _ends(canvas, shape)
+    start = canvas.point(shape.x_start, shape.y_start, shape.normalized)
+    end = canvas.point(shape.x_end, shape.y_end, shape.normalized)
     thickness = thickness_of(annotation.thickness)
     cv2.line(canvas.pixels, start, end, annotation.color, thickness)
 
 
-def gradient_line(
-    canvas: Canvas, shape: shapes.GradientLine, annotation: RenderAnnotation
-) -> None:
-    """A square at each pixel of a line that goes along the axes only."""
-    start, end = _ends(canvas, shape)
-    side = thickness_of(annotation.thickness)
-    is_seen, start, end = cv2.clipLine((0, 0, canvas.width, canvas.height), start, end)
-    if not is_seen:
-        return
-    width, height, reach = canvas.width, canvas.height, np.arange(side)
-    across, down = end[0] - start[0], end[1] - start[1]
-    axes = _four_connected(abs(across), abs(down))
-    # Pixels by their number in the image. Where squares overlap the last one is seen: of
-    # each but the last that is the row or column which the next one has left.
-    steps = np.array([int(math.copysign(1, across)), int(math.copysign(width, down))])
-    corners = np.cumsum(np.concatenate([[start[1] * width + start[0]], steps[axes]]))
-    right = np.array([(across < 0) * (side - 1) + 0 * reach, reach])
-    below = np.array([reach, (down < 0) * (side - 1) + 0 * reach])
-    left = corners[:-1, np.newaxis] + (below * width + right)[axes]
-    colors = _between(shape, len(corners), canvas.pixels.shape[2])
-    drawn_on = canvas.pixels.reshape(-1, colors.shape[1])
-    if max(start[0], end[0]) + side <= width and max(start[1], end[1]) + side <= height:
-        drawn_on[left] = colors[:-1, np.newaxis]
-    else:
-        is_inside = corners[:-1, np.newaxis] % width + right[axes] < width
-        number, place = np.nonzero(is_inside & (left < width * height))
-        drawn_on[left[number, place]] = colors[number]
-    canvas.pixels[end[1] : end[1] + side, end[0] : end[0] + side] = colors[-1]
-
-
-def _between(shape: shapes.GradientLine, count: int, channels: int) -> Array:
-    """Colours [count, channels] from the first to nearly the second."""
-    first, second = np.array(shape.color1), np.array(shape.color2)
-    share = np.arange(count)[:, np.newaxis] / count
-    colors = np.zeros((count, channels), np.uint8)
-    colors[:, :3] = (first * (1 - share) + second * share).round().clip(0, 255)
-    return colors
-
-
-def _four_connected(across: int, down: int) -> Array:
-    """The steps of OpenCV's LineIterator with 4 neighbours: 0 is along x, 1 along y."""
-    long, short = max(across, down), min(across, down)
-    is_short = np.zeros(long + short, int)
-    turns = np.arange(short)
-    is_short[turns + turns * long // max(short, 1) + 1] = 1
-    return is_short if across >= down else 1 - is_short
-
-
 def arrow(canvas: Canvas, shape: shapes.Arrow, annotation: RenderAnnotation) -> None:
     """A line, and two at its end for a tip of a fifth of its length."""
-    start, end = _ends(canvas, shape)
+    start = canvas.point(shape.x_start, shape.y_start, shape.normalized)
+    end = canvas.point(shape.x_end, shape.y_end, shape.normalized)
     color, thickness = annotation.color, thickness_of(annotation.thickness)
     cv2.line(canvas.pixels, start, end, color, thickness)
     along = _TIP_SHARE * (end[0] - start[0]), _TIP_SHARE * (end[1] - start[1])

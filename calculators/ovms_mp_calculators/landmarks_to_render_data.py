@@ -128,14 +128,17 @@ class LandmarksToRenderDataCalculator(Calculator):
         shown = self._shown(landmarks)
         points = landmarks.points.tolist()
         is_normalized = isinstance(landmarks, NormalizedLandmarkList)
+        mixed = [] if depths is None else [*map(self._mixed, depths, shown)]
         for start, end in self._lines:
-            if max(start, end) >= len(points) or not (shown[start] and shown[end]):
+            if start >= len(points) or end >= len(points):
+                continue
+            if not (shown[start] and shown[end]):
                 continue
             (x0, y0, _), (x1, y1, _) = points[start], points[end]
             if depths is None:
                 line, color = Line(x0, y0, x1, y1, is_normalized), self._line_color
             else:
-                first, last = self._mixed(depths[start]), self._mixed(depths[end])
+                first, last = mixed[start], mixed[end]
                 line = GradientLine(x0, y0, x1, y1, is_normalized, first, last)
                 color = BLACK
             yield RenderAnnotation(line, color, thickness)
@@ -172,11 +175,16 @@ class LandmarksToRenderDataCalculator(Calculator):
             shown &= ~(landmarks.presence < least)
         return shown.tolist()
 
-    def _mixed(self, share: float) -> Color:
+    def _mixed(self, share: float, is_shown: bool) -> Color:
         """The smaller the depth, the more of the colour for the largest one."""
-        near, far = self._near, self._far
+        if not is_shown:
+            return BLACK
+        (r0, g0, b0), (r1, g1, b1) = self._near, self._far
+        rest = 1 - share
         return Color(
-            *(int(a * share + b * (1 - share)) for a, b in zip(near, far, strict=True))
+            int(r0 * share + r1 * rest),
+            int(g0 * share + g1 * rest),
+            int(b0 * share + b1 * rest),
         )
 
 

@@ -126,6 +126,31 @@ def test_shapes_look_as_natively(native: NativeGraphs, data: RenderData, channel
     assert np.mean(np.any(mine != theirs, axis=2)) <= 0.02, data
 
 
+alike = st.one_of(
+    st.lists(ends.map(lambda each: shapes.Line(*each)), min_size=2, max_size=6),
+    st.lists(st.builds(gradient_line, ends, colors, colors), min_size=2, max_size=6),
+)
+
+
+@checked
+@given(alike, st.integers(1, 9).map(float), st.sampled_from([3, 4]))
+def test_lines_in_a_row_are_drawn_as_each_by_itself(
+    several: list[Any], thickness: float, channels: int
+):
+    """One upon the other, also where they cross or leave the image."""
+    pixels = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, channels))
+    together = one_by_one = image(pixels.astype(np.uint8))
+    drawn = [RenderAnnotation(each, Color(9, 99, 200), thickness) for each in several]
+    for each in drawn:
+        one_by_one = overlaid(one_by_one, each)
+    assert np.array_equal(overlaid(together, *drawn).pixels, one_by_one.pixels)
+
+
+def overlaid(frame: ImageFrame, *drawn: RenderAnnotation) -> ImageFrame:
+    events: list[Any] = [("image", frame, 0), ("data", RenderData(drawn), 0)]
+    return ours(OVERLAY, events)["out"][0]
+
+
 def test_the_picture_of_a_detection_is_similar_to_the_native_one(native: NativeGraphs):
     """Labels, box and key points of DetectionsToRenderDataCalculator, drawn by both:
     structural similarity of at least 0.95.
