@@ -74,8 +74,10 @@ class Flow:
         self.produced: list[Produced] = []
 
     def mark(self, node: NodeRun) -> None:
-        """Have the node examined."""
-        if not node.is_dirty:
+        """Have the node examined. While it is in its only call it cannot take more, and
+        is examined after that.
+        """
+        if not (node.is_dirty or (node.is_busy and node.is_serial)):
             node.is_dirty = True
             self.dirty.append(node)
             if self.is_ordered:
@@ -157,41 +159,32 @@ class Flow:
         each consumer gets all packets at once, then the bound, before the next one gets
         any (OutputStreamManager::PropagateUpdatesToMirrors).
         """
-        mine = [each for each in emissions if each[0] == slot]
-        packets = [each[1:] for each in mine if each[2] is not EMPTY]
-        if packets and stream.bound == DONE:
-            raise ClosedStream(stream.name)
-        for _, timestamp, payload in mine:
-            if payload is not EMPTY:
-                if not is_allowed_in_stream(timestamp):
-                    raise IllegalTimestamp(stream.name, timestamp)
-                stream.bound = next_allowed(timestamp)
-            else:
-                if timestamp < stream.bound != DONE:
-                    _check_promise(stream, slot, timestamp, mine)
-                bound = max(bound, timestamp)
+        packets, bound = _sent(stream, slot, emissions, bound)
         stream.bound = max(stream.bound, bound)
         for queue in stream.consumers:
             if packets and not queue.is_closed:
                 self._add(stream, queue, packets)
             if bound > queue.bound:
                 self._raise(queue, bound)
-        for timestamp, payload in packets:
-            self.deliver(stream, timestamp, payload, next_allowed(timestamp))
-        self._raise_taps(stream, bound)
+        if stream.taps:
+            for timestamp, payload in packets:
+                self.deliver(stream, timestamp, payload, next_allowed(timestamp))
+            self._raise_taps(stream, bound)
 
     def _add(
         self, stream: Stream, queue: InputStream, packets: Sequence[QueuedPacket]
     ) -> None:
         for timestamp, _ in packets:
-            _check_packet(stream, queue, timestamp)
+            if timestamp < queue.bound or timestamp == POSTSTREAM:
+                _check_packet(stream, queue, timestamp)
             queue.bound = next_allowed(timestamp)
             queue.was_fed = True
-        was_empty = not queue.packets
-        queue.packets.extend(packets)
+        waiting = queue.packets
+        was_empty = not waiting
+        waiting.extend(packets)
         if was_empty:
             self.mark(queue.node)
-        if queue.is_full():
+        if 0 <= queue.max_size <= len(waiting):
             self._throttle.fill(queue)
 
     def deliver(
@@ -241,6 +234,28 @@ class Flow:
         if settled > tap.settled:
             tap.settled = settled
             self.produced.append((tap.output, settled, EMPTY))
+
+
+def _sent(
+    stream: Stream, slot: int, emissions: Sequence[Emission], bound: Timestamp
+) -> tuple[list[QueuedPacket], Timestamp]:
+    """The packets of one stream, which knows of them, and the bound with its promises."""
+    packets: list[QueuedPacket] = []
+    for number, timestamp, payload in emissions:
+        if number != slot:
+            continue
+        if payload is EMPTY:
+            if timestamp < stream.bound != DONE:
+                _check_promise(stream, slot, timestamp, emissions)
+            bound = max(bound, timestamp)
+            continue
+        if stream.bound == DONE:
+            raise ClosedStream(stream.name)
+        if not is_allowed_in_stream(timestamp):
+            raise IllegalTimestamp(stream.name, timestamp)
+        stream.bound = next_allowed(timestamp)
+        packets.append((timestamp, payload))
+    return packets, bound
 
 
 def _check_packet(stream: Stream, queue: InputStream, timestamp: Timestamp) -> None:

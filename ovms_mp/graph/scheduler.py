@@ -248,8 +248,12 @@ class Scheduler:
         offset, bound = node.offset, UNSET
         if offset is not None:
             bound = node.carry(offset, context.timestamp)
+        flow, emissions = self.flow, context.emissions
         for slot, stream in enumerate(node.outputs):
-            self.flow.propagate(stream, slot, context.emissions, bound)
+            if emissions:
+                flow.propagate(stream, slot, emissions, bound)
+            elif bound > stream.bound:
+                flow.promise(stream, bound)
 
     def _emit(self, node: NodeRun, context: Context) -> None:
         """What was sent in open and close, which have no timestamp to carry on."""
