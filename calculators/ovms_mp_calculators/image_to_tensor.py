@@ -48,7 +48,13 @@ from ovms_mp.calculator import (
 from ovms_mp.core.image import ImageFormat, ImageFrame
 from ovms_mp.core.tensor import Array
 from ovms_mp.formats.rect import NormalizedRect
-from ovms_mp_calculators.image_region import Region, padded, region_of, rotated_matrix
+from ovms_mp_calculators.image_region import (
+    Region,
+    padded,
+    region_of,
+    rotated_matrix,
+    surrounded,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +70,9 @@ _CHANNELS: Final = {
 }
 # Beyond, OpenCV's maps do not fit their integers.
 _MAX_SIDE: Final = (1 << 15) - 2
+# As many pixels as a tensor has are made faster than OpenCV looks for an eighth of them
+# outside of an image.
+_FEW_TIMES: Final = 8
 
 
 class ImageToTensorCalculator(Calculator):
@@ -113,12 +122,14 @@ class ImageToTensorCalculator(Calculator):
         """What each value of a pixel becomes."""
         options = self.options
         least, most, dtype = _range(options)
-        scale = np.float32(np.float32(most - least) / np.float32(255))
-        values = np.arange(256, dtype=np.float32) * scale + np.float32(least)
+        self._scale = np.float32(np.float32(most - least) / np.float32(255))
+        self._least = np.float32(least)
+        self._table: Array | None = None
         if dtype != np.float32:
+            values = self._floats(np.arange(256, dtype=np.uint8))
             limits = np.iinfo(dtype)
             values = np.clip(np.rint(values), limits.min, limits.max)
-        self._table = values.astype(dtype)
+            self._table = values.astype(dtype)
         is_zero = options.border_mode == _OPTIONS.BORDER_ZERO
         self._border = cv2.BORDER_CONSTANT if is_zero else cv2.BORDER_REPLICATE
 
@@ -160,9 +171,13 @@ class ImageToTensorCalculator(Calculator):
         target = np.array(
             [(0, height), (0, 0), (width, 0), (width, height)], np.float32
         )
-        projection = cv2.getPerspectiveTransform(corners, target)
+        projection: Array = cv2.getPerspectiveTransform(corners, target)
+        pixels = frame.pixels
+        if self._border == cv2.BORDER_REPLICATE:
+            pixels, move = surrounded(pixels, corners, _FEW_TIMES * width * height)
+            projection = projection @ move
         part: Pixels = cv2.warpPerspective(
-            frame.pixels,
+            pixels,
             projection,
             (width, height),
             flags=cv2.INTER_LINEAR,
@@ -170,8 +185,15 @@ class ImageToTensorCalculator(Calculator):
         )
         if frame.format is ImageFormat.SRGBA:
             part = cv2.cvtColor(part, cv2.COLOR_RGBA2RGB)
-        values = cv2.LUT(part, self._table)
+        table = self._table
+        values = self._floats(part) if table is None else cv2.LUT(part, table)
         return values.reshape(1, height, width, _CHANNELS[frame.format])
+
+    def _floats(self, pixels: Pixels) -> Array:
+        values = np.multiply(pixels, self._scale, dtype=np.float32)
+        if self._least:
+            values += self._least
+        return values
 
 
 def _check_frame(frame: ImageFrame) -> None:
