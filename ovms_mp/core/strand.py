@@ -8,6 +8,8 @@ from collections.abc import Callable
 from time import thread_time_ns
 from typing import TYPE_CHECKING, TypeAlias
 
+from ovms_mp.core import spare
+
 if TYPE_CHECKING:
     from ovms_mp.core.pace import Pace
 
@@ -28,7 +30,8 @@ class Strand:
 
     After each call the strand gives its thread back and asks for one again, so that
     many strands share few threads fairly, however much each has to do. Who posts to a
-    strand at rest lends his own thread for one call, while calls are known to be short.
+    strand at rest lends his own thread for one call, while calls are known to be short,
+    or after his work, if his thread is free then.
     """
 
     __slots__ = ("_calls", "_pace", "_run_one", "_submit", "_turn")
@@ -83,6 +86,8 @@ class Strand:
         return True
 
     def _borrow(self) -> None:
+        if spare.takes(self._run):
+            return
         try:
             self._submit(self._run)
         except RuntimeError:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TypeAlias
 
+from ovms_mp.core.spare import work_off
+
 _log = logging.getLogger(__name__)
 
 Work: TypeAlias = Callable[[], object]
@@ -19,7 +21,8 @@ class Threads:
     """Threads that are kept for the next work; one more is started when all are at it.
 
     So there are as many as there ever was work at a time, which the slots of pools
-    bound. The thread that was busy last goes first: it is the one with warm caches.
+    bound, and runs that go on with what was inferred, which a thread takes up when its
+    work is done. The one that was busy last goes first: it has warm caches.
     """
 
     def __init__(self, name: str) -> None:
@@ -63,7 +66,7 @@ class Threads:
     def _serve(self, inbox: SimpleQueue[Work | None]) -> None:
         while (work := inbox.get()) is not None:
             try:
-                work()
+                work_off(work)
             except BaseException:
                 _log.exception("an inference's follower raised")
             work = None  # what it refers to must not live until the next work

@@ -11,6 +11,7 @@ import pytest
 
 from ovms_mp.core.pace import SHORT, Pace
 from ovms_mp.core.strand import Strand, inline
+from ovms_mp.inference.threads import Threads
 
 
 def run(call):
@@ -156,3 +157,33 @@ def test_calls_of_a_short_strand_run_in_order_and_one_at_a_time():
     assert not overlaps
     for poster in range(3):
         assert [n for p, n in seen if p == poster] == list(range(500))
+
+
+def test_a_thread_that_is_done_with_its_work_goes_on_with_one_strand(pool):
+    """Others are the pool's, since they may go on at the same time."""
+    threads, ran, worker = Threads("t"), queue.SimpleQueue(), queue.SimpleQueue()
+    strands = {name: Strand(pool.submit, run) for name in ("first", "second")}
+
+    def work():
+        worker.put(threading.get_ident())
+        for name, strand in strands.items():
+            strand.post(lambda name=name: ran.put((name, threading.get_ident())))
+
+    threads.run(work)
+    found = dict(ran.get(timeout=10) for _ in range(2))
+    threads.close()
+    assert found["first"] == worker.get(timeout=10) != found["second"]
+
+
+def test_a_strand_goes_on_even_if_the_work_before_it_fails(pool, caplog):
+    threads, ran = Threads("t"), threading.Event()
+    strand = Strand(pool.submit, run)
+
+    def work():
+        strand.post(ran.set)
+        raise ValueError("the work failed")
+
+    threads.run(work)
+    assert ran.wait(10)
+    threads.close()
+    assert "the work failed" in caplog.text
