@@ -54,17 +54,17 @@ class Flow:
 
     __slots__ = (
         "_depth",
-        "_examine",
+        "_look",
         "_throttle",
         "dirty",
         "is_ordered",
         "produced",
     )
 
-    def __init__(self, throttle: Throttle, examine: Callable[[], object]) -> None:
-        """`examine` looks at all nodes that are dirty."""
+    def __init__(self, throttle: Throttle, look: Callable[[NodeRun], object]) -> None:
+        """`look` has a node do what it can."""
         self._throttle = throttle
-        self._examine = examine
+        self._look = look
         self._depth = 0
         self.is_ordered = False
         """Some policy takes what comes, so that a node must see one thing after the
@@ -77,19 +77,24 @@ class Flow:
         """Have the node examined. While it is in its only call it cannot take more, and
         is examined after that.
         """
-        if not (node.is_dirty or (node.is_busy and node.is_serial)):
+        if node.is_dirty or (node.is_busy and node.is_serial):
+            return
+        if self.is_ordered and self._depth < _MAX_DEPTH:
+            self._depth += 1
+            self._look(node)
+            self._depth -= 1
+        else:
             node.is_dirty = True
             self.dirty.append(node)
-            if self.is_ordered:
-                self._settle_now()
 
-    def _settle_now(self) -> None:
-        if self._depth < _MAX_DEPTH:
-            self._depth += 1
-            try:
-                self._examine()
-            finally:
-                self._depth -= 1
+    def settle(self) -> None:
+        """Look at all nodes that are marked."""
+        # A worklist, not recursion: bounds run down chains of any length.
+        dirty = self.dirty
+        while dirty:
+            node = dirty.pop()
+            node.is_dirty = False
+            self._look(node)
 
     def emit(  # noqa: C901, PLR0912  # every packet passes here: calls would cost most
         self, streams: Sequence[Stream], emissions: Sequence[Emission]
@@ -123,10 +128,11 @@ class Flow:
                 packets.append(packet)
                 size = len(packets)
                 if size <= 1 and not queue.node.is_dirty:  # 0: a policy dropped it
-                    queue.node.is_dirty = True
-                    self.dirty.append(queue.node)
                     if self.is_ordered:
-                        self._settle_now()
+                        self.mark(queue.node)
+                    else:
+                        queue.node.is_dirty = True
+                        self.dirty.append(queue.node)
                 if size == queue.max_size:
                     self._throttle.fill(queue)
             if stream.taps:
@@ -146,7 +152,7 @@ class Flow:
         emissions, context.emissions = context.emissions, []
         for slot, stream in enumerate(node.outputs):
             self.propagate(stream, slot, emissions, UNSET)
-        self._examine()
+        self.settle()
 
     def propagate(
         self,
@@ -177,7 +183,8 @@ class Flow:
         for timestamp, _ in packets:
             if timestamp < queue.bound or timestamp == POSTSTREAM:
                 _check_packet(stream, queue, timestamp)
-            queue.bound = next_allowed(timestamp)
+            is_usual = MIN <= timestamp < MAX
+            queue.bound = timestamp + 1 if is_usual else next_allowed(timestamp)
             queue.was_fed = True
         waiting = queue.packets
         was_empty = not waiting
@@ -251,9 +258,12 @@ def _sent(
             continue
         if stream.bound == DONE:
             raise ClosedStream(stream.name)
-        if not is_allowed_in_stream(timestamp):
+        if MIN <= timestamp < MAX:
+            stream.bound = timestamp + 1
+        elif is_allowed_in_stream(timestamp):
+            stream.bound = next_allowed(timestamp)
+        else:
             raise IllegalTimestamp(stream.name, timestamp)
-        stream.bound = next_allowed(timestamp)
         packets.append((timestamp, payload))
     return packets, bound
 

@@ -225,5 +225,5 @@ class Lane:
                     queue.packets.append((timestamp, value))
                     scheduler.throttle.fill(queue)
             scheduler.flow.mark(node)
-        scheduler.settle()
+        scheduler.flow.settle()
         return False

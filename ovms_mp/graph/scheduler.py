@@ -58,7 +58,7 @@ class Scheduler:
     def __init__(self, definition: GraphDefinition, *, bounds: bool = False) -> None:
         self.streams = [Stream(each.name) for each in definition.streams]
         self.throttle = Throttle()
-        self.flow = Flow(self.throttle, self.settle)
+        self.flow = Flow(self.throttle, self._look)
         self.nodes = [self._node_run(definition, each) for each in definition.nodes]
         self.flow.is_ordered = any(node.policy.is_eager for node in self.nodes)
         self._by_rank = self.nodes[::-1]
@@ -170,7 +170,7 @@ class Scheduler:
             self._sources.add(node)
         self._stop(node, context)
         self._emit(node, context)
-        self.settle()
+        self.flow.settle()
 
     def next(self) -> Context | None:
         """The call to make now, or None: of process, or at timestamp DONE of close.
@@ -228,7 +228,7 @@ class Scheduler:
                 self.flow.mark(node)
         else:
             self._done_in_order(node, context)
-        self.settle()
+        self.flow.settle()
 
     def _done_in_order(self, node: NodeRun, context: Context) -> None:
         context.is_finished = True
@@ -290,18 +290,18 @@ class Scheduler:
         """A packet on a graph input. Raises StreamError."""
         timestamp, payload = packet
         self.flow.emit((self.streams[stream],), ((0, timestamp, payload),))
-        self.settle()
+        self.flow.settle()
 
     def advance(self, stream: int, bound: Timestamp) -> None:
         """No packet before `bound` will come on a graph input. Raises StreamError."""
         self.flow.emit((self.streams[stream],), ((0, bound, EMPTY),))
-        self.settle()
+        self.flow.settle()
 
     def close_input(self, stream: int) -> None:
         """No more packets on a graph input."""
         self.open_inputs.discard(stream)
         self.flow.promise(self.streams[stream], DONE)
-        self.settle()
+        self.flow.settle()
 
     def tap(self, stream: int, output: int, *, wants_bounds: bool) -> None:
         """Have a stream's packets leave as those of `output`."""
@@ -309,38 +309,33 @@ class Scheduler:
 
     # Readiness
 
-    def settle(self) -> None:
-        """Look at all nodes that are marked."""
-        # A worklist, not recursion: bounds run down chains of any length.
-        dirty = self.flow.dirty
-        while dirty:
-            node = dirty.pop()
-            node.is_dirty = False
-            if not node.is_active or not node.inputs:
-                continue
-            if not node.is_serial:
-                self._examine(node)
-                continue
-            if node.is_busy:
-                continue
-            policy = node.policy
-            inputs = policy.take()
-            if inputs is not None:
-                node.is_busy = True
-                context = node.context
-                context.timestamp = policy.timestamp
-                context.inputs = inputs
-                if policy.is_eager:
-                    context.bounds = [each.head_or_bound() for each in node.inputs]
-                rank = node.rank if node.batched is None else self._rank(node)
-                heappush(self._ready, rank)
-            elif policy.is_over:
-                self._end(node)
-            elif policy.bound > node.carried:
-                self._offset(node, policy.bound)
-            if self.throttle.full:
-                # A policy may drop packets without a call, too.
-                self.throttle.relax(node)
+    def _look(self, node: NodeRun) -> None:
+        """What a node that is marked may do now."""
+        if not node.is_active or not node.inputs:
+            return
+        if not node.is_serial:
+            self._examine(node)
+            return
+        if node.is_busy:
+            return
+        policy = node.policy
+        inputs = policy.take()
+        if inputs is not None:
+            node.is_busy = True
+            context = node.context
+            context.timestamp = policy.timestamp
+            context.inputs = inputs
+            if policy.is_eager:
+                context.bounds = [each.head_or_bound() for each in node.inputs]
+            rank = node.rank if node.batched is None else self._rank(node)
+            heappush(self._ready, rank)
+        elif policy.is_over:
+            self._end(node)
+        elif policy.bound > node.carried:
+            self._offset(node, policy.bound)
+        if self.throttle.full:
+            # A policy may drop packets without a call, too.
+            self.throttle.relax(node)
 
     def _examine(self, node: NodeRun) -> None:
         """A node that may have several calls in flight."""

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from ovms_mp.calculator.context import EMPTY
 from ovms_mp.core.happenings import HERE, Happening, Kind, Place
+from ovms_mp.core.tuples import make
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from ovms_mp.calculator.context import Context
     from ovms_mp.core.happenings import Sink
@@ -39,41 +40,36 @@ class _Watched:
         self._run = run
 
     def __call__(self, context: Context) -> None:
-        taken = tuple(
-            slot for slot, value in enumerate(context.inputs) if value is not EMPTY
-        )
-        self._time(Kind.PROCESS, context, lambda: self.process(context), taken)
-
-    def _time(
-        self,
-        kind: Kind,
-        context: Context,
-        call: Callable[[], object],
-        taken: tuple[int, ...] = (),
-    ) -> None:
-        node, run, at = self._node, self._run, context.timestamp
-        token = HERE.set(Place(self._sink, run, node, at))
+        inputs = context.inputs
+        taken = tuple([slot for slot, value in enumerate(inputs) if value is not EMPTY])
+        token = HERE.set(self._place(context))
         begun = now()
         try:
-            call()
+            self.process(context)
         finally:
             ended = now()
             HERE.reset(token)
-            self._sink(
-                Happening(
-                    kind,
-                    run,
-                    node,
-                    at,
-                    begun,
-                    ended,
-                    taken,
-                    _leaving(context),
-                    goes_on=context.pending is not None,
-                )
-            )
+            self._tell(Kind.PROCESS, context, begun, ended, taken)
         if context.pending is not None:
             self._follow(context, ended)
+
+    def _place(self, context: Context) -> Place:
+        return make(Place, (self._sink, self._run, self._node, context.timestamp))
+
+    def _tell(
+        self,
+        kind: Kind,
+        context: Context,
+        begun: int,
+        ended: int,
+        taken: tuple[int, ...] = (),
+    ) -> None:
+        """A call has returned, or raised."""
+        run, node, at = self._run, self._node, context.timestamp
+        goes_on = context.pending is not None
+        made = () if goes_on and not context.is_partial else _leaving(context)
+        told = (kind, run, node, at, begun, ended, taken, made, 0, "", goes_on)
+        self._sink(make(Happening, told))
 
     def _follow(self, context: Context, since: int) -> None:
         """The call waits: time that, and what it goes on with."""
@@ -88,17 +84,22 @@ class _Watched:
             until = settled[0] if settled else now()
             at = context.timestamp
             self._sink(Happening(Kind.WAIT, self._run, self._node, at, since, until))
-            self._time(Kind.RESUME, context, lambda: then(value))
+            token = HERE.set(self._place(context))
+            begun = now()
+            try:
+                then(value)
+            finally:
+                ended = now()
+                HERE.reset(token)
+                self._tell(Kind.RESUME, context, begun, ended)
+            if context.pending is not None:
+                self._follow(context, ended)
 
         context.continuation = go_on
 
 
 def _leaving(context: Context) -> tuple[tuple[int, int], ...]:
-    """The packets that leave now: those of a call that waits do when it is over, unless
-    it has flushed them.
-    """
-    if context.pending is not None and not context.is_partial:
-        return ()
+    """The packets that leave now."""
     return tuple(
-        (slot, at) for slot, at, value in context.emissions if value is not EMPTY
+        [(slot, at) for slot, at, value in context.emissions if value is not EMPTY]
     )
