@@ -14,7 +14,10 @@ from ovms_mp_protos import graph
 from ovms_mp.calculator import ContractError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Self
+
+    from ovms_mp.calculator import Foreseen
 
 _OPTIONS: Final = graph.TensorsToDetectionsCalculatorOptions
 _BOX: Final = 4
@@ -166,6 +169,13 @@ def as_floats(tensor: object, what: str = "a tensor") -> Floats:
     return array
 
 
+def foresee_floats(tensors: Iterable[Foreseen]) -> None:
+    """Raises ValueError for those that `as_floats` would refuse."""
+    for each in tensors:
+        if each.datatype not in {"", "FP32"}:
+            raise ValueError(f"{each.whose} of {each.datatype}; expected FP32")
+
+
 def expect(what: str, tensor: Floats, shape: tuple[int, ...]) -> None:
     """Raises ValueError for a tensor of another shape."""
     if tensor.shape != shape:
@@ -174,15 +184,33 @@ def expect(what: str, tensor: Floats, shape: tuple[int, ...]) -> None:
         )
 
 
+def foresee_shape(tensor: Foreseen, *shapes: tuple[int, ...]) -> None:
+    """Raises ValueError for one that can have none of these shapes, -1 is any length."""
+    if not tensor.may_be(*shapes):
+        raise ValueError(
+            f"{tensor.whose} of shape {list(tensor.shape)}; expected {list(shapes[0])}"
+        )
+
+
 def rows(tensor: Floats, count: int, columns: int, what: str) -> Floats:
     """[count, columns] of [1, count, columns] or [1, 1, count, columns]. Raises
     ValueError for any other shape.
     """
     if tensor.shape not in {(1, count, columns), (1, 1, count, columns)}:
-        raise ValueError(
-            f"{what} of shape {list(tensor.shape)}; expected [1, {count}, {columns}]"
-        )
+        raise _no_rows(what, tensor.shape, count, columns)
     return tensor.reshape(count, columns)
+
+
+def foresee_rows(tensor: Foreseen, count: int, columns: int) -> None:
+    """Raises ValueError for one that `rows` would refuse."""
+    if not tensor.may_be((1, count, columns), (1, 1, count, columns)):
+        raise _no_rows(tensor.whose, tensor.shape, count, columns)
+
+
+def _no_rows(what: str, shape: tuple[int, ...], count: int, columns: int) -> ValueError:
+    return ValueError(
+        f"{what} of shape {list(shape)}; expected [1, {count}, {columns}]"
+    )
 
 
 def anchors_of(tensor: Floats) -> Floats:

@@ -30,6 +30,7 @@ from ovms_mp_protos import graph
 from ovms_mp.calculator import (
     Calculator,
     ContractError,
+    Foreseen,
     Input,
     Options,
     Output,
@@ -39,7 +40,7 @@ from ovms_mp.core.image import ImageFrame, Pixels
 from ovms_mp.core.tensor import Array
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ovms_mp.calculator import Context, InferenceSession, NodeInfo
 
@@ -126,6 +127,23 @@ class FrameToTensorCalculator(Calculator):
         if is_bytes:
             known[frame] = TensorInfo(frame, datatype, (-1, -1, -1))
         return known
+
+    @classmethod
+    def foresee(
+        cls,
+        node: NodeInfo,
+        shared: Any,
+        side_packets: Mapping[str, object],
+        coming: Mapping[str, Sequence[Foreseen]],
+    ) -> Mapping[str, Sequence[Foreseen]]:
+        """A tensor of the size that the options say, and of their type."""
+        options = node.options.get(_OPTIONS.DESCRIPTOR.full_name, _OPTIONS())
+        name = node.outputs[0].name
+        told = cls.known_tensors(node, shared, {}).get(name)
+        shape = 1, options.height or -1, options.width or -1, -1
+        whose = f'a frame of "{node.name}"'
+        datatype = "" if told is None else told.datatype
+        return {name: [Foreseen(whose, datatype, shape)]}
 
     def process(self, ctx: Context) -> None:
         """One tensor for each frame."""

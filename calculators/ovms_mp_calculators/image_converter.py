@@ -35,6 +35,7 @@ from ovms_mp_protos import graph
 from ovms_mp.calculator import (
     Calculator,
     ContractError,
+    Foreseen,
     Input,
     Options,
     Output,
@@ -45,7 +46,7 @@ from ovms_mp.core.image import ImageFrame
 from ovms_mp.core.tensor import Array
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ovms_mp.calculator import Context, InferenceSession, NodeInfo
     from ovms_mp.core.image import Pixels
@@ -104,6 +105,26 @@ class TensorConverterCalculator(Calculator):
         for each in tagged(node.outputs, "TENSOR"):
             known[each.name] = TensorInfo(each.name, "FP32", (1, -1, -1, -1))
         return known
+
+    @classmethod
+    def foresee(
+        cls,
+        node: NodeInfo,
+        shared: Any,
+        side_packets: Mapping[str, object],
+        coming: Mapping[str, Sequence[Foreseen]],
+    ) -> Mapping[str, Sequence[Foreseen]]:
+        """Tensors of the size of the images, where that is known."""
+        taken, made = node.inputs[0], node.outputs[0]
+        (image,) = coming.get(taken.name, [Foreseen("", "", (-1, -1, -1))])
+        shape = (1, -1, -1, 1) if taken.tag == "MATRIX" else (1, *image.shape[:2], -1)
+        datatype = cls.datatype(cls._options_of(node))
+        return {made.name: [Foreseen(f'a tensor of "{node.name}"', datatype, shape)]}
+
+    @classmethod
+    def datatype(cls, options: Any) -> str:
+        """Of the tensors; empty if that is the images' own."""
+        return "FP32"
 
     def open(self, ctx: Context) -> None:
         """What a value is multiplied with, and what is added to it."""
@@ -170,6 +191,11 @@ class TfLiteConverterCalculator(TensorConverterCalculator):
     input_policy = _DROPS
     options: Options[Any] = Options(_TFLITE)
 
+    @classmethod
+    def datatype(cls, options: Any) -> str:
+        """Bytes if they are wanted."""
+        return "UINT8" if options.use_quantized_tensors else "FP32"
+
     def _of_pixels(self, pixels: Pixels) -> Array:
         if not self.options.use_quantized_tensors:
             return super()._of_pixels(pixels)
@@ -189,6 +215,11 @@ class OpenVINOConverterCalculator(TensorConverterCalculator):
     message = cast("type[Any]", _OPENVINO)
     input_policy = _DROPS
     options: Options[Any] = Options(_OPENVINO)
+
+    @classmethod
+    def datatype(cls, options: Any) -> str:
+        """Floats if they are wanted."""
+        return "FP32" if options.enable_normalization else ""
 
     @classmethod
     def check(cls, node: NodeInfo) -> None:

@@ -39,6 +39,7 @@ from ovms_mp_protos import graph
 from ovms_mp.calculator import (
     Calculator,
     ContractError,
+    Foreseen,
     Input,
     Options,
     Output,
@@ -46,7 +47,7 @@ from ovms_mp.calculator import (
     tagged,
 )
 from ovms_mp.core.image import ImageFormat, ImageFrame
-from ovms_mp.core.tensor import Array
+from ovms_mp.core.tensor import Array, Datatype
 from ovms_mp.formats.rect import NormalizedRect
 from ovms_mp_calculators.image_region import (
     Region,
@@ -57,7 +58,7 @@ from ovms_mp_calculators.image_region import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ovms_mp.calculator import Context, InferenceSession, NodeInfo
     from ovms_mp.core.image import Pixels
@@ -117,6 +118,23 @@ class ImageToTensorCalculator(Calculator):
         """Frames of bytes."""
         frames = tagged(node.inputs, "IMAGE")
         return {e.name: TensorInfo(e.name, "UINT8", (-1, -1, -1)) for e in frames}
+
+    @classmethod
+    def foresee(
+        cls,
+        node: NodeInfo,
+        shared: Any,
+        side_packets: Mapping[str, object],
+        coming: Mapping[str, Sequence[Foreseen]],
+    ) -> Mapping[str, Sequence[Foreseen]]:
+        """A tensor of the size and of the type that the options say."""
+        options = node.options.get(_OPTIONS.DESCRIPTOR.full_name, _OPTIONS())
+        size = options.output_tensor_height or -1, options.output_tensor_width or -1
+        datatype = Datatype.from_dtype(np.dtype(_range(options)[2]))
+        (port,) = (*tagged(node.outputs, "TENSORS"), *tagged(node.outputs, "TENSOR"))
+        whose = f'an image of "{node.name}"'
+        name = "" if datatype is None else datatype.name
+        return {port.name: [Foreseen(whose, name, (1, *size, -1))]}
 
     def open(self, ctx: Context) -> None:
         """What each value of a pixel becomes."""

@@ -36,15 +36,17 @@ from ovms_mp_protos import graph
 from ovms_mp.calculator import (
     Calculator,
     ContractError,
+    Foreseen,
     Input,
     Options,
     Output,
     SideInput,
+    tagged,
 )
 from ovms_mp.core.image import ImageFrame
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ovms_mp.calculator import Context, NodeInfo
     from ovms_mp.core.image import Pixels
@@ -95,6 +97,26 @@ class ImageTransformationCalculator(Calculator):
         for side in (options.output_width, options.output_height):
             if not 0 <= side <= _MAX_SIDE:
                 raise ContractError(f"output sizes are 0 to {_MAX_SIDE}, not {side}")
+
+    @classmethod
+    def foresee(
+        cls,
+        node: NodeInfo,
+        shared: Any,
+        side_packets: Mapping[str, object],
+        coming: Mapping[str, Sequence[Foreseen]],
+    ) -> Mapping[str, Sequence[Foreseen]]:
+        """Images of the size that the options say, if nothing else says one."""
+        options = node.options.get(_OPTIONS.DESCRIPTOR.full_name, _OPTIONS())
+        others = (
+            *tagged(node.inputs, "OUTPUT_DIMENSIONS"),
+            *tagged(node.side_inputs, "OUTPUT_DIMENSIONS"),
+        )
+        size = options.output_height, options.output_width
+        if others or 0 in size or options.scale_mode == _SCALE.FILL_AND_CROP:
+            return {}
+        (port,) = tagged(node.outputs, "IMAGE")
+        return {port.name: [Foreseen(f'an image of "{node.name}"', "", (*size, -1))]}
 
     def open(self, ctx: Context) -> None:
         """Side packets before options."""

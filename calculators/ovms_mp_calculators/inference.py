@@ -36,6 +36,7 @@ from ovms_mp_protos import graph
 from ovms_mp.calculator import (
     Calculator,
     ContractError,
+    Foreseen,
     InferenceSession,
     Inputs,
     Options,
@@ -139,6 +140,24 @@ class OpenVINOInferenceCalculator(Calculator):
         outs = options.tag_to_output_tensor_names, options.output_order_list
         return _Streams(_streams(node.inputs, *ins), _streams(node.outputs, *outs))
 
+    @classmethod
+    def foresee(
+        cls,
+        node: NodeInfo,
+        shared: Any,
+        side_packets: Mapping[str, object],
+        coming: Mapping[str, Sequence[Foreseen]],
+    ) -> Mapping[str, Sequence[Foreseen]]:
+        """Refuse a model that lacks a tensor, or takes none of what comes; what it gives
+        is known if it is for one shape alone.
+        """
+        session = side_packets.get(node.side_inputs[0].name)
+        if not isinstance(session, InferenceSession):
+            return {}
+        streams = cast("_Streams", shared)
+        _foresee_inputs(streams.sources, coming, session)
+        return _foresee_outputs(streams.targets, session)
+
     def open(self, ctx: Context) -> None:
         """The session, as this run uses it."""
         session = ctx.side(self.session)
@@ -181,6 +200,81 @@ class OpenVINOInferenceCalculator(Calculator):
             raise LookupError(
                 f'model "{self._model.name}" has no output "{name}", it has {known}'
             ) from None
+
+
+def _foresee_inputs(
+    sources: Sequence[_Stream[InputPort[Any]]],
+    coming: Mapping[str, Sequence[Foreseen]],
+    session: InferenceSession,
+) -> None:
+    """Raises ContractError. Of a model that tells nothing of its inputs nothing is known."""
+    if not session.inputs:
+        return
+    for port, names, _ in sources:
+        ports = [_port(session, "input", session.inputs, name) for name in names]
+        tensors = coming.get(port.name)
+        if tensors is None:
+            continue
+        if len(tensors) != len(names):
+            raise ContractError(
+                f'input stream "{port.label}" carries {len(tensors)} tensors, '
+                f"input_order_list names {len(names)}"
+            )
+        for tensor, info in zip(tensors, ports, strict=True):
+            _foresee_input(tensor, info, session)
+
+
+def _foresee_input(
+    tensor: Foreseen, info: TensorInfo, session: InferenceSession
+) -> None:
+    whose = f'input "{info.name}" of model "{session.name}"'
+    if not info.is_example and not tensor.may_be(info.shape):
+        raise ContractError(
+            f"{tensor.whose} is of shape {list(tensor.shape)}; {whose} takes "
+            f"{list(info.shape)}"
+        )
+    if tensor.datatype not in {"", info.datatype}:
+        raise ContractError(
+            f"{tensor.whose} is {tensor.datatype}; {whose} takes {info.datatype}"
+        )
+
+
+def _foresee_outputs(
+    targets: Sequence[_Stream[OutputPort[Any]]], session: InferenceSession
+) -> Mapping[str, Sequence[Foreseen]]:
+    """Raises ContractError for an output that there is not."""
+    outputs = session.outputs
+    if not outputs:
+        return {}
+    # Of what comes in several shapes, and is not said to, there is the first one only.
+    has_one_shape = not any(e.is_example or -1 in e.shape for e in session.inputs)
+    found: dict[str, Sequence[Foreseen]] = {}
+    for port, names, _ in targets:
+        chosen = names or sorted(each.name for each in outputs)
+        infos = [_port(session, "output", outputs, name) for name in chosen]
+        if has_one_shape and not any(each.is_example for each in infos):
+            found[port.name] = [
+                Foreseen(
+                    f'output "{name}" of model "{session.name}"',
+                    info.datatype.removeprefix("INVALID"),
+                    info.shape,
+                )
+                for name, info in zip(chosen, infos, strict=True)
+            ]
+    return found
+
+
+def _port(
+    session: InferenceSession, side: str, infos: Sequence[TensorInfo], name: str
+) -> TensorInfo:
+    bare = name.removesuffix(":0")
+    for info in infos:
+        if not {name, bare, f"{bare}:0"}.isdisjoint({info.name, *info.aliases}):
+            return info
+    known = ", ".join(f'"{each.name}"' for each in infos)
+    raise ContractError(
+        f'model "{session.name}" has no {side} "{name}", it has {known}'
+    )
 
 
 def _is_vector(tag: str) -> bool:

@@ -22,23 +22,26 @@ is no heatmap, stay as they are.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from ovms_mp_protos import graph
 
-from ovms_mp.calculator import Calculator, Input, Options, Output
+from ovms_mp.calculator import Calculator, Input, Options, Output, tagged
 from ovms_mp.formats.landmark import NormalizedLandmarkList
-from ovms_mp_calculators.box_decoding import as_floats
+from ovms_mp_calculators.box_decoding import as_floats, foresee_floats
 from ovms_mp_calculators.model_tensors import named
 from ovms_mp_calculators.tensors_to_landmarks import sigmoid
 
 if TYPE_CHECKING:
-    from ovms_mp.calculator import Context
+    from collections.abc import Mapping, Sequence
+
+    from ovms_mp.calculator import Context, Foreseen, NodeInfo
     from ovms_mp.core.tensor import Array
     from ovms_mp.formats.landmark import Floats
 
 _OPTIONS: Final = graph.RefineLandmarksFromHeatmapCalculatorOptions
+_NO_TENSORS: Final = "a list without tensors has no heatmap"
 
 
 class RefineLandmarksFromHeatmapCalculator(Calculator):
@@ -53,6 +56,26 @@ class RefineLandmarksFromHeatmapCalculator(Calculator):
     refined = Output(NormalizedLandmarkList, "NORM_LANDMARKS")
     options = Options(_OPTIONS)
 
+    @classmethod
+    def foresee(
+        cls,
+        node: NodeInfo,
+        shared: Any,
+        side_packets: Mapping[str, object],
+        coming: Mapping[str, Sequence[Foreseen]],
+    ) -> Mapping[str, Sequence[Foreseen]]:
+        """Refuse a model whose heatmap has not a layer for each landmark."""
+        landmarks = coming.get(tagged(node.inputs, "NORM_LANDMARKS")[0].name)
+        tensors = coming.get(tagged(node.inputs, "TENSORS")[0].name)
+        count = landmarks[0].shape[0] if landmarks else -1
+        if tensors is not None:
+            if not tensors:
+                raise ValueError(_NO_TENSORS)
+            foresee_floats(tensors[:1])
+            if not tensors[0].may_be((1, -1, -1, count), (-1, -1, count)):
+                raise _no_layers(tensors[0].shape, count, tensors[0].whose)
+        return {} if landmarks is None else {node.outputs[0].name: landmarks}
+
     def process(self, ctx: Context) -> None:
         """One list and its heatmap."""
         if not ctx.has(self.landmarks):
@@ -61,7 +84,7 @@ class RefineLandmarksFromHeatmapCalculator(Calculator):
         if ctx.has(self.tensors):
             tensors = ctx[self.tensors]
             if not tensors:
-                raise ValueError("a list without tensors has no heatmap")
+                raise ValueError(_NO_TENSORS)
             whose = named(tensors, 0)
             heat = _layers(as_floats(tensors[0], whose), len(landmarks), whose)
             landmarks = self._refined(landmarks, heat)
@@ -116,7 +139,12 @@ def _layers(tensor: Floats, count: int, whose: str) -> Floats:
     if len(shape) == 4 and shape[0] == 1:
         tensor = tensor[0]
     if tensor.ndim != 3 or tensor.shape[2] != count or 0 in tensor.shape:
-        raise ValueError(
-            f"{whose} of shape {list(shape)}; expected [1, height, width, {count}]"
-        )
+        raise _no_layers(shape, count, whose)
     return tensor
+
+
+def _no_layers(shape: tuple[int, ...], count: int, whose: str) -> ValueError:
+    layers = count if count >= 0 else "landmarks"
+    return ValueError(
+        f"{whose} of shape {list(shape)}; expected [1, height, width, {layers}]"
+    )

@@ -34,9 +34,9 @@ from ovms_mp.formats.landmark import Landmarks
 from ovms_mp_calculators.proto_list import item_of, joined, length_of, part_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from ovms_mp.calculator import Context, NodeInfo
+    from ovms_mp.calculator import Context, Foreseen, NodeInfo, OutputPort
 
 _OPTIONS: Final = graph.SplitVectorCalculatorOptions
 
@@ -65,20 +65,36 @@ class SplitVectorCalculator(Calculator):
         else:
             _check_ranges(node, options)
 
+    @classmethod
+    def foresee(
+        cls,
+        node: NodeInfo,
+        shared: Any,
+        side_packets: Mapping[str, object],
+        coming: Mapping[str, Sequence[Foreseen]],
+    ) -> Mapping[str, Sequence[Foreseen]]:
+        """Refuse a model of fewer tensors than the ranges have."""
+        whole = coming.get(node.inputs[0].name)
+        if whole is None:
+            return {}
+        options = node.options.get(_OPTIONS.DESCRIPTOR.full_name, _OPTIONS())
+        ranges = _slices(options)
+        _check_length(len(whole), ranges)
+        parts = [whole[each] for each in ranges]
+        if options.combine_outputs:
+            parts = [list(chain.from_iterable(parts))]
+        ports = zip(_in_order(node.outputs), parts, strict=True)
+        return {port.name: part for port, part in ports}
+
     def open(self, ctx: Context) -> None:
         """Read the ranges."""
-        self._ranges = [slice(each.begin, each.end) for each in self.options.ranges]
-        self._least = max((each.stop for each in self._ranges), default=0)
-        self._ordered = sorted(self.outputs, key=lambda port: (port.tag, port.index))
+        self._ranges = _slices(self.options)
+        self._ordered = _in_order(self.outputs)
 
     def process(self, ctx: Context) -> None:
         """One list."""
         whole = ctx[self.inputs[0]]
-        count = self._length(whole)
-        if count < self._least:
-            raise ValueError(
-                f"a list of {count} items has no range that ends at {self._least}"
-            )
+        _check_length(self._length(whole), self._ranges)
         if self.options.combine_outputs:
             parts = [self._joined(whole)]
         else:
@@ -113,6 +129,17 @@ class SplitListCalculator(SplitVectorCalculator):
 
     inputs: Inputs[Any] = Inputs(Any)
 
+    @classmethod
+    def foresee(
+        cls,
+        node: NodeInfo,
+        shared: Any,
+        side_packets: Mapping[str, object],
+        coming: Mapping[str, Sequence[Foreseen]],
+    ) -> Mapping[str, Sequence[Foreseen]]:
+        """These are no lists of tensors."""
+        return {}
+
     def _length(self, whole: Any) -> int:
         return length_of(whole)
 
@@ -127,6 +154,20 @@ class SplitListCalculator(SplitVectorCalculator):
             places = [range(each.start, each.stop) for each in self._ranges]
             return whole[list(chain.from_iterable(places))]
         return joined([part_of(whole, each) for each in self._ranges])
+
+
+def _slices(options: graph.SplitVectorCalculatorOptions) -> list[slice]:
+    return [slice(each.begin, each.end) for each in options.ranges]
+
+
+def _in_order(ports: Iterable[OutputPort[Any]]) -> list[OutputPort[Any]]:
+    return sorted(ports, key=lambda port: (port.tag, port.index))
+
+
+def _check_length(count: int, ranges: Sequence[slice]) -> None:
+    least = max((each.stop for each in ranges), default=0)
+    if count < least:
+        raise ValueError(f"a list of {count} items has no range that ends at {least}")
 
 
 def _check_combined(node: NodeInfo, ranges: Sequence[graph.Range]) -> None:

@@ -34,14 +34,14 @@ from ovms_mp_protos import graph
 
 from ovms_mp.calculator import Calculator, ContractError, Input, Options, Output
 from ovms_mp.core.tensor import Array
-from ovms_mp_calculators.box_decoding import as_floats
+from ovms_mp_calculators.box_decoding import as_floats, foresee_floats
 from ovms_mp_calculators.label_files import label_lines
 from ovms_mp_calculators.model_tensors import named
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from ovms_mp.calculator import Context, NodeInfo
+    from ovms_mp.calculator import Context, Foreseen, NodeInfo
 
 _OPTIONS: Final = graph.TensorsToClassificationCalculatorOptions
 _OPENVINO: Final = graph.OpenVINOTensorsToClassificationCalculatorOptions
@@ -80,6 +80,29 @@ class TensorsToClassificationCalculator(Calculator):
             raise ContractError("binary_classification takes no choice of classes")
         return _labels(options)
 
+    @classmethod
+    def foresee(
+        cls,
+        node: NodeInfo,
+        shared: Any,
+        side_packets: Mapping[str, object],
+        coming: Mapping[str, Sequence[Foreseen]],
+    ) -> Mapping[str, Sequence[Foreseen]]:
+        """Refuse a model of other scores than there are labels."""
+        options = node.options.get(cls.message.DESCRIPTOR.full_name, cls.message())
+        tensors = coming.get(node.inputs[0].name)
+        if tensors is None:
+            return {}
+        _check_count(len(tensors))
+        foresee_floats(tensors)
+        size = tensors[0].size
+        if size is not None:
+            if options.binary_classification:
+                _check_binary(size)
+                size = 2
+            _check_labels(shared, size, tensors[0].whose)
+        return {}
+
     def open(self, ctx: Context) -> None:
         """How much is wanted."""
         options = self.options
@@ -96,15 +119,10 @@ class TensorsToClassificationCalculator(Calculator):
             return
         scores = _scores(ctx[self.tensors])
         if self.options.binary_classification:
-            if len(scores) != 1:
-                raise ValueError(f"{len(scores)} scores; binary_classification takes 1")
+            _check_binary(len(scores))
             scores = np.array([scores[0], 1.0 - float(scores[0])], np.float32)
-        labels = cast("Mapping[int, tuple[str, str]]", self.shared)
-        if labels and len(labels) != len(scores):
-            whose = named(ctx[self.tensors], 0)
-            raise ValueError(
-                f"{whose} has {len(scores)} scores for {len(labels)} labels"
-            )
+        labels = cast("Labels", self.shared)
+        _check_labels(labels, len(scores), named(ctx[self.tensors], 0))
         made = graph.ClassificationList()
         for number in self._chosen(scores):
             name, shown = labels.get(number, (None, None))
@@ -166,8 +184,22 @@ def _labels(options: graph.TensorsToClassificationCalculatorOptions) -> Labels:
     return found
 
 
+def _check_count(count: int) -> None:
+    if count != 1:
+        raise ValueError(f"{count} tensors; expected 1")
+
+
+def _check_binary(count: int) -> None:
+    if count != 1:
+        raise ValueError(f"{count} scores; binary_classification takes 1")
+
+
+def _check_labels(labels: Labels, count: int, whose: str) -> None:
+    if labels and len(labels) != count:
+        raise ValueError(f"{whose} has {count} scores for {len(labels)} labels")
+
+
 def _scores(tensors: list[Array]) -> NDArray[np.float32]:
     """All numbers of the one tensor, one behind the other."""
-    if len(tensors) != 1:
-        raise ValueError(f"{len(tensors)} tensors; expected 1")
+    _check_count(len(tensors))
     return as_floats(tensors[0], named(tensors, 0)).ravel()

@@ -61,13 +61,14 @@ from ovms_mp_calculators.model_tensors import named
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ovms_mp.calculator import Context, InferenceSession, NodeInfo
+    from ovms_mp.calculator import Context, Foreseen, InferenceSession, NodeInfo
     from ovms_mp.core.tensor import Array
 
 _OPTIONS: Final = graph.TensorsToDetectionsCalculatorOptions
 _OPENVINO: Final = graph.OpenVINOTensorsToDetectionsCalculatorOptions
 _LEAST: Final = np.finfo(np.float32).min
 _NO_CLASS: Final = -1
+_NO_ANCHORS: Final = "No anchor data available."
 
 
 class TensorsToDetectionsCalculator(Calculator):
@@ -103,6 +104,36 @@ class TensorsToDetectionsCalculator(Calculator):
         names = (each.name for each in tagged(node.outputs, "DETECTIONS"))
         return {name: TensorInfo(name, "FP32", (-1, columns)) for name in names}
 
+    @classmethod
+    def foresee(
+        cls,
+        node: NodeInfo,
+        shared: Any,
+        side_packets: Mapping[str, object],
+        coming: Mapping[str, Sequence[Foreseen]],
+    ) -> Mapping[str, Sequence[Foreseen]]:
+        """Refuse a model, and anchors, of other numbers than the options say."""
+        options = node.options.get(cls.message.DESCRIPTOR.full_name, cls.message())
+        coding = Coding.of(options)
+        ports = tagged(node.side_inputs, "ANCHORS")
+        anchors = side_packets.get(ports[0].name) if ports else None
+        if isinstance(anchors, np.ndarray) and coding.num_boxes:
+            _check_anchors(cast("Array", anchors).shape, coding)
+        tensors = coming.get(tagged(node.inputs, "TENSORS")[0].name)
+        if tensors is None:
+            return {}
+        box_decoding.foresee_floats(tensors)
+        _check_count(len(tensors), coding)
+        if len(tensors) == 4:
+            _foresee_given(tensors, coding)
+            return {}
+        if len(tensors) == 2 and not ports:
+            raise ValueError(_NO_ANCHORS)
+        boxes, scores = coding.place("detections"), coding.place("scores", 1)
+        box_decoding.foresee_rows(tensors[boxes], coding.num_boxes, coding.num_coords)
+        box_decoding.foresee_rows(tensors[scores], coding.num_boxes, coding.num_classes)
+        return {}
+
     def open(self, ctx: Context) -> None:
         """Learn how to read the tensors."""
         self._coding = Coding.of(self.options)
@@ -130,22 +161,17 @@ class TensorsToDetectionsCalculator(Calculator):
         whose = [named(given, place) for place in range(len(given))]
         tensors = list(map(box_decoding.as_floats, given, whose))
         with np.errstate(over="ignore", invalid="ignore"):
-            if len(tensors) in {2, 3}:
-                found = self._decoded(tensors, whose)
-            elif len(tensors) == 4:
+            _check_count(len(tensors), self._coding)
+            if len(tensors) == 4:
                 found = self._given(tensors, whose)
             else:
-                raise ValueError(f"{len(tensors)} tensors; expected 2, 3 or 4")
+                found = self._decoded(tensors, whose)
         ctx.send(self.detections, found)
 
     def _decoded(
         self, tensors: Sequence[Floats], whose: Sequence[str]
     ) -> list[Detection]:
         coding = self._coding
-        if coding.box_indices != (0, 1, 2, 3):
-            raise ValueError("box_boundaries_indices are for models of four tensors")
-        if not coding.num_boxes:
-            raise ValueError("Please set num_boxes in calculator options")
         place = coding.place("detections")
         boxes = box_decoding.rows(
             tensors[place], coding.num_boxes, coding.num_coords, whose[place]
@@ -158,12 +184,8 @@ class TensorsToDetectionsCalculator(Calculator):
         if len(tensors) == 3:
             anchors = box_decoding.anchors_of(tensors[coding.place("anchors")])
         if anchors is None:
-            raise ValueError("No anchor data available.")
-        if anchors.shape != (coding.num_boxes, 4):
-            raise ValueError(
-                f"anchors of shape {list(anchors.shape)}; "
-                f"expected [{coding.num_boxes}, 4]"
-            )
+            raise ValueError(_NO_ANCHORS)
+        _check_anchors(anchors.shape, coding)
         best, classes = self._best(scores)
         chosen = self._above(best, classes)
         decoded = box_decoding.decoded(boxes[chosen], anchors[chosen], coding)
@@ -276,6 +298,41 @@ class TensorsToDetectionsCalculator(Calculator):
             points[..., 1] = np.float32(1) - points[..., 1]
         points.flags.writeable = False
         return points
+
+
+def _check_count(count: int, coding: Coding) -> None:
+    """Raises ValueError for a number of tensors that nothing can be made of."""
+    if count not in {2, 3, 4}:
+        raise ValueError(f"{count} tensors; expected 2, 3 or 4")
+    if any(place >= count for place in coding.mapping.values()):
+        raise ValueError(
+            f"{count} tensors; tensor_mapping numbers {len(coding.mapping)}"
+        )
+    if count == 4:
+        return
+    if coding.box_indices != (0, 1, 2, 3):
+        raise ValueError("box_boundaries_indices are for models of four tensors")
+    if not coding.num_boxes:
+        raise ValueError("Please set num_boxes in calculator options")
+
+
+def _check_anchors(shape: tuple[int, ...], coding: Coding) -> None:
+    if shape != (coding.num_boxes, 4):
+        raise ValueError(
+            f"anchors of shape {list(shape)}; expected [{coding.num_boxes}, 4]"
+        )
+
+
+def _foresee_given(tensors: Sequence[Foreseen], coding: Coding) -> None:
+    """Raises ValueError for tensors that no model with a suppression of its own gives."""
+    expected = (
+        (coding.place("detections"), (1, -1, coding.num_coords)),
+        (coding.place("classes"), (1, -1)),
+        (coding.place("scores", 2), (1, -1)),
+        (coding.place("num_detections"), (1,)),
+    )
+    for place, shape in expected:
+        box_decoding.foresee_shape(tensors[place], shape)
 
 
 class OpenVINOTensorsToDetectionsCalculator(TensorsToDetectionsCalculator):

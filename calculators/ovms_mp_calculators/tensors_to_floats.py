@@ -16,20 +16,23 @@ As MediaPipe's: FLOAT of a tensor with one value, or FLOATS, a list of all of th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ovms_mp_protos import graph
 
 from ovms_mp.calculator import Calculator, ContractError, Input, Options, Output
-from ovms_mp_calculators.box_decoding import as_floats
+from ovms_mp_calculators.box_decoding import as_floats, foresee_floats
 from ovms_mp_calculators.model_tensors import named
 from ovms_mp_calculators.tensors_to_landmarks import sigmoid
 
 if TYPE_CHECKING:
-    from ovms_mp.calculator import Context, NodeInfo
+    from collections.abc import Mapping, Sequence
+
+    from ovms_mp.calculator import Context, Foreseen, NodeInfo
     from ovms_mp.core.tensor import Array
 
 _OPTIONS: Final = graph.TensorsToFloatsCalculatorOptions
+_NO_TENSORS: Final = "a list without tensors has no numbers"
 
 
 class TensorsToFloatsCalculator(Calculator):
@@ -50,11 +53,30 @@ class TensorsToFloatsCalculator(Calculator):
         if len(node.outputs) != 1:
             raise ContractError("one output is needed, FLOAT or FLOATS")
 
+    @classmethod
+    def foresee(
+        cls,
+        node: NodeInfo,
+        shared: Any,
+        side_packets: Mapping[str, object],
+        coming: Mapping[str, Sequence[Foreseen]],
+    ) -> Mapping[str, Sequence[Foreseen]]:
+        """Refuse a model of more numbers than one where one is wanted."""
+        tensors = coming.get(node.inputs[0].name)
+        if tensors is not None:
+            if not tensors:
+                raise ValueError(_NO_TENSORS)
+            foresee_floats(tensors[:1])
+            size = tensors[0].size
+            if size is not None and node.outputs[0].tag == "FLOAT":
+                _check_size(size, tensors[0].shape, tensors[0].whose)
+        return {}
+
     def process(self, ctx: Context) -> None:
         """One list of tensors."""
         tensors = ctx[self.tensors]
         if not tensors:
-            raise ValueError("a list without tensors has no numbers")
+            raise ValueError(_NO_TENSORS)
         whose = named(tensors, 0)
         values = as_floats(tensors[0], whose)
         if self.options.activation == _OPTIONS.SIGMOID:
@@ -62,9 +84,12 @@ class TensorsToFloatsCalculator(Calculator):
         if self.numbers:
             ctx.send(self.numbers, values.reshape(-1).tolist())
             return
-        if values.size != 1:
-            raise ValueError(
-                f"{whose} of shape {list(values.shape)} has {values.size} values; "
-                "expected 1"
-            )
+        _check_size(values.size, values.shape, whose)
         ctx.send(self.number, values.item())
+
+
+def _check_size(size: int, shape: tuple[int, ...], whose: str) -> None:
+    if size != 1:
+        raise ValueError(
+            f"{whose} of shape {list(shape)} has {size} values; expected 1"
+        )

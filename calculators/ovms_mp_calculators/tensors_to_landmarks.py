@@ -23,7 +23,7 @@ FLIP_VERTICALLY.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from ovms_mp_protos import graph
@@ -31,6 +31,7 @@ from ovms_mp_protos import graph
 from ovms_mp.calculator import (
     Calculator,
     ContractError,
+    Foreseen,
     Input,
     Options,
     Output,
@@ -38,15 +39,18 @@ from ovms_mp.calculator import (
     tagged,
 )
 from ovms_mp.formats.landmark import LandmarkList, NormalizedLandmarkList
-from ovms_mp_calculators.box_decoding import as_floats
+from ovms_mp_calculators.box_decoding import as_floats, foresee_floats
 from ovms_mp_calculators.model_tensors import named
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from ovms_mp.calculator import Context, InputPort, NodeInfo, SidePort
     from ovms_mp.core.tensor import Array
     from ovms_mp.formats.landmark import Floats
 
 _OPTIONS: Final = graph.TensorsToLandmarksCalculatorOptions
+_NO_TENSORS: Final = "a list without tensors has no landmarks"
 _FLIPS: Final = ("FLIP_HORIZONTALLY", "FLIP_VERTICALLY")
 
 
@@ -89,6 +93,28 @@ class TensorsToLandmarksCalculator(Calculator):
         if options.normalize_z == 0:
             raise ContractError("normalize_z cannot be 0")
 
+    @classmethod
+    def foresee(
+        cls,
+        node: NodeInfo,
+        shared: Any,
+        side_packets: Mapping[str, object],
+        coming: Mapping[str, Sequence[Foreseen]],
+    ) -> Mapping[str, Sequence[Foreseen]]:
+        """Refuse a model of fewer landmarks; rows of them leave."""
+        options = node.options.get(_OPTIONS.DESCRIPTOR.full_name, _OPTIONS())
+        count = options.num_landmarks
+        tensors = coming.get(tagged(node.inputs, "TENSORS")[0].name)
+        if tensors is not None:
+            if not tensors:
+                raise ValueError(_NO_TENSORS)
+            foresee_floats(tensors[:1])
+            size = tensors[0].size
+            if size is not None:
+                _check_size(size, tensors[0].shape, count, tensors[0].whose)
+        rows = [Foreseen("landmarks", "FP32", (count, -1))]
+        return {port.name: rows for port in node.outputs}
+
     def open(self, ctx: Context) -> None:
         """The size as numbers to compute with."""
         options = self.options
@@ -103,7 +129,7 @@ class TensorsToLandmarksCalculator(Calculator):
             return
         tensors = ctx[self.tensors]
         if not tensors:
-            raise ValueError("a list without tensors has no landmarks")
+            raise ValueError(_NO_TENSORS)
         whose = named(tensors, 0)
         values = self._values(as_floats(tensors[0], whose), whose)
         points = np.zeros((len(values), 3), np.float32)
@@ -128,11 +154,7 @@ class TensorsToLandmarksCalculator(Calculator):
     def _values(self, tensor: Floats, whose: str) -> Floats:
         """A row for each landmark."""
         count = self.options.num_landmarks
-        if tensor.size < count:
-            raise ValueError(
-                f"{whose} of shape {list(tensor.shape)} has no values for {count} "
-                "landmarks"
-            )
+        _check_size(tensor.size, tensor.shape, count, whose)
         if not np.isfinite(tensor).all():
             raise ValueError(f"{whose} has values that are not finite")
         each = tensor.size // count
@@ -150,6 +172,13 @@ class TensorsToLandmarksCalculator(Calculator):
         if side and ctx.has_side(side):
             return ctx.side(side)
         return getattr(self.options, option)
+
+
+def _check_size(size: int, shape: tuple[int, ...], count: int, whose: str) -> None:
+    if size < count:
+        raise ValueError(
+            f"{whose} of shape {list(shape)} has no values for {count} landmarks"
+        )
 
 
 def _score(values: Floats, column: int, activation: int) -> Floats | None:

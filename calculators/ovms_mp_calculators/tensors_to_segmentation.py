@@ -38,16 +38,17 @@ from ovms_mp.calculator import (
 )
 from ovms_mp.core.image import ImageFormat, ImageFrame
 from ovms_mp.core.tensor import Array
-from ovms_mp_calculators.box_decoding import Floats, as_floats
+from ovms_mp_calculators.box_decoding import Floats, as_floats, foresee_floats
 from ovms_mp_calculators.model_tensors import named
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from ovms_mp.calculator import Context, InferenceSession, NodeInfo
+    from ovms_mp.calculator import Context, Foreseen, InferenceSession, NodeInfo
 
 _OPTIONS: Final = graph.TensorsToSegmentationCalculatorOptions
 _CHANNELS: Final = {_OPTIONS.NONE: 1, _OPTIONS.SIGMOID: 1, _OPTIONS.SOFTMAX: 2}
+_NO_TENSORS: Final = "a list without tensors makes no mask"
 _MAX_SIDE: Final = (1 << 15) - 2
 
 
@@ -84,6 +85,29 @@ class TensorsToSegmentationCalculator(Calculator):
         name = node.outputs[0].name
         return {name: TensorInfo(name, "FP32", (-1, -1, 1))}
 
+    @classmethod
+    def foresee(
+        cls,
+        node: NodeInfo,
+        shared: Any,
+        side_packets: Mapping[str, object],
+        coming: Mapping[str, Sequence[Foreseen]],
+    ) -> Mapping[str, Sequence[Foreseen]]:
+        """Refuse a model of other dimensions and channels."""
+        options = node.options.get(_OPTIONS.DESCRIPTOR.full_name, _OPTIONS())
+        (port,) = (*tagged(node.inputs, "TENSORS"), *tagged(node.inputs, "TENSOR"))
+        tensors = coming.get(port.name)
+        if tensors is None:
+            return {}
+        if not tensors:
+            raise ValueError(_NO_TENSORS)
+        foresee_floats(tensors[:1])
+        if not tensors[0].may_be((1, -1, -1, -1), (-1, -1, -1)):
+            raise _no_planes(tensors[0].shape, tensors[0].whose)
+        if tensors[0].shape[-1] >= 0:
+            _check_channels(tensors[0].shape[-1], options.activation, tensors[0].whose)
+        return {}
+
     def process(self, ctx: Context) -> None:
         """One mask."""
         tensor, whose = self._given(ctx)
@@ -108,18 +132,13 @@ class TensorsToSegmentationCalculator(Calculator):
         if tensors is None:
             return None, ""
         if not tensors:
-            raise ValueError("a list without tensors makes no mask")
+            raise ValueError(_NO_TENSORS)
         return tensors[0], named(tensors, 0)
 
     def _activated(self, planes: Floats, whose: str) -> Floats:
         """[height, width] of [height, width, channels]."""
         activation = self.options.activation
-        expected, found = _CHANNELS[activation], planes.shape[2]
-        if found != expected:
-            name = _OPTIONS.Activation.Name(activation)
-            raise ValueError(
-                f"{whose} of {found} channels; activation {name} takes {expected}"
-            )
+        _check_channels(planes.shape[2], activation, whose)
         if activation == _OPTIONS.NONE:
             return np.ascontiguousarray(planes[..., 0])
         if activation == _OPTIONS.SOFTMAX:
@@ -136,11 +155,23 @@ def _planes(tensor: object, whose: str) -> Floats:
     array = as_floats(tensor, whose)
     planes = array[0] if array.ndim == 4 and array.shape[0] == 1 else array
     if planes.ndim != 3 or not all(planes.shape):
-        raise ValueError(
-            f"{whose} of shape {list(array.shape)}; "
-            "expected [1, height, width, channels]"
-        )
+        raise _no_planes(array.shape, whose)
     return planes
+
+
+def _no_planes(shape: tuple[int, ...], whose: str) -> ValueError:
+    return ValueError(
+        f"{whose} of shape {list(shape)}; expected [1, height, width, channels]"
+    )
+
+
+def _check_channels(found: int, activation: int, whose: str) -> None:
+    expected = _CHANNELS[activation]
+    if found != expected:
+        name = _OPTIONS.Activation.Name(activation)
+        raise ValueError(
+            f"{whose} of {found} channels; activation {name} takes {expected}"
+        )
 
 
 def _stretched(values: Floats, width: int, height: int) -> Floats:

@@ -1,12 +1,8 @@
 """The SDK: all that the author of a calculator ever imports."""
 
-from ovms_mp.calculator.base import (
-    Calculator,
-    CalculatorError,
-    ContractError,
-    NodeInfo,
-)
+from ovms_mp.calculator.base import Calculator, CalculatorError, ContractError, NodeInfo
 from ovms_mp.calculator.context import EMPTY, Context
+from ovms_mp.calculator.foreseen import Foreseen
 from ovms_mp.calculator.ports import (
     ANY_TAG,
     Input,
@@ -38,6 +34,7 @@ __all__ = (
     "CalculatorError",
     "Context",
     "ContractError",
+    "Foreseen",
     "InferenceSession",
     "Input",
     "InputPort",

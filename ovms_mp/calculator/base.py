@@ -32,9 +32,10 @@ from ovms_mp.calculator.ports import (
 from ovms_mp.calculator.services import Services
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ovms_mp.calculator.context import Context
+    from ovms_mp.calculator.foreseen import Foreseen
     from ovms_mp.calculator.services import InferenceSession
     from ovms_mp.core.messages import TensorInfo
 
@@ -156,6 +157,24 @@ class Calculator:
         same datatype and shape. What is known of the one is then known of the other.
         """
         return ()
+
+    @classmethod
+    def foresee(
+        cls,
+        node: NodeInfo,
+        shared: Any,
+        side_packets: Mapping[str, object],
+        coming: Mapping[str, Sequence[Foreseen]],
+    ) -> Mapping[str, Sequence[Foreseen]]:
+        """What will leave, by the names of streams, if this comes: of a stream of lists
+        the tensors of each of them, of one of single tensors that one. What is not known
+        is not there, and what is `passed_on` needs no word. `side_packets` are those that
+        all runs have in common, models and arrays.
+
+        Raises ContractError, and ValueError as `process` does, for what the node could
+        never take; the graph is then not served.
+        """
+        return {}
 
     @classmethod
     def unload(cls, shared: Any) -> None:

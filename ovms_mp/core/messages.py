@@ -78,13 +78,15 @@ class InferResponse(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
     """What metadata says of an input or output. A dynamic dimension is -1. A model takes
-    and gives it by any of `aliases` as well.
+    and gives it by any of `aliases` as well. Of an `is_example` there are other shapes,
+    too: the model is compiled for what comes, or nobody knows how many dimensions it has.
     """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     aliases: tuple[str, ...] = field(default=(), compare=False)
+    is_example: bool = field(default=False, compare=False)
 
 
 ModelInfo: TypeAlias = "Mapping[str, str | ModelInfo]"

@@ -115,7 +115,8 @@ class Port:
         shape = tuple(dim.minimum if dim.is_static else -1 for dim in dims)
         bare = {each.removesuffix(_FIRST_TENSOR) for each in self.names}
         aliases = tuple(sorted({*self.names, *bare}))
-        return TensorInfo(self.name, datatype, shape, aliases)
+        is_example = self.shape is None or self.told is not None
+        return TensorInfo(self.name, datatype, shape, aliases, is_example)
 
 
 class Ports(Sequence[Port]):

@@ -12,7 +12,7 @@ from ovms_mp.calculator.base import Contract
 from ovms_mp.calculator.ports import ANY_TAG
 from ovms_mp.calculator.services import Models, Services
 from ovms_mp.core.errors import ServingError
-from ovms_mp.library import loading
+from ovms_mp.library import fitting, loading
 from ovms_mp.library.errors import graph_errors
 from ovms_mp.library.models import ModelSet, beside, model_set
 from ovms_mp.library.tensors import known_tensors, sessions_of
@@ -116,7 +116,7 @@ def explain(
     base_path: Path | None = None,
 ) -> Explanation:
     """Read a pbtxt file and say what it is; the arguments are those of `Graph.load`. A
-    node that cannot be loaded is a problem of that node.
+    node that cannot be loaded, or never take what comes, is a problem of that node.
 
     Raises GraphError, with file and line, for what is wrong in the pbtxt.
     """
@@ -138,6 +138,8 @@ def explain(
                 problems[node.index] = error.text
             else:
                 opened.callback(node.unload)
+        unfit = fitting.misfits(definition, problems)
+        problems.update((number, error.text) for number, error in unfit.items())
         return of(definition, problems)
 
 

@@ -10,6 +10,7 @@ from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.graph import builder, config, islands, pbtxt
 from ovms_mp.graph.registry import Registry
 from ovms_mp.graph.subgraphs import Folders
+from ovms_mp.library import fitting
 from ovms_mp.native import offer as native
 
 if TYPE_CHECKING:
@@ -54,10 +55,17 @@ def load(
     check: Callable[[GraphConfig], object] | None = None,
 ) -> GraphDefinition:
     """The same, and load what its nodes share. Raises ServingError of other statuses for
-    what its calculators refuse to load.
+    what its calculators refuse to load, and GraphConfigError for tensors that can never
+    fit the nodes that they lead to.
     """
     formed = _formed(path, registry, text, check)
-    return builder.load(formed, registry, base_path or path.parent, services)
+    definition = builder.load(formed, registry, base_path or path.parent, services)
+    try:
+        fitting.check(definition)
+    except BaseException:
+        definition.unload()
+        raise
+    return definition
 
 
 def _formed(

@@ -21,17 +21,17 @@ Give = Callable[[str, tuple[int, ...]], Floats | None]
 
 def replace(folder: Path, give: Give, size: tuple[int, ...] | None = None) -> None:
     """Put another model into `folder`, `<name>/<version>`, in place of the one that is
-    there: with inputs of its names, and of its shapes unless `size` is another one.
+    there: with inputs of its names, and of its shapes unless `size` is another one, in
+    which -1 is any length.
     """
     (real,) = (
         each for each in folder.iterdir() if each.suffix in {".tflite", ".xml", ".onnx"}
     )
     model = ov.Core().read_model(real)
-    image = op.parameter(size or list(model.input(0).shape), np.float32)
+    taken = size or tuple(model.input(0).shape)
+    image = op.parameter(list(taken), np.float32)
     # Nothing of it is left, but it is asked for.
-    nothing = op.multiply(
-        op.reduce_sum(image, np.arange(len(image.shape))), np.float32(0)
-    )
+    nothing = op.multiply(op.reduce_sum(image, np.arange(len(taken))), np.float32(0))
     results: list[Any] = []
     for output in model.outputs:
         name = output.any_name

@@ -17,6 +17,7 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from graphs import assets
+from ovms_mp.commands import programs
 from tests.graphs import everything
 from tests.graphs.everything import asked, check, streamed
 from tests.graphs.in_process import rgb
@@ -31,6 +32,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),
 ]
 
+_NOT_LOADED: Final = "Failed to initialize mediapipe graph - "
 _SUBGRAPHS: Final = Path(assets.__file__).with_name("ovms_mp_graphs")
 
 MODELS: Final = {
@@ -59,12 +61,14 @@ def without(unwanted: str) -> Give:
     return lambda name, shape: None if name == unwanted else np.ones(shape, np.float32)
 
 
-WRONG: Final[dict[str, tuple[str, str, Give, tuple[int, ...] | None, str]]] = {
+ANY_SIZE: Final = (1, -1, -1, 3)
+"""What a model takes of which nothing is known before it gives something."""
+
+WRONG: Final[dict[str, tuple[str, str, Give, str]]] = {
     "fewer_boxes": (
         "faces",
         "face_detection",
         only("regressors", 1, 100, 16),
-        None,
         'output "regressors" of model "face_detection_fewer_boxes" of shape [1, 100, 16]; '
         "expected [1, 896, 16]",
     ),
@@ -72,10 +76,44 @@ WRONG: Final[dict[str, tuple[str, str, Give, tuple[int, ...] | None, str]]] = {
         "pose",
         "pose_detection",
         only("Identity_1", 1, 2254, 2),
-        None,
         'output "Identity_1" of model "pose_detection_more_scores" of shape [1, 2254, 2]; '
         "expected [1, 2254, 1]",
     ),
+    "few_landmarks": (
+        "hands",
+        "hand_landmark_full",
+        only("Identity", 1, 10),
+        'output "Identity" of model "hand_landmark_full_few_landmarks" of shape [1, 10] has no values '
+        "for 21 landmarks",
+    ),
+    "two_presences": (
+        "hands",
+        "hand_landmark_full",
+        only("Identity_1", 1, 2),
+        'output "Identity_1" of model "hand_landmark_full_two_presences" of shape [1, 2] has 2 values; '
+        "expected 1",
+    ),
+    "another_heatmap": (
+        "pose",
+        "pose_landmark_full",
+        only("Identity_3", 1, 64, 64, 3),
+        'output "Identity_3" of model "pose_landmark_full_another_heatmap" of shape [1, 64, 64, 3]; '
+        "expected [1, height, width, 39]",
+    ),
+}
+"""By a name, the graph, its model, what that gives, and what is said."""
+
+REFUSED: Final[dict[str, tuple[str, str, Give, tuple[int, ...] | None, str]]] = {
+    **{
+        f"{vice}_for_sure": (
+            graph,
+            model,
+            give,
+            None,
+            text.replace(f'{vice}"', f'{vice}_for_sure"'),
+        )
+        for vice, (graph, model, give, text) in WRONG.items()
+    },
     "no_scores": (
         "faces",
         "face_detection",
@@ -88,35 +126,11 @@ WRONG: Final[dict[str, tuple[str, str, Give, tuple[int, ...] | None, str]]] = {
         "face_detection",
         always(0),
         (1, 64, 64, 3),
-        "Invalid input shape - Expected: (1,64,64,3); Actual: (1,128,128,3); "
-        "input name: input; model name: face_detection_small_pictures",
-    ),
-    "few_landmarks": (
-        "hands",
-        "hand_landmark_full",
-        only("Identity", 1, 10),
-        None,
-        'output "Identity" of model "hand_landmark_full_few_landmarks" of shape [1, 10] has no values '
-        "for 21 landmarks",
-    ),
-    "two_presences": (
-        "hands",
-        "hand_landmark_full",
-        only("Identity_1", 1, 2),
-        None,
-        'output "Identity_1" of model "hand_landmark_full_two_presences" of shape [1, 2] has 2 values; '
-        "expected 1",
-    ),
-    "another_heatmap": (
-        "pose",
-        "pose_landmark_full",
-        only("Identity_3", 1, 64, 64, 3),
-        None,
-        'output "Identity_3" of model "pose_landmark_full_another_heatmap" of shape [1, 64, 64, 3]; '
-        "expected [1, height, width, 39]",
+        "is of shape [1, 128, 128, -1]; "
+        'input "input" of model "face_detection_small_pictures" takes [1, 64, 64, 3]',
     ),
 }
-"""By a name, the graph, its model, what that gives, what it takes, and what is said."""
+"""What is known of models that take one shape: the same, and what they take."""
 
 
 def frame_of(graph: str) -> Any:
@@ -137,16 +151,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         for model in models:
             for vice, give in VALUES.items():
                 replace(_spoiled(folder, graph, model, vice), give)
-    for vice, (graph, model, give, size, _) in WRONG.items():
-        replace(_spoiled(folder, graph, model, vice), give, size)
+    for vice, (graph, model, give, _) in WRONG.items():
+        replace(_spoiled(folder, graph, model, vice), give, ANY_SIZE)
+    with everything.served(folder, *_configure(folder)) as server:
+        yield server
+
+
+def _configure(folder: Path) -> list[str]:
+    """All graphs that are there."""
     names = sorted(each.parent.name for each in folder.glob("*/graph.pbtxt"))
     config = {
         "model_config_list": [],
         "mediapipe_config_list": [{"name": n} for n in names],
     }
     (folder / "config.json").write_text(json.dumps(config))
-    with everything.served(folder, *names) as server:
-        yield server
+    return names
 
 
 def _spoiled(folder: Path, graph: str, model: str, vice: str) -> Path:
@@ -211,7 +230,7 @@ def test_a_model_of_another_shape_is_told(server: Server, vice: str):
     """By model, output, what was expected and what came; of the graph as it is nothing
     changes.
     """
-    graph, model, _, _, text = WRONG[vice]
+    graph, model, _, text = WRONG[vice]
     name, frame = f"{graph}-{model}-{vice}", frame_of(graph)
     with pytest.raises(InferenceServerException) as unary:
         asked(server.address, name, frame, of=graph)
@@ -222,6 +241,45 @@ def test_a_model_of_another_shape_is_told(server: Server, vice: str):
         assert text in str(each)
     check(graph, frame.shape, "UINT8", asked(server.address, graph, frame))
     assert until(server.is_idle)
+
+
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the graphs, and of those that are not to be served."""
+    folder = tmp_path_factory.mktemp("refused")
+    everything.add(folder, *MODELS)
+    for vice, (graph, model, give, size, _) in REFUSED.items():
+        replace(_spoiled(folder, graph, model, vice), give, size)
+    _configure(folder)
+    return folder
+
+
+def test_graphs_with_models_that_can_never_fit_are_not_served(refusing: Path):
+    """The log says which node, tensor and shapes, who asks that the graph is not loaded;
+    the others are served.
+    """
+    with everything.served(refusing, *MODELS) as server:
+        for vice, (graph, model, _, _, text) in REFUSED.items():
+            name = f"{graph}-{model}-{vice}"
+            assert server.said(name, _NOT_LOADED, text), (name, server.log)
+            with pytest.raises(InferenceServerException) as caught:
+                asked(server.address, name, frame_of(graph), of=graph)
+            assert caught.value.status() == "StatusCode.UNAVAILABLE"
+            assert "Mediapipe is not loaded yet" in str(caught.value)
+
+
+def test_graphs_with_models_that_can_never_fit_are_told_before_they_are_served(
+    refusing: Path, capsys: pytest.CaptureFixture[str]
+):
+    """A line for each, with the place in the pbtxt and the node."""
+    assert programs.run(["validate", str(refusing)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(REFUSED)
+    for vice, (graph, model, _, _, text) in REFUSED.items():
+        (line,) = (each for each in lines if f"{graph}-{model}-{vice}:" in each)
+        assert _NOT_LOADED in line
+        assert re.search(r"\.pbtxt:\d+: node \"\w+\": ", line), line
+        assert text in line
 
 
 def _tells_of_a_node(error: InferenceServerException) -> None:
