@@ -1,5 +1,5 @@
 """What a graph serves of values that are no tensors: FP32, as the modules beside this one
-lay them out, and of the messages that calculators send.
+lay them out, of the messages that calculators send, and numbers as they are.
 """
 
 from __future__ import annotations
@@ -34,15 +34,20 @@ class Texts(list[str | bytes]):
 
 def tensor_of(payload: object) -> Array | None:
     """The tensor of a detection, a rect, a landmark list, a pair or another tuple of
-    numbers, or of a list of the first three; None for anything else. Of one detection or
+    numbers, a number, or of a list of any of them but tuples; None for anything else. Of one detection or
     rect there is one row without an axis for more; an empty list is [0, 0], since nothing
     tells what it is empty of.
+
+    Of a number it is [1], of a list of numbers [n]: bool, int64 or float64.
 
     Of a ClassificationList it is float32 [n, 2], index and score, of a list of them
     [m, n, 2]; of what an image encoder sends uint8 [n], the file.
 
-    Raises ValueError for a list whose items make no tensor together.
+    Raises ValueError for a list whose items make no tensor together, and for an int
+    beyond 64 bits.
     """
+    if isinstance(payload, _NUMBERS):
+        return _of_numbers([payload])
     if isinstance(payload, list):
         return _of_list(cast("list[object]", payload))
     if isinstance(payload, Detection):
@@ -74,7 +79,7 @@ def _of_classifications(message: Any) -> NDArray[np.float32]:
     return np.array(pairs, np.float32).reshape(-1, 2)
 
 
-def _of_list(items: Sequence[Any]) -> NDArray[np.float32] | None:
+def _of_list(items: Sequence[Any]) -> Array | None:
     if not items:
         return np.empty((0, 0), np.float32)
     if all(isinstance(each, Detection) for each in items):
@@ -83,12 +88,27 @@ def _of_list(items: Sequence[Any]) -> NDArray[np.float32] | None:
         return rect.tensor_of(items)
     if all(isinstance(each, Landmarks) for each in items):
         return landmark.tensor_of_lists(items)
+    if all(isinstance(each, _NUMBERS) for each in items):
+        return _of_numbers(items)
     if all(_is_classifications(each) for each in items):
         tensors = [_of_classifications(each) for each in items]
         if len({len(each) for each in tensors}) > 1:
             raise ValueError("classifications of different lengths make no tensor")
         return np.stack(tensors)
     return None
+
+
+def _of_numbers(numbers: Sequence[bool | int | float]) -> Array:
+    """Of the narrowest type that all of them have; a bool beside ints is one of them."""
+    dtype = np.dtype(np.float64)
+    if all(isinstance(each, bool) for each in numbers):
+        dtype = np.dtype(np.bool_)
+    elif all(isinstance(each, int) for each in numbers):
+        dtype = np.dtype(np.int64)
+    try:
+        return np.array(numbers, dtype)
+    except OverflowError as error:
+        raise ValueError("a number of more than 64 bits") from error
 
 
 def _is_classifications(item: object) -> bool:

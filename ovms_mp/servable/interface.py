@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -22,12 +23,18 @@ from ovms_mp.servable.description import VERSION
 from ovms_mp.servable.parameters import TIMESTAMP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.library.hosting import GraphConfig, GraphDefinition, StreamName
 
 _MESSAGES: Final = frozenset({Kind.REQUEST, Kind.RESPONSE})
+_NUMBERS: Final[Mapping[type[object], str]] = {
+    bool: "BOOL",
+    int: "INT64",
+    float: "FP64",
+}
+"""What plain numbers leave a graph as: see `formats.tensors`."""
 
 
 class GraphInterface:
@@ -63,7 +70,11 @@ class GraphInterface:
             inputs=tuple(
                 _info(each, kind, known) for each, (kind, _) in self._inputs.items()
             ),
-            outputs=tuple(_info(each, kind, known) for kind, each in self._outputs),
+            outputs=tuple(
+                _number(stream.name, definition.streams[number].payload)
+                or _info(stream.name, boundary.kind_of(stream.tag), known)
+                for stream, number in definition.outputs
+            ),
         )
 
     @property
@@ -151,6 +162,12 @@ def _writer(
                 return write(stream, payload)
 
     return write_any
+
+
+def _number(name: str, payload: object) -> TensorInfo | None:
+    """Of a stream that is declared to carry plain numbers."""
+    datatype = _NUMBERS.get(payload) if isinstance(payload, type) else None
+    return TensorInfo(name, datatype, (1,)) if datatype else None
 
 
 def _info(name: str, kind: Kind, known: Mapping[str, TensorInfo]) -> TensorInfo:

@@ -1,4 +1,4 @@
-"""Detections, rects, landmarks and texts leave a graph as tensors, too."""
+"""Detections, rects, landmarks, numbers and texts leave a graph as tensors, too."""
 
 from __future__ import annotations
 
