@@ -28,6 +28,8 @@ WITHIN: Final = 120.0  # seconds; a busy machine, and pictures of 72 MB
 
 FRAME: Final = "as the frame"
 """In place of a shape: that of what came in."""
+IN_COLOUR: Final = "as the frame, in colour"
+"""The same, where grey becomes RGB."""
 ANY: Final = -1
 
 
@@ -42,6 +44,8 @@ class Output:
         """Of a frame of that shape; of things that may not be there also none."""
         if self.shape == FRAME:
             expected = frame
+        elif self.shape == IN_COLOUR:
+            expected = (*frame[:2], max(3, frame[2]))
         elif isinstance(self.shape, str):
             return False
         elif self.shape[0] != ANY and array.shape[:1] == (0,):
@@ -106,9 +110,27 @@ GRAPHS: Final[Mapping[str, tuple[str, Mapping[str, Output]]]] = {
     ),
     "people_tracking": ("frame", {"annotated": _PICTURE, "tracks": _TRACKS}),
     "face_tracking": ("frame", {"annotated": _PICTURE, "tracks": _TRACKS}),
+    "cameras": (
+        "camera_0 camera_1 camera_2 camera_3",
+        {
+            **{f"tracks_{camera}": _TRACKS for camera in range(4)},
+            "people": Output("INT64", (4,)),
+            "wall": Output("UINT8", (720, 960, 3)),
+        },
+    ),
+    "barcodes": (
+        "frame",
+        {
+            "annotated": Output("UINT8", IN_COLOUR),
+            "texts": Output("BYTES", (ANY,)),
+            "formats": Output("BYTES", (ANY,)),
+            "corners": Output("FP32", (ANY, 4, 2)),
+        },
+    ),
     "selfie": ("frame", {"mask": Output("FP32", (ANY, ANY, 1)), "blue": _PICTURE}),
 }
-"""By graph, what the input is called, and the outputs."""
+"""By graph, what the inputs are called, and the outputs."""
+_BRING_CALCULATORS: Final = frozenset({"barcodes", "cameras", "ocr"})
 
 _SELFIE: Final = """
 input_stream: "IMAGE:frame" output_stream: "IMAGE:0:mask" output_stream: "IMAGE:1:blue"
@@ -146,7 +168,7 @@ def add(folder: Path, *graphs: str) -> None:
 def served(folder: Path, *graphs: str) -> Iterator[Server]:
     """What was added, all of it ready."""
     more: dict[str, Any] = {}
-    if "ocr" in graphs:
+    if not _BRING_CALCULATORS.isdisjoint(graphs):
         more["calculators_path"] = folder / "calculators"
     with serving(folder / "config.json", **more) as server:
         not_ready = [
@@ -156,9 +178,15 @@ def served(folder: Path, *graphs: str) -> Iterator[Server]:
         yield server
 
 
-def tensor(graph: str, frame: Pixels | bytes) -> triton.InferInput:
-    """A frame, or a file with a picture, as a request of that graph has it."""
-    name, _ = GRAPHS[graph]
+def tensors(graph: str, frame: Pixels | bytes) -> list[triton.InferInput]:
+    """A frame, or a file with a picture, as a request of that graph has it: at each of
+    its inputs.
+    """
+    names, _ = GRAPHS[graph]
+    return [_tensor(name, frame) for name in names.split()]
+
+
+def _tensor(name: str, frame: Pixels | bytes) -> triton.InferInput:
     if isinstance(frame, bytes):
         found = triton.InferInput(name, [1], "BYTES")
         found.set_data_from_numpy(np.array([frame], object))
@@ -175,7 +203,7 @@ def asked(
     """Unary; `of` is the graph of which this is another one. Raises
     InferenceServerException.
     """
-    given = [tensor(of or graph, frame)]
+    given = tensors(of or graph, frame)
     with triton.InferenceServerClient(address) as client:
         return _outputs(client.infer(graph, given, client_timeout=WITHIN))
 
@@ -194,7 +222,7 @@ def streamed(
             given: dict[str, Any] = {"OVMS_MP_TIMESTAMP": 33_333 * (at + 1)}
             if not at:
                 given["OVMS_MP_COALESCE"] = True
-            client.async_stream_infer(graph, [tensor(like, frame)], parameters=given)
+            client.async_stream_infer(graph, tensors(like, frame), parameters=given)
             answer = said.get(timeout=WITHIN)
             if not _is_error(answer) and _is_partial(like, answer):
                 answer = said.get(timeout=WITHIN)  # a node has failed, others have not

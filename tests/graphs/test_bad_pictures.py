@@ -72,16 +72,32 @@ OTHERWISE: Final[Mapping[tuple[str, str], str]] = {
     ("emotions", "with alpha"): "an image of SRGBA; expected SRGB",
     ("selfie", "with alpha"): "SRGBA; expected SRGB",
     ("ocr", "with alpha"): "an image of SRGBA; expected SRGB",
-    ("people_tracking", "with alpha"): _CHANNELS,
+    **{
+        (graph, picture): said
+        for graph in ("people_tracking", "cameras")
+        for picture, said in (
+            ("with alpha", _CHANNELS),
+            ("of 16 bits", _BYTES_ONLY + "uint16"),
+            ("gray of 16 bits", _BYTES_ONLY + "uint16"),
+            ("of floats", _BYTES_ONLY + "float32"),
+            ("too long", ""),
+        )
+    },
+    **{
+        ("barcodes", picture): f"frames are SRGB, SRGBA or GRAY8, not {format_}"
+        for picture, format_ in (
+            ("of 16 bits", "SRGB48"),
+            ("gray of 16 bits", "GRAY16"),
+            ("of floats", "VEC32F1"),
+        )
+    },
+    ("barcodes", "gray"): "",
+    ("barcodes", "too long"): "",
     ("face_tracking", "with alpha"): _CHANNELS,
     ("object_detection", "of 16 bits"): _NOT_16,
     ("object_detection", "gray of 16 bits"): _NOT_16,
     ("object_detection", "of floats"): _CHANNELS,
     ("object_detection", "too long"): "",
-    ("people_tracking", "of 16 bits"): _BYTES_ONLY + "uint16",
-    ("people_tracking", "gray of 16 bits"): _BYTES_ONLY + "uint16",
-    ("people_tracking", "of floats"): _BYTES_ONLY + "float32",
-    ("people_tracking", "too long"): "",
     ("face_tracking", "of 16 bits"): "frames are SRGB, not SRGB48",
     ("face_tracking", "gray of 16 bits"): _CHANNELS,
     ("face_tracking", "of floats"): _CHANNELS,

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+from ovms_mp_calculators.annotation_renderer import AnnotationRenderer
 
 from ovms_mp.formats.landmark import NormalizedLandmarkList
-from ovms_mp.formats.render_data import Oval, Point, Text
+from ovms_mp.formats.render_data import Oval, Point, RenderData, Text
 from tests.vision.both import ours
 
 IRISES = """
@@ -86,6 +88,31 @@ def test_texts_may_stand_at_the_bottom():
     options = "font_height_px: 20 location: BOTTOM_LEFT"
     texts = drawn(DEPTHS, options, left=500.0, right=510.0)[12:]
     assert [each.data.baseline for each in texts] == [100 - 60, 100 - 30]
+
+
+def test_texts_have_the_font_that_the_options_say():
+    """By OpenCV's number of it, 0 unless one is given; and are drawn in it."""
+    pictures: list[Any] = []
+    for options, face in (
+        ("", cv2.FONT_HERSHEY_SIMPLEX),
+        ("font_face: 4", cv2.FONT_HERSHEY_TRIPLEX),
+    ):
+        given = "font_height_px: 21 vertical_offset_px: 0 " + options
+        texts = drawn(DEPTHS, given, left=500.0, right=510.0)[12:]
+        assert [each.data.font_face for each in texts] == [face, face]
+        pixels = np.zeros((100, 200, 3), np.uint8)
+        AnnotationRenderer().render(RenderData(texts), pixels)
+        expected = np.zeros_like(pixels)
+        for each in texts:
+            # Font 21 high less the pen's half, in the font's units.
+            scale = (21 - 3) / 21
+            at = each.data.left, each.data.baseline
+            cv2.putText(
+                expected, each.data.display_text, at, face, scale, (255, 0, 0), 5
+            )
+        np.testing.assert_array_equal(pixels, expected)
+        pictures.append(pixels)
+    assert (pictures[0] != pictures[1]).any()
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ import numpy as np
 import zxingcpp
 from numpy.typing import NDArray
 
-from ovms_mp.calculator import Calculator, Input, Output, TensorInfo, tagged
+from ovms_mp.calculator import Calculator, Input, Output, TensorInfo
 from ovms_mp.core.image import ImageFormat, ImageFrame
 from ovms_mp.formats.render_data import Color, Line, RenderAnnotation, RenderData, Text
 
@@ -38,6 +38,11 @@ Floats = NDArray[np.float32]
 _GREY_FROM: Final = {
     ImageFormat.SRGB: cv2.COLOR_RGB2GRAY,
     ImageFormat.SRGBA: cv2.COLOR_RGBA2GRAY,
+}
+_KINDS: Final = {
+    "TEXTS": ("BYTES", (-1,)),
+    "FORMATS": ("BYTES", (-1,)),
+    "CORNERS": ("FP32", (-1, 4, 2)),
 }
 _GREEN: Final = Color(0, 170, 70)
 _WHITE: Final = Color(255, 255, 255)
@@ -61,9 +66,10 @@ class BarcodeCalculator(Calculator):
         cls, node: NodeInfo, shared: Any, sessions: Mapping[str, InferenceSession]
     ) -> Mapping[str, TensorInfo]:
         """What metadata tell of the graph."""
-        corners = tagged(node.outputs, "CORNERS")
         return {
-            each.name: TensorInfo(each.name, "FP32", (-1, 4, 2)) for each in corners
+            port.name: TensorInfo(port.name, *_KINDS[port.tag])
+            for port in node.outputs
+            if port.tag in _KINDS
         }
 
     def process(self, ctx: Context) -> None:
