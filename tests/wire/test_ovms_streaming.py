@@ -14,6 +14,7 @@ import pytest
 from tests.wire import zoo
 from tests.wire.calls import Stream, arrays, ask, infer, refusal, shaped, timestamp
 from tests.wire.ovms_graphs import CALCULATORS, GRAPHS, HANDLERS
+from tests.wire.rest import Rest
 from tests.wire.servers import Server, serving
 from tests.wire.waiting import until
 
@@ -202,9 +203,9 @@ def test_a_first_request_without_a_parameter_that_is_needed_ends_the_stream(
 
 
 def test_what_a_calculator_needs_and_has_not_is_a_failed_precondition(
-    channel: grpc.Channel,
+    ovms: Server, channel: grpc.Channel
 ) -> None:
-    """OVMS's status by name; its code is UNKNOWN there, as it is in no table of OVMS."""
+    """OVMS's status by name, and its code of HTTP; that of gRPC is UNKNOWN there."""
     expected = (
         "FAILED_PRECONDITION",
         "Mediapipe graph precondition failed - FAILED_PRECONDITION: "
@@ -215,6 +216,9 @@ def test_what_a_calculator_needs_and_has_not_is_a_failed_precondition(
     assert refusal(channel, request) == expected
     with Stream(channel, request) as stream:
         assert stream.end() == expected
+    tensor = {"name": "in", "datatype": "FP32", "shape": [1], "data": [1]}
+    answer = Rest(ovms.app.rest_port).infer("not_yet", {"inputs": [tensor]})
+    assert (answer.code, answer.error) == (412, expected[1])
 
 
 # Python

@@ -174,6 +174,32 @@ def test_graphs_share_the_models_of_the_config(tmp_path: Path) -> None:
         assert adds(server, "other")
 
 
+def test_a_handler_is_found_from_the_base_path_wherever_the_pbtxt_is(
+    tmp_path: Path,
+) -> None:
+    """And learns its own directory, as in OVMS."""
+    handler = (
+        "from pyovms import Tensor\n\n\n"
+        "class OvmsPythonModel:\n"
+        "    def initialize(self, kwargs):\n"
+        "        self.home = kwargs['base_path']\n\n"
+        "    def execute(self, inputs):\n"
+        "        return [Tensor('said', self.home.encode())]\n"
+    )
+    home = tmp_path / "graph"
+    for folder in ("handlers", "pbtxts"):
+        (home / folder).mkdir(parents=True)
+    (home / "handlers" / "speaker.py").write_text(handler)
+    (home / "pbtxts" / "a.pbtxt").write_text(zoo.words("handlers/speaker.py"))
+    entry = {"name": "graph", "graph_path": "pbtxts/a.pbtxt"}
+    with (
+        serving(zoo.write_config(tmp_path, [], [entry])) as server,
+        server.connect() as channel,
+    ):
+        answer = infer(channel, ask("graph", {"word": FIVE}))
+    assert bytes(arrays(answer)["said"]).decode() == str(home / "handlers")
+
+
 def test_two_python_nodes_of_the_same_file_name_are_two(tmp_path: Path) -> None:
     for name, word in (("one", "eins"), ("other", "zwei")):
         handler = (

@@ -119,6 +119,7 @@ def test_consumers_see_the_buffer_itself():
     view = memoryview(tensor)
     assert (view.format, view.shape, view.strides) == ("e", (2, 3), (6, 2))
     assert np.shares_memory(np.asarray(tensor), array)
+    assert np.shares_memory(np.array(tensor, copy=False), array)
     assert np.array_equal(np.array(tensor), array)
     assert np.array_equal(np.frombuffer(tensor, np.float16), array.reshape(-1))
     assert bytes(tensor) == array.tobytes()
