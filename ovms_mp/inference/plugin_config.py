@@ -12,12 +12,15 @@ from ovms_mp.inference.engine import ModelConfig, Property
 HINT: Final = "PERFORMANCE_HINT"
 STREAMS: Final = "NUM_STREAMS"
 THREADS: Final = "INFERENCE_NUM_THREADS"
+PINNING: Final = "ENABLE_CPU_PINNING"
 CACHE_DIR: Final = "CACHE_DIR"
 FROM_CACHE: Final = "LOADED_FROM_CACHE"
 AUTO_DEVICE: Final = "AUTO"
 MADE_OF_OTHERS: Final = frozenset({AUTO_DEVICE, "MULTI", "HETERO", "BATCH"})
 # A property of reading models rather than of any device, which no device lists.
 MMAP: Final = "ENABLE_MMAP"
+
+_NOTHING: Final[Mapping[str, Property]] = {}
 
 _OLD_STREAMS: Final = {
     "CPU_THROUGHPUT_STREAMS": "CPU_THROUGHPUT_AUTO",
@@ -44,11 +47,11 @@ def device_names(target_device: str) -> tuple[str, ...]:
 def effective(
     plugin_config: Mapping[str, Property],
     supported: Collection[str],
-    threads: int | None = None,
+    defaults: Mapping[str, Property] = _NOTHING,
 ) -> dict[str, Property]:
     """What to compile with: `plugin_config` under today's names, LATENCY unless it
-    decides on a hint or on streams itself, and so many `threads` unless it decides on
-    these.
+    decides on a hint or on streams itself, and those of the `defaults` on which it does
+    not decide.
 
     Raises UnsupportedProperty for a key that is not in `supported` and no old name.
     """
@@ -63,8 +66,9 @@ def effective(
     decided = HINT in properties or STREAMS in properties
     if not decided and HINT in supported:
         properties[HINT] = "LATENCY"
-    if threads is not None and THREADS in supported:
-        properties.setdefault(THREADS, threads)
+    for name, value in defaults.items():
+        if name in supported:
+            properties.setdefault(name, value)
     return properties
 
 

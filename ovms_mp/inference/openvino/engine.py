@@ -43,6 +43,7 @@ from ovms_mp.inference.plugin_config import (
     FROM_CACHE,
     MADE_OF_OTHERS,
     MMAP,
+    PINNING,
     STREAMS,
     THREADS,
     UnsupportedProperty,
@@ -97,8 +98,12 @@ class OpenVINOEngine:
         share: int = 1,
         borrow: Borrow | None = None,
     ) -> None:
-        cores = len(os.sched_getaffinity(0))
-        self._cores = max(1, cores // share) if share > 1 else None
+        # By itself OpenVINO binds the thread that asks to a core while it infers, for each
+        # model and in each process to the same one, while another may be idle.
+        self._on_cpu: dict[str, Property] = {PINNING: False}
+        if share > 1:
+            cores = len(os.sched_getaffinity(0))
+            self._on_cpu[THREADS] = max(1, cores // share)
         self._core = ov.Core()
         tokenizers = _tokenizers()
         if tokenizers is not None:
@@ -262,8 +267,8 @@ class OpenVINOEngine:
                 supported |= set(
                     self._core.get_property(device, "SUPPORTED_PROPERTIES")
                 )
-            threads = self._cores if config.target_device == "CPU" else None
-            properties = effective(config.plugin_config, supported, threads)
+            defaults = self._on_cpu if config.target_device == "CPU" else _NO_PROPERTIES
+            properties = effective(config.plugin_config, supported, defaults)
         except RuntimeError as error:
             status = Status.CANNOT_COMPILE_MODEL_INTO_TARGET_DEVICE
             raise _load_error(status, path, error) from error
