@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from ovms_mp_protos import kserve
 
+from ovms_mp.frontend.grpc.turns import BURST, LONGEST, RATE
 from ovms_mp.inference.openvino import OpenVINOEngine
 from ovms_mp.repository.config import ModelSpec
 from tests.unit.inference import tiny
@@ -52,11 +54,23 @@ SMALL_MESSAGE: Final = ask(
 ).SerializeToString()
 
 
+MIDDLE_MESSAGE: Final = ask(
+    "model", {"x": np.zeros((2 * SMALL, 2 * SMALL), np.float32)}
+).SerializeToString()
+
+PAUSE: Final = 0.02  # of who is refused, and does not ask again at once
+
+
 def closed_loop(
-    channel: grpc.Channel, clients: int, until_served: int
+    channel: grpc.Channel,
+    clients: int,
+    until_served: int,
+    *,
+    message: bytes,
+    pause: float,
 ) -> tuple[list[float], list[grpc.StatusCode]]:
-    """Each client asks again when it is answered. How long those took that were served,
-    and what the others were told.
+    """Each client asks again when it is answered; who is refused, after a `pause`. How
+    long those took that were served, and what the others were told.
     """
     call = channel.unary_unary(kserve.MODEL_INFER)
     served: list[float] = []
@@ -66,11 +80,11 @@ def closed_loop(
         while len(served) < until_served:
             begun = time.perf_counter()
             try:
-                call(SMALL_MESSAGE, timeout=SECONDS)
+                call(message, timeout=SECONDS)
             except grpc.RpcError as error:
                 told: Any = error
                 refused.append(told.code())
-                time.sleep(0.02)  # who is refused does not ask again at once
+                time.sleep(pause)
             else:
                 served.append(time.perf_counter() - begun)
 
@@ -101,16 +115,37 @@ def test_overload_is_refused_and_who_is_served_does_not_wait_for_it(
     assert min(ratios) <= 2, ratios
 
 
-def overloaded(channel: grpc.Channel) -> list[float]:
+@pytest.mark.timeout(300)
+def test_clients_that_ask_again_at_once_take_no_cores_from_a_model_that_has_all(
+    tmp_path: Path,
+) -> None:
+    """The same, where the model computes on each core, and refusals, of the server as of
+    its clients, take from it what they take: they have a pace.
+    """
+    zoo.add_model(tmp_path, "model", tiny.slow(steps=16, size=2 * SMALL))
+    entry = zoo.entry("model", nireq=1, max_queue_length=QUEUE)
+    config = zoo.write_config(tmp_path, [entry])
+    with (
+        Process(tmp_path, "--config_path", str(config)) as server,
+        connect(server.ready()) as channel,
+    ):
+        ratios = overloaded(channel, 0, MIDDLE_MESSAGE)
+    assert min(ratios) <= 2, ratios
+
+
+def overloaded(
+    channel: grpc.Channel, pause: float = PAUSE, message: bytes = SMALL_MESSAGE
+) -> list[float]:
     """How long who is served takes under overload, of how long without: more than once
     as long as that is too long, for anything on this machine may come between.
     """
-    closed_loop(channel, 1, 3)
+    ask_again = partial(closed_loop, channel, message=message, pause=pause)
+    ask_again(1, 3)
     ratios: list[float] = []
     while len(ratios) < 5 and min(ratios, default=9) > 2:
-        fitting, refused = closed_loop(channel, 1 + QUEUE, 30)
+        fitting, refused = ask_again(1 + QUEUE, 30)
         assert refused == []
-        served, refused = closed_loop(channel, 8 * (1 + QUEUE), 30)
+        served, refused = ask_again(8 * (1 + QUEUE), 30)
         assert set(refused) == {grpc.StatusCode.RESOURCE_EXHAUSTED}
         ratios.append(float(np.percentile(served, 99) / np.percentile(fitting, 99)))
     return ratios
@@ -129,6 +164,34 @@ def test_the_queue_is_as_long_as_the_config_says(
     assert details == {
         f"Resource exhausted - {QUEUE} inferences wait for the model already"
     }
+    until(server.is_idle)
+
+
+def test_who_is_refused_and_asks_again_at_once_hears_it_at_a_pace(
+    server: Server, channel: grpc.Channel
+) -> None:
+    """Whatever the machine does, there are no more refusals than the pace has, and those
+    that have waited as long as a client may; each as it was.
+    """
+    call = channel.unary_unary(kserve.MODEL_INFER)
+    clients, begun = 4, time.perf_counter()
+    filling = [call.future(MESSAGE, timeout=SECONDS) for _ in range(1 + QUEUE)]
+    refused: list[tuple[grpc.StatusCode, str]] = []
+
+    def ask_again() -> None:
+        while not all(each.done() for each in filling):
+            one = call.future(MESSAGE, timeout=SECONDS)
+            if one.code() is not grpc.StatusCode.OK:
+                refused.append((one.code(), one.details()))
+
+    with ThreadPoolExecutor(clients) as pool:
+        for each in [pool.submit(ask_again) for _ in range(clients)]:
+            each.result()
+    passed = time.perf_counter() - begun
+    at_pace = BURST + passed * RATE
+    assert len(refused) <= at_pace + clients * (1 + passed / LONGEST)
+    text = f"Resource exhausted - {QUEUE} inferences wait for the model already"
+    assert set(refused) <= {(grpc.StatusCode.RESOURCE_EXHAUSTED, text)}
     until(server.is_idle)
 
 

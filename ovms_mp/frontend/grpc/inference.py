@@ -21,6 +21,7 @@ from ovms_mp.frontend.grpc.codec import (
 from ovms_mp.frontend.grpc.quota import UNLIMITED, Quota
 from ovms_mp.frontend.grpc.recording import failed
 from ovms_mp.frontend.grpc.status import refusal
+from ovms_mp.frontend.grpc.turns import Turns
 from ovms_mp.frontend.grpc.wire import first_text
 from ovms_mp.frontend.transport.seam import Abort, Call, UnaryHandler
 
@@ -38,6 +39,7 @@ class InferenceService:
         self._version = version
         self._quota = quota
         self._again = Again(catalog)
+        self._turns = Turns()
 
     def handlers(self) -> Mapping[str, UnaryHandler]:
         """Each method by its path."""
@@ -47,7 +49,7 @@ class InferenceService:
             kserve.SERVER_METADATA: guarded(self.server_metadata),
             kserve.MODEL_READY: guarded(self.model_ready),
             kserve.MODEL_METADATA: guarded(self.model_metadata),
-            kserve.MODEL_INFER: guarded(self.model_infer),
+            kserve.MODEL_INFER: guarded(self.model_infer, self._turns),
         }
 
     def server_live(self, message: bytes, call: Call) -> bytes:
@@ -97,13 +99,33 @@ class InferenceService:
             return encode_response(answered)
         answer = Pending[bytes](on_cancel=response.cancel)
         response.on_settled(
-            lambda settled: _settle(answer, settled, call, request.model_name)
+            lambda settled: self._settle(answer, settled, call, request.model_name)
         )
         return answer
 
+    def _settle(
+        self,
+        answer: Pending[bytes],
+        response: Pending[InferResponse],
+        call: Call,
+        name: str,
+    ) -> None:
+        if answer.is_settled:
+            return  # the call ended first, and its cancellation settled the response
+        try:
+            encoded = encode_response(response.value())
+        except Exception as error:
+            refused = refusal(error)
+            failed(call, name, refused)
+            self._turns.fail(answer, refused, call)
+        else:
+            answer.complete(encoded)
 
-def guarded(handler: UnaryHandler) -> UnaryHandler:
-    """`handler`, whose errors are those that clients may see."""
+
+def guarded(handler: UnaryHandler, turns: Turns | None = None) -> UnaryHandler:
+    """`handler`, whose errors are those that clients may see; for want of room, in their
+    `turns`.
+    """
 
     def guard(message: bytes, call: Call) -> bytes | Pending[bytes]:
         try:
@@ -113,21 +135,9 @@ def guarded(handler: UnaryHandler) -> UnaryHandler:
         except Exception as error:
             refused = refusal(error)
             failed(call, first_text(message), refused)
-            raise refused from error
+            answer = None if turns is None else turns.answer(refused, call)
+            if answer is None:
+                raise refused from error
+            return answer
 
     return guard
-
-
-def _settle(
-    answer: Pending[bytes], response: Pending[InferResponse], call: Call, name: str
-) -> None:
-    if answer.is_settled:
-        return  # the call ended first, and its cancellation settled the response
-    try:
-        encoded = encode_response(response.value())
-    except Exception as error:
-        refused = refusal(error)
-        failed(call, name, refused)
-        answer.fail(refused)
-    else:
-        answer.complete(encoded)
