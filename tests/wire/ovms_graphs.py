@@ -86,7 +86,7 @@ class NotYetCalculator(Calculator):
         raise CalculatorError("what it needs is not there", "FAILED_PRECONDITION")
 
 
-class SumAtEndCalculator(Calculator):
+class TotalAtCloseCalculator(Calculator):
     """Sends nothing but the sum of all it took, when there is no more to come."""
 
     value = Input(np.ndarray)

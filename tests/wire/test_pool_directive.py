@@ -39,7 +39,7 @@ GRAPHS: Final = {
     "many": MANY + single("PlusOneCalculator"),
     "side": POOL + ovms_graphs.SIDE,
     "loop": POOL + ovms_graphs.LOOP,
-    "sum": POOL + single("SumAtEndCalculator"),
+    "sum": POOL + single("TotalAtCloseCalculator"),
     "growing": POOL + python("growing", 1, loop=True),
     "silent": POOL + python("silent", 1),
 }
