@@ -14,7 +14,7 @@ from ovms_mp_protos import graph
 from ovms_mp.calculator import ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Self
 
     from ovms_mp.calculator import Foreseen
@@ -174,6 +174,16 @@ def foresee_floats(tensors: Iterable[Foreseen]) -> None:
     for each in tensors:
         if each.datatype not in {"", "FP32"}:
             raise ValueError(f"{each.whose} of {each.datatype}; expected FP32")
+
+
+def foresee_first(tensors: Sequence[Foreseen], nothing: str) -> Foreseen:
+    """The first one, which `as_floats` would take. Raises ValueError if it would not, and
+    with the text `nothing` for a list without tensors.
+    """
+    if not tensors:
+        raise ValueError(nothing)
+    foresee_floats(tensors[:1])
+    return tensors[0]
 
 
 def expect(what: str, tensor: Floats, shape: tuple[int, ...]) -> None:

@@ -29,7 +29,7 @@ from ovms_mp_protos import graph
 
 from ovms_mp.calculator import Calculator, Input, Options, Output, tagged
 from ovms_mp.formats.landmark import NormalizedLandmarkList
-from ovms_mp_calculators.box_decoding import as_floats, foresee_floats
+from ovms_mp_calculators.box_decoding import as_floats, foresee_first
 from ovms_mp_calculators.model_tensors import named
 from ovms_mp_calculators.tensors_to_landmarks import sigmoid
 
@@ -69,11 +69,9 @@ class RefineLandmarksFromHeatmapCalculator(Calculator):
         tensors = coming.get(tagged(node.inputs, "TENSORS")[0].name)
         count = landmarks[0].shape[0] if landmarks else -1
         if tensors is not None:
-            if not tensors:
-                raise ValueError(_NO_TENSORS)
-            foresee_floats(tensors[:1])
-            if not tensors[0].may_be((1, -1, -1, count), (-1, -1, count)):
-                raise _no_layers(tensors[0].shape, count, tensors[0].whose)
+            heat = foresee_first(tensors, _NO_TENSORS)
+            if not heat.may_be((1, -1, -1, count), (-1, -1, count)):
+                raise _no_layers(heat.shape, count, heat.whose)
         return {} if landmarks is None else {node.outputs[0].name: landmarks}
 
     def process(self, ctx: Context) -> None:

@@ -79,7 +79,7 @@ class SplitVectorCalculator(Calculator):
             return {}
         options = node.options.get(_OPTIONS.DESCRIPTOR.full_name, _OPTIONS())
         ranges = _slices(options)
-        _check_length(len(whole), ranges)
+        _check_length(len(whole), _least(ranges))
         parts = [whole[each] for each in ranges]
         if options.combine_outputs:
             parts = [list(chain.from_iterable(parts))]
@@ -89,12 +89,13 @@ class SplitVectorCalculator(Calculator):
     def open(self, ctx: Context) -> None:
         """Read the ranges."""
         self._ranges = _slices(self.options)
+        self._least = _least(self._ranges)
         self._ordered = _in_order(self.outputs)
 
     def process(self, ctx: Context) -> None:
         """One list."""
         whole = ctx[self.inputs[0]]
-        _check_length(self._length(whole), self._ranges)
+        _check_length(self._length(whole), self._least)
         if self.options.combine_outputs:
             parts = [self._joined(whole)]
         else:
@@ -164,8 +165,11 @@ def _in_order(ports: Iterable[OutputPort[Any]]) -> list[OutputPort[Any]]:
     return sorted(ports, key=lambda port: (port.tag, port.index))
 
 
-def _check_length(count: int, ranges: Sequence[slice]) -> None:
-    least = max((each.stop for each in ranges), default=0)
+def _least(ranges: Iterable[slice]) -> int:
+    return max((each.stop for each in ranges), default=0)
+
+
+def _check_length(count: int, least: int) -> None:
     if count < least:
         raise ValueError(f"a list of {count} items has no range that ends at {least}")
 

@@ -117,12 +117,15 @@ class TensorsToClassificationCalculator(Calculator):
         """One set of tensors."""
         if not ctx.has(self.tensors):
             return
-        scores = _scores(ctx[self.tensors])
+        tensors = ctx[self.tensors]
+        _check_count(len(tensors))
+        whose = named(tensors, 0)
+        scores: NDArray[np.float32] = as_floats(tensors[0], whose).ravel()
         if self.options.binary_classification:
             _check_binary(len(scores))
             scores = np.array([scores[0], 1.0 - float(scores[0])], np.float32)
         labels = cast("Labels", self.shared)
-        _check_labels(labels, len(scores), named(ctx[self.tensors], 0))
+        _check_labels(labels, len(scores), whose)
         made = graph.ClassificationList()
         for number in self._chosen(scores):
             name, shown = labels.get(number, (None, None))
@@ -197,9 +200,3 @@ def _check_binary(count: int) -> None:
 def _check_labels(labels: Labels, count: int, whose: str) -> None:
     if labels and len(labels) != count:
         raise ValueError(f"{whose} has {count} scores for {len(labels)} labels")
-
-
-def _scores(tensors: list[Array]) -> NDArray[np.float32]:
-    """All numbers of the one tensor, one behind the other."""
-    _check_count(len(tensors))
-    return as_floats(tensors[0], named(tensors, 0)).ravel()

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ovms_mp_protos import graph
 
 from ovms_mp.calculator import Calculator, ContractError, Input, Options, Output
-from ovms_mp_calculators.box_decoding import as_floats, foresee_floats
+from ovms_mp_calculators.box_decoding import as_floats, foresee_first
 from ovms_mp_calculators.model_tensors import named
 from ovms_mp_calculators.tensors_to_landmarks import sigmoid
 
@@ -64,12 +64,9 @@ class TensorsToFloatsCalculator(Calculator):
         """Refuse a model of more numbers than one where one is wanted."""
         tensors = coming.get(node.inputs[0].name)
         if tensors is not None:
-            if not tensors:
-                raise ValueError(_NO_TENSORS)
-            foresee_floats(tensors[:1])
-            size = tensors[0].size
-            if size is not None and node.outputs[0].tag == "FLOAT":
-                _check_size(size, tensors[0].shape, tensors[0].whose)
+            first = foresee_first(tensors, _NO_TENSORS)
+            if first.size is not None and node.outputs[0].tag == "FLOAT":
+                _check_size(first.size, first.shape, first.whose)
         return {}
 
     def process(self, ctx: Context) -> None:

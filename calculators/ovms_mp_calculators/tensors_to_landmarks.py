@@ -39,7 +39,7 @@ from ovms_mp.calculator import (
     tagged,
 )
 from ovms_mp.formats.landmark import LandmarkList, NormalizedLandmarkList
-from ovms_mp_calculators.box_decoding import as_floats, foresee_floats
+from ovms_mp_calculators.box_decoding import as_floats, foresee_first
 from ovms_mp_calculators.model_tensors import named
 
 if TYPE_CHECKING:
@@ -106,12 +106,9 @@ class TensorsToLandmarksCalculator(Calculator):
         count = options.num_landmarks
         tensors = coming.get(tagged(node.inputs, "TENSORS")[0].name)
         if tensors is not None:
-            if not tensors:
-                raise ValueError(_NO_TENSORS)
-            foresee_floats(tensors[:1])
-            size = tensors[0].size
-            if size is not None:
-                _check_size(size, tensors[0].shape, count, tensors[0].whose)
+            first = foresee_first(tensors, _NO_TENSORS)
+            if first.size is not None:
+                _check_size(first.size, first.shape, count, first.whose)
         rows = [Foreseen("landmarks", "FP32", (count, -1))]
         return {port.name: rows for port in node.outputs}
 

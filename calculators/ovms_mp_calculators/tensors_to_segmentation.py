@@ -38,7 +38,7 @@ from ovms_mp.calculator import (
 )
 from ovms_mp.core.image import ImageFormat, ImageFrame
 from ovms_mp.core.tensor import Array
-from ovms_mp_calculators.box_decoding import Floats, as_floats, foresee_floats
+from ovms_mp_calculators.box_decoding import Floats, as_floats, foresee_first
 from ovms_mp_calculators.model_tensors import named
 
 if TYPE_CHECKING:
@@ -99,13 +99,11 @@ class TensorsToSegmentationCalculator(Calculator):
         tensors = coming.get(port.name)
         if tensors is None:
             return {}
-        if not tensors:
-            raise ValueError(_NO_TENSORS)
-        foresee_floats(tensors[:1])
-        if not tensors[0].may_be((1, -1, -1, -1), (-1, -1, -1)):
-            raise _no_planes(tensors[0].shape, tensors[0].whose)
-        if tensors[0].shape[-1] >= 0:
-            _check_channels(tensors[0].shape[-1], options.activation, tensors[0].whose)
+        first = foresee_first(tensors, _NO_TENSORS)
+        if not first.may_be((1, -1, -1, -1), (-1, -1, -1)):
+            raise _no_planes(first.shape, first.whose)
+        if first.shape[-1] >= 0:
+            _check_channels(first.shape[-1], options.activation, first.whose)
         return {}
 
     def process(self, ctx: Context) -> None:

@@ -34,9 +34,9 @@ class Texts(list[str | bytes]):
 
 def tensor_of(payload: object) -> Array | None:
     """The tensor of a detection, a rect, a landmark list, a pair or another tuple of
-    numbers, a number, or of a list of any of them but tuples; None for anything else. Of one detection or
-    rect there is one row without an axis for more; an empty list is [0, 0], since nothing
-    tells what it is empty of.
+    numbers, a number, or of a list of any of them but tuples; None for anything else. Of
+    one detection or rect there is one row without an axis for more; an empty list is
+    [0, 0], since nothing tells what it is empty of.
 
     Of a number it is [1], of a list of numbers [n]: bool, int64 or float64.
 
