@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 from ovms_mp_protos import kserve
 
-from ovms_mp.frontend.grpc.turns import BURST, LONGEST, RATE
+from ovms_mp.frontend.pace import BURST, LONGEST, RATE
 from ovms_mp.inference.openvino import OpenVINOEngine
 from ovms_mp.repository.config import ModelSpec
 from tests.unit.inference import tiny
 from tests.wire import zoo
 from tests.wire.calls import Stream, ask, connect
+from tests.wire.rest import Rest, inputs, tensor
 from tests.wire.servers import HOST, Process, Server, serving
 from tests.wire.waiting import until
 
@@ -49,6 +50,7 @@ def channel(server: Server) -> Iterator[grpc.Channel]:
 MESSAGE: Final = ask(
     "model", {"x": np.zeros((SIZE, SIZE), np.float32)}
 ).SerializeToString()
+ZEROS: Final = np.zeros((SIZE, SIZE), np.float32).tobytes()
 SMALL_MESSAGE: Final = ask(
     "model", {"x": np.zeros((SMALL, SMALL), np.float32)}
 ).SerializeToString()
@@ -167,22 +169,44 @@ def test_the_queue_is_as_long_as_the_config_says(
     until(server.is_idle)
 
 
+@pytest.mark.parametrize("interface", ["gRPC", "REST"])
 def test_who_is_refused_and_asks_again_at_once_hears_it_at_a_pace(
-    server: Server, channel: grpc.Channel
+    server: Server, channel: grpc.Channel, interface: str
 ) -> None:
     """Whatever the machine does, there are no more refusals than the pace has, and those
     that have waited as long as a client may; each as it was.
     """
     call = channel.unary_unary(kserve.MODEL_INFER)
+    rest = Rest(server.app.rest_port)
+    document = inputs(tensor("x", np.zeros((SIZE, SIZE), np.float32)))
+    (spoken,) = document["inputs"]
+    del spoken["data"]
+    spoken["parameters"] = {"binary_data_size": len(ZEROS)}
+
+    def told_by_grpc() -> str | None:
+        one = call.future(MESSAGE, timeout=SECONDS)
+        if one.code() is grpc.StatusCode.OK:
+            return None
+        assert one.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        return one.details()
+
+    def told_by_rest() -> str | None:
+        answer = rest.infer("model", document, ZEROS)
+        if answer.code == 200:
+            return None
+        assert answer.code == 429
+        return answer.error
+
+    ask_once = {"gRPC": told_by_grpc, "REST": told_by_rest}[interface]
     clients, begun = 4, time.perf_counter()
     filling = [call.future(MESSAGE, timeout=SECONDS) for _ in range(1 + QUEUE)]
-    refused: list[tuple[grpc.StatusCode, str]] = []
+    refused: list[str] = []
 
     def ask_again() -> None:
         while not all(each.done() for each in filling):
-            one = call.future(MESSAGE, timeout=SECONDS)
-            if one.code() is not grpc.StatusCode.OK:
-                refused.append((one.code(), one.details()))
+            told = ask_once()
+            if told is not None:
+                refused.append(told)
 
     with ThreadPoolExecutor(clients) as pool:
         for each in [pool.submit(ask_again) for _ in range(clients)]:
@@ -191,7 +215,7 @@ def test_who_is_refused_and_asks_again_at_once_hears_it_at_a_pace(
     at_pace = BURST + passed * RATE
     assert len(refused) <= at_pace + clients * (1 + passed / LONGEST)
     text = f"Resource exhausted - {QUEUE} inferences wait for the model already"
-    assert set(refused) <= {(grpc.StatusCode.RESOURCE_EXHAUSTED, text)}
+    assert set(refused) <= {text}
     until(server.is_idle)
 
 

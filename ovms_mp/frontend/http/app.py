@@ -31,6 +31,7 @@ from ovms_mp.frontend.http.request import INTERFACE
 from ovms_mp.frontend.http.seeing import REALMS as REALMS_OF_SEEING
 from ovms_mp.frontend.http.spans import traced
 from ovms_mp.frontend.http.streams import Events, Socket
+from ovms_mp.frontend.pace import Pace
 from ovms_mp.telemetry.page import CONTENT_TYPE
 from ovms_mp.telemetry.requests import MAX_NAME, answered, cut, failed
 
@@ -107,7 +108,7 @@ class Rest:
         self._inference = Inference(catalog, limits)
         self._management = Management(catalog, reload, settings)
         kserve = KServe(catalog, version)
-        route = partial(_route, access)
+        route = partial(_route, access, Pace())
         events = Events(catalog, places, self._inference)
         routes = [*_routes(route, kserve, self._inference, events, self._management)]
         if page is not None:
@@ -223,9 +224,11 @@ def _routes(
     ]
 
 
-def _route(access: Access, method: str, path: str, handler: Handler) -> Route:
+def _route(
+    access: Access, pace: Pace, method: str, path: str, handler: Handler
+) -> Route:
     realm = REALMS.get(path, Realm.INFERENCE)
-    endpoint = Endpoint(handler, access, realm, f"{method} {path}")
+    endpoint = Endpoint(handler, access, realm, f"{method} {path}", pace=pace)
     return Route(path, endpoint, methods=[method])
 
 

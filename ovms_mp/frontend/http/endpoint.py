@@ -4,7 +4,9 @@ Who may ask is judged here, too, before the handler and the body: no request pas
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import unquote
 
@@ -15,12 +17,15 @@ from ovms_mp.frontend.access import Access, Denied, Realm
 from ovms_mp.frontend.http import body
 from ovms_mp.frontend.http.body import ClientGone
 from ovms_mp.frontend.http.errors import (
+    CODES,
     Problem,
     Refusal,
     error_response,
     outcome_of,
 )
 from ovms_mp.frontend.http.request import INTERFACE
+from ovms_mp.frontend.pace import Pace
+from ovms_mp.frontend.transport.seam import Code
 from ovms_mp.telemetry import requests
 
 if TYPE_CHECKING:
@@ -37,10 +42,19 @@ class Endpoint:
     """A handler as an ASGI application, for those who may come to its realm."""
 
     def __init__(
-        self, handler: Handler, access: Access, realm: Realm, method: str = ""
+        self,
+        handler: Handler,
+        access: Access,
+        realm: Realm,
+        method: str = "",
+        *,
+        pace: Pace | None = None,
     ) -> None:
-        """`method` is what the log calls it."""
+        """`method` is what the log calls it. Who is refused for want of room is told at
+        the `pace` of all that share it.
+        """
         self._handler = handler
+        self._pace = pace or Pace()
         self._method = method
         self._access = access
         self.realm: Final = realm
@@ -61,6 +75,9 @@ class Endpoint:
             code, text = outcome_of(error)
             self._tell(request, code, text)
             response = error_response(code, text)
+        if response.status_code == CODES[Code.RESOURCE_EXHAUSTED]:
+            now = monotonic()
+            await asyncio.sleep(self._pace.due(now) - now)
         if not taken.is_complete:
             # What follows on this connection is a body that nobody reads.
             response.headers["connection"] = "close"

@@ -6,8 +6,10 @@ import json
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
+from itertools import cycle
 
 import pytest
 from starlette.applications import Starlette
@@ -19,6 +21,8 @@ from ovms_mp.frontend.access import Access, Realm
 from ovms_mp.frontend.http.app import Rest
 from ovms_mp.frontend.http.endpoint import Endpoint
 from ovms_mp.frontend.http.server import HttpServer
+from ovms_mp.frontend.pace import BURST, RATE, Pace
+from ovms_mp.frontend.transport.seam import Abort, Code
 from ovms_mp.servable.status import Report
 from ovms_mp.telemetry.metrics import Metrics
 from tests.fakes.catalog import FakeCatalog
@@ -123,6 +127,28 @@ def test_a_failing_route_says_nothing_of_its_reason() -> None:
     assert re.fullmatch(
         r"Internal server error - incident [0-9a-f]{12}", json.loads(body)["error"]
     )
+
+
+def test_who_finds_no_room_and_asks_again_at_once_hears_it_at_the_pace_of_all() -> None:
+    async def refuse(_: Request) -> Response:
+        raise Abort(Code.RESOURCE_EXHAUSTED, "no room")
+
+    pace, paths, crowd = Pace(), ("/one", "/other"), 30
+    routes = [
+        Route(path, Endpoint(refuse, Access(), Realm.OPEN, pace=pace)) for path in paths
+    ]
+    server = HttpServer(Starlette(routes=routes), ["127.0.0.1"], 0)
+    server.start()
+    begun = time.monotonic()
+    try:
+        client = Client(server.port)
+        for _, path in zip(range(BURST + crowd), cycle(paths), strict=False):
+            code, _, body = client.ask("GET", path)
+            assert (code, json.loads(body)) == (429, {"error": "no room"})
+    finally:
+        server.stop()
+    # The first of them came a moment after the clock was looked at.
+    assert time.monotonic() - begun >= (crowd - 1) / RATE
 
 
 def test_port_0_is_a_free_port_on_every_host() -> None:
