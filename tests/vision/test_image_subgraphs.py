@@ -83,7 +83,9 @@ PAIRS_BY_NAME: Final = pytest.mark.parametrize(
 )
 
 
-def loaded(subgraph: str, pair: Pair, folder: Path, tags: Sequence[str]) -> Graph:
+def loaded(
+    subgraph: str, pair: Pair, folder: Path, tags: Sequence[str], options: str = ""
+) -> Graph:
     """A graph of this node alone."""
     streams = [(tag, tag.lower()) for tag in tags]
     outputs = [f'output_stream: "{name}"' for _, name in streams]
@@ -93,7 +95,7 @@ def loaded(subgraph: str, pair: Pair, folder: Path, tags: Sequence[str]) -> Grap
       input_stream: "frame" {" ".join(outputs)}
       {'input_side_packet: "count"' if count else ""}
       node {{ calculator: "{subgraph}" input_stream: "IMAGE:frame" {count}
-              {" ".join(inside)} }}
+              {" ".join(inside)} {options} }}
     """
     models = {
         name: repository.add_model(folder, model) for name, model in pair.models.items()
@@ -170,3 +172,28 @@ def test_of_frames_that_come_too_fast_some_are_left_out(pair: Pair, tmp_path: Pa
     assert looked_at[-1] == len(frames) - 1
     assert {*said} <= {*looked_at}
     assert said
+
+
+def test_faces_of_whole_images_are_those_that_a_size_s_own_subgraph_finds(
+    tmp_path: Path,
+):
+    """FaceDetectionWithoutRoi is told the sizes of the short range."""
+    (pair, *_) = PAIRS
+    sizes = """node_options { [type.googleapis.com/mediapipe.FaceDetectionOptions] {
+      tensor_width: 128 tensor_height: 128 num_layers: 4 strides: [8, 16, 16, 16]
+      num_boxes: 896 x_scale: 128 y_scale: 128 h_scale: 128 w_scale: 128
+      min_score_thresh: 0.5
+    } }"""
+    found: list[dict[int, dict[str, Any]]] = []
+    for name, options in (
+        ("FaceDetectionShortRange", ""),
+        ("FaceDetectionWithoutRoi", sizes),
+    ):
+        with loaded(name, pair, tmp_path / name, pair.outputs, options) as graph:
+            frames = {"frame": frames_of(pair)}
+            found.append(tensors(graph.stream(frames, window=1)))
+    expected, without = found
+    assert expected
+    assert without.keys() == expected.keys()
+    for at, outputs in expected.items():
+        np.testing.assert_array_equal(without[at]["detections"], outputs["detections"])
