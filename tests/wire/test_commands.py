@@ -264,7 +264,8 @@ def test_bench_sends_what_it_is_given_where_metadata_do_not_tell(
 def test_bench_counts_refusals_and_says_what_they_are(
     models: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--concurrency", "2", "--seconds", "0.2", "--shape", "x=1,11"]
+    # Nobody goes on who is refused; but who comes too late does not even begin.
+    arguments = ["--concurrency", "2", "--seconds", "20", "--shape", "x=1,11"]
     with serving(models) as server:
         assert main(["bench", server.address, "adder", *arguments]) == 1
         *_, row, refusal = capsys.readouterr().out.splitlines()

@@ -17,7 +17,7 @@ from tests.unit.servable.test_encoded import jpeg_that_says, png_that_says
 from tests.wire import calls, zoo
 from tests.wire.calls import Request, Stream, arrays, ask, floats, shaped, timestamp
 from tests.wire.servers import Server, serving
-from tests.wire.waiting import until
+from tests.wire.waiting import ROUNDS, until
 
 PIXELS: Final = np.random.default_rng(1).integers(0, 256, (40, 60, 3), np.uint8)
 LARGE: Final = (6000, 8000, 3)
@@ -121,21 +121,26 @@ def test_others_are_answered_while_a_large_picture_is_decoded(
         assert stream.end() == ("OK", "")
     large = of_bytes("gated", encoded(".png", np.zeros(LARGE, np.uint8)), is_raw=True)
     large.parameters["allow"].bool_param = False
-    ends: list[calls.Status] = []
-    with (
-        server.connect() as other,
-        Stream(channel) as stream,
-        Stream(other) as neighbour,
-    ):
-        watch = threading.Thread(target=lambda: ends.append(stream.end()))
-        watch.start()
-        stream.send(large)
-        stream.half_close()
-        count = 0
-        while not ends:
-            neighbour.send(ask("echo", {"in": floats(count)}))
-            assert timestamp(neighbour.answer()) == count
-            count += 1
-        watch.join()
-    assert ends == [("OK", "")]
-    assert count > ENOUGH
+
+    def answered_meanwhile() -> int:
+        ends: list[calls.Status] = []
+        with (
+            server.connect() as other,
+            Stream(channel) as stream,
+            Stream(other) as neighbour,
+        ):
+            watch = threading.Thread(target=lambda: ends.append(stream.end()))
+            watch.start()
+            stream.send(large)
+            stream.half_close()
+            count = 0
+            while not ends:
+                neighbour.send(ask("echo", {"in": floats(count)}))
+                assert timestamp(neighbour.answer()) == count
+                count += 1
+            watch.join()
+        assert ends == [("OK", "")]
+        return count
+
+    # Once, if the machine has no time for us meanwhile.
+    assert any(answered_meanwhile() > ENOUGH for _ in range(ROUNDS))

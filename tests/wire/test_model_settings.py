@@ -92,7 +92,7 @@ def test_nobody_waits_for_the_shape_of_somebody_else(tmp_path: Path) -> None:
     zoo.add_model(tmp_path, "auto", convolutions(layers=16))
     zoo.add_model(tmp_path, "other", tiny.add_one())
     entries = [zoo.entry("auto", shape="auto"), zoo.entry("other")]
-    known, new = (ask("auto", {"x": shape(side)}) for side in (28, 30))
+    known = ask("auto", {"x": shape(28)})
     with (
         serving(zoo.write_config(tmp_path, entries)) as server,
         server.connect() as channel,
@@ -100,20 +100,24 @@ def test_nobody_waits_for_the_shape_of_somebody_else(tmp_path: Path) -> None:
     ):
         before = server.compiled("auto")
         infer(channel, known)
-        late = beside.submit(infer, channel, new)
-        assert until(lambda: before.waiting == 1)
-        answered = 0
-        while not late.done():
-            infer(channel, known)
-            infer(channel, ask("other", {"x": ROW}))
-            answered += not late.done()
+        for side in (30, 32, 34):  # more than one, if nobody has time meanwhile
+            new = ask("auto", {"x": shape(side)})
+            late = beside.submit(infer, channel, new)
+            assert until(lambda late=late: before.waiting == 1 or late.done())
+            answered = 0
+            while not late.done():
+                infer(channel, known)
+                infer(channel, ask("other", {"x": ROW}))
+                answered += not late.done()
+            assert list(late.result().outputs[0].shape) == [1, 128, side, side]
+            again = [beside.submit(infer, channel, each) for each in (new, known, new)]
+            assert {tuple(each.result(60).outputs[0].shape) for each in again} == {
+                (1, 128, side, side),
+                (1, 128, 28, 28),
+            }
+            if answered >= 2:
+                break
         assert answered >= 2
-        assert list(late.result().outputs[0].shape) == [1, 128, 30, 30]
-        again = [beside.submit(infer, channel, each) for each in (new, known, new)]
-        assert {tuple(each.result(60).outputs[0].shape) for each in again} == {
-            (1, 128, 30, 30),
-            (1, 128, 28, 28),
-        }
         assert server.compiled("auto") is before
         assert until(server.is_idle)
 

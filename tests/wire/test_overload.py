@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from ovms_mp_protos import kserve
 
+from ovms_mp.core.pending import Pending
 from ovms_mp.frontend.pace import BURST, LONGEST, RATE
+from ovms_mp.inference.engine import Inferred
 from ovms_mp.inference.openvino import OpenVINOEngine
 from ovms_mp.repository.config import ModelSpec
 from tests.unit.inference import tiny
@@ -24,9 +26,10 @@ from tests.wire import zoo
 from tests.wire.calls import Stream, ask, connect
 from tests.wire.rest import Rest, inputs, tensor
 from tests.wire.servers import HOST, Process, Server, serving
-from tests.wire.waiting import until
+from tests.wire.waiting import ROUNDS, until
 
 QUEUE: Final = 3
+NO_ROOM: Final = "inferences wait for the model already"
 SIZE: Final = 512
 SMALL: Final = 128
 SECONDS: Final = 60
@@ -157,15 +160,18 @@ def test_the_queue_is_as_long_as_the_config_says(
     server: Server, channel: grpc.Channel
 ) -> None:
     call = channel.unary_unary(kserve.MODEL_INFER)
-    asked = [call.future(MESSAGE, timeout=SECONDS) for _ in range(4 * (1 + QUEUE))]
-    codes = [each.code() for each in asked]
-    # While these were sent, some of the first may have been served.
-    assert codes.count(grpc.StatusCode.OK) >= 1 + QUEUE
+    asked: list[Any] = []
+    codes: list[grpc.StatusCode] = []
+    # While these are sent, some of the first may be served, and all if that takes long.
+    for _ in range(ROUNDS):
+        asked = [call.future(MESSAGE, timeout=SECONDS) for _ in range(4 * (1 + QUEUE))]
+        codes = [each.code() for each in asked]
+        assert codes.count(grpc.StatusCode.OK) >= 1 + QUEUE
+        if grpc.StatusCode.RESOURCE_EXHAUSTED in codes:
+            break
     assert grpc.StatusCode.RESOURCE_EXHAUSTED in codes
     details = {each.details() for each in asked if each.code() != grpc.StatusCode.OK}
-    assert details == {
-        f"Resource exhausted - {QUEUE} inferences wait for the model already"
-    }
+    assert details == {f"Resource exhausted - {QUEUE} {NO_ROOM}"}
     until(server.is_idle)
 
 
@@ -214,7 +220,7 @@ def test_who_is_refused_and_asks_again_at_once_hears_it_at_a_pace(
     passed = time.perf_counter() - begun
     at_pace = BURST + passed * RATE
     assert len(refused) <= at_pace + clients * (1 + passed / LONGEST)
-    text = f"Resource exhausted - {QUEUE} inferences wait for the model already"
+    text = f"Resource exhausted - {QUEUE} {NO_ROOM}"
     assert set(refused) <= {text}
     until(server.is_idle)
 
@@ -260,9 +266,14 @@ def test_a_deadline_reaches_who_waits_and_who_is_inferred(
     all the work would have taken.
     """
     call = channel.unary_unary(kserve.MODEL_INFER)
-    begun = time.perf_counter()
-    call(MESSAGE, timeout=SECONDS)
-    one = time.perf_counter() - begun
+
+    def took() -> float:
+        begun = time.perf_counter()
+        call(MESSAGE, timeout=SECONDS)
+        return time.perf_counter() - begun
+
+    # The least: a deadline must not leave the time that something else has taken.
+    one = min(took() for _ in range(5))
     done = inferences(server)
     for _ in range(5):
         wave = [call.future(MESSAGE, timeout=one / 4) for _ in range(1 + QUEUE)]
@@ -296,16 +307,21 @@ def test_streams_of_a_graph_wait_where_others_are_refused(tmp_path: Path) -> Non
         compiled = server.compiled("model")
         channels = [stack.enter_context(server.connect()) for _ in range(3)]
         streams = [stack.enter_context(Stream(each)) for each in channels]
-        for stream in streams:
-            stream.send(*[message] * 8)
-        assert until(lambda: compiled.waiting > 1)
         call = channels[0].unary_unary(kserve.MODEL_INFER)
-        asked = [call.future(message, timeout=SECONDS) for _ in range(3)]
-        told = {each.details() for each in asked if each.code()}
-        assert any("inferences wait for the model already" in each for each in told)
+        told: set[str] = set()
+        count = 0
+        # The streams may be answered before somebody else has asked.
+        while count < 8 * ROUNDS and not any(NO_ROOM in each for each in told):
+            for stream in streams:
+                stream.send(*[message] * 8)
+            count += 8
+            assert until(lambda: compiled.waiting > 1)
+            asked = [call.future(message, timeout=SECONDS) for _ in range(3)]
+            told |= {each.details() for each in asked if each.code()}
+        assert any(NO_ROOM in each for each in told)
         for stream in streams:
             stream.half_close()
-            assert len(list(stream.rest())) == 8
+            assert len(list(stream.rest())) == count
         assert until(server.is_idle)
 
 
@@ -315,10 +331,12 @@ def test_the_limit_is_known_to_the_engine(tmp_path: Path) -> None:
     config = type(tiny.EXACT)(nireq=1, max_queue_length=0)
     model = engine.load(tiny.save(tmp_path, tiny.slow()), config)
     x = np.zeros((512, 512), np.float32)
-    running = model.infer([x])
+    running: list[Pending[Inferred]] = []
     with pytest.raises(Exception, match="0 inferences wait"):
-        model.infer([x])
-    running.cancel()
+        # The first may be over before the second is asked for.
+        running.extend(model.infer([x]) for _ in range(100))
+    for each in running:
+        each.cancel()
     until(lambda: model.busy == 0)
     model.close()
     engine.close()

@@ -17,7 +17,7 @@ from ovms_mp_protos import kserve
 from tests.unit.inference import tiny
 from tests.wire import calls, zoo
 from tests.wire.calls import Answer, Stream, ask, floats, infer, refusal
-from tests.wire.servers import HOST, Process
+from tests.wire.servers import HOST, Process, sample
 from tests.wire.waiting import until
 
 FIVE: Final = floats(1, 2, 3, 4, 5)
@@ -52,11 +52,7 @@ def test_a_server_tells_its_ports_and_what_it_serves_and_stops_when_told(
         assert server.served() == ["add_one", "sluggish", "echo", "words"]
         with calls.connect(address) as channel:
             assert infer(channel, ask("add_one", {"x": FIVE}))
-        rest = re.search(rf"REST server listening on {HOST}:(\d+)", server.log)
-        assert rest
-        url = f"http://{HOST}:{rest[1]}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as page:
-            assert b'ovms_current_graphs{name="echo"} 0' in page.read()
+        assert 'ovms_current_graphs{name="echo"} 0' in page_of(server)
         server.ask_to_stop(signal.SIGINT)
         assert server.code() == 0
         assert errors(server) == []
@@ -119,9 +115,24 @@ def test_a_port_that_is_taken_is_1_with_the_address(
 
 @pytest.fixture
 def running(config: Path, tmp_path: Path) -> Iterator[Process]:
-    with Process(tmp_path, "--config_path", str(config)) as server:
+    flags = ("--config_path", str(config), "--rest_port", "auto", "--metrics_enable")
+    with Process(tmp_path, *flags) as server:
         server.ready()
         yield server
+
+
+def graphs(server: Process, name: str) -> float | None:
+    """How many runs of it there are."""
+    return sample(page_of(server), "ovms_current_graphs", {"name": name})
+
+
+def page_of(server: Process) -> str:
+    """The metrics."""
+    rest = re.search(rf"REST server listening on {HOST}:(\d+)", server.log)
+    assert rest
+    url = f"http://{HOST}:{rest[1]}/metrics"
+    with urllib.request.urlopen(url, timeout=10) as page:
+        return page.read().decode()
 
 
 def test_calls_in_flight_are_finished_and_new_ones_refused(
@@ -142,6 +153,8 @@ def test_calls_in_flight_are_finished_and_new_ones_refused(
         words = ask("words", {"word": until_released}).SerializeToString()
         unary = method.future(words, timeout=30)
         assert infer(later, ask("add_one", {"x": FIVE}))
+        # What is not taken up yet would be refused; this came last on its connection.
+        assert until(lambda: graphs(running, "words") == 2)
         running.ask_to_stop()
         assert until(lambda: "] stopping" in running.log)
         assert until(

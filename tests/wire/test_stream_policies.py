@@ -19,7 +19,7 @@ from tests.unit.inference import tiny
 from tests.wire import zoo
 from tests.wire.calls import Request, Stream, arrays, ask, floats, text, timestamp
 from tests.wire.servers import Server, sample, serving
-from tests.wire.waiting import until
+from tests.wire.waiting import ROUNDS, until
 
 AGE: Final = 1.0  # seconds
 IDLE: Final = 0.5
@@ -205,21 +205,23 @@ def test_a_first_request_narrows_the_window_of_a_model(
     server: Server, channel: grpc.Channel, window: int
 ) -> None:
     compiled = server.compiled("model")
-    busiest = 0
     first = ask("model", {"x": FRAME}, parameters={"OVMS_MP_WINDOW": window})
-    with Stream(channel, first, *[ask("model", {"x": FRAME})] * 11) as stream:
-        reader = Reader(stream)
-        stream.half_close()
+    seen: set[int] = set()
+    for _ in range(ROUNDS):  # of a machine that does not let one look, too
+        with Stream(channel, first, *[ask("model", {"x": FRAME})] * 11) as stream:
+            reader = Reader(stream)
+            stream.half_close()
 
-        def is_over() -> bool:
-            nonlocal busiest
-            busiest = max(busiest, compiled.busy)
-            return reader.end is not None
+            def is_over(reader: Reader = reader) -> bool:
+                seen.add(compiled.busy)
+                return reader.end is not None
 
-        assert until(is_over, within=60)
-        assert reader.finish() == ("OK", "")
-    assert len(reader.answered) == 12
-    assert busiest == window
+            assert until(is_over, within=60)
+            assert reader.finish() == ("OK", "")
+        assert len(reader.answered) == 12
+        if max(seen) == window:
+            break
+    assert max(seen) == window
 
 
 @pytest.mark.parametrize("name", MORE)

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -108,7 +109,8 @@ def test_a_head_without_end_opens_nothing(server: Server, is_socket: bool) -> No
     head = f"GET /v2/models/echo/infer_stream HTTP/1.1\r\nHost: x\r\n{upgrade}X: "
     with socket.create_connection((HOST, server.app.rest_port or 0)) as raw:
         raw.settimeout(WITHIN)
-        raw.sendall(head.encode() + b"x" * (2 * MAX_HEAD_BYTES))
+        with suppress(ConnectionError):  # it may be hung up on while it sends
+            raw.sendall(head.encode() + b"x" * (2 * MAX_HEAD_BYTES))
         assert raw.recv(4096).startswith(b"HTTP/1.1 431 ")
 
 
@@ -149,7 +151,8 @@ def test_a_browser_that_does_not_read_is_hung_up_on() -> None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             raw.connect((HOST, server.port))
             raw.sendall(b"GET /v1/live HTTP/1.1\r\nhost: x\r\n\r\n")
-            assert until(lambda: seeing._viewers == 1)
+            raw.settimeout(WITHIN)
+            assert raw.recv(12) == b"HTTP/1.1 200"  # so one looks on, or did
             assert until(lambda: seeing._viewers == 0, WITHIN)
     finally:
         app.stop()
@@ -188,6 +191,7 @@ def test_a_socket_whose_client_does_not_read_is_hung_up_on(
         ):
             for _ in range(8):
                 deaf.send(request("in", SQUARE))
+            assert until(lambda: catalog.sessions)  # what is large is read beside
             its = catalog.sessions[0]
             assert isinstance(its, EchoSession)
             assert until(lambda: "cancel" in its.calls, WITHIN)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 POLL = 0.005  # seconds
+ROUNDS = 3
 
 
 def until(law: Callable[[], object], within: float = 10.0) -> bool:
@@ -18,3 +19,15 @@ def until(law: Callable[[], object], within: float = 10.0) -> bool:
             return True
         time.sleep(POLL)
     return bool(law())
+
+
+def least(measure: Callable[[], float], below: float, rounds: int = ROUNDS) -> float:
+    """The least that `measure` tells. It is asked once more while that is not below the
+    bound: what holds up a machine now and then makes no server slow.
+    """
+    found = measure()
+    for _ in range(rounds - 1):
+        if found < below:
+            break
+        found = min(found, measure())
+    return found
