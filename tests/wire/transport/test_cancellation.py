@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import grpc
 import pytest
@@ -18,6 +19,8 @@ from tests.wire.transport.world import (
     Made,
     Open,
     World,
+    catch_up,
+    echo,
     refusal,
     stream_of,
     until,
@@ -26,8 +29,10 @@ from tests.wire.transport.world import (
 
 def test_a_stream_may_be_cancelled_at_any_moment(world: World) -> None:
     made = Made(Echo)
-    server = world.serve({"s": made})
-    rpc, chance = world.stream("s"), random.Random(1)
+    server = world.serve({"s": made, "echo": echo})
+    channel, chance = world.dial(), random.Random(1)
+    rpc = stream_of(channel, "s")
+    catch_up(channel)
     for _ in range(300):
         stop = threading.Event()
 
@@ -43,6 +48,7 @@ def test_a_stream_may_be_cancelled_at_any_moment(world: World) -> None:
             time.sleep(chance.random() * 0.003)
         answers.cancel()
         stop.set()
+    catch_up(channel)
     assert until(lambda: server.calls_in_flight == 0)
     ends = {(session.cancels, session.half_closes) for session in made.sessions}
     assert ends <= {(1, 0), (0, 1)}
@@ -52,21 +58,27 @@ def test_a_stream_may_be_cancelled_at_any_moment(world: World) -> None:
 
 
 def cancelled_by_the_client(world: World, made: Made[Open]) -> None:
-    rpc = world.stream("s")
+    channel = world.dial()
+    rpc = stream_of(channel, "s")
+    catch_up(channel)
     for turn in range(200):
         stop = threading.Event()
         answers = rpc(opened(stop))
         until(lambda: len(made.sessions) > turn, 0.02)  # noqa: B023 # called at once
         answers.cancel()
         stop.set()
+    catch_up(channel)
 
 
 def ended_by_its_deadline(world: World, made: Made[Open]) -> None:
-    rpc, stop = world.stream("s"), threading.Event()
+    channel, stop = world.dial(), threading.Event()
+    rpc = stream_of(channel, "s")
+    catch_up(channel)
     calls = [rpc(opened(stop), timeout=0.1 + n / 400) for n in range(100)]
     for call in calls:
         assert refusal(list, call).code() == grpc.StatusCode.DEADLINE_EXCEEDED
     stop.set()
+    catch_up(channel)
 
 
 def whose_connection_broke(world: World, made: Made[Open]) -> None:
@@ -108,7 +120,7 @@ def opened(stop: threading.Event) -> Iterator[bytes]:
 )
 def test_no_half_close_is_seen_on_a_stream(world: World, end) -> None:
     made = Made(Open)
-    server = world.serve({"s": made})
+    server = world.serve({"s": made, "echo": echo})
     end(world, made)
     assert until(lambda: server.calls_in_flight == 0)
     assert made.sessions
@@ -136,9 +148,16 @@ def test_a_deadline_ends_a_stream_whose_client_does_not_read(world: World) -> No
             call.finish()
 
     made = Made(Blocked)
-    server = world.serve({"s": made})
-    answers = world.stream("s")(iter(()), timeout=0.5)
-    next(answers)
+    server = world.serve({"s": made, "echo": echo})
+    channel = world.dial()
+    catch_up(channel)
+    for seconds in (0.5, 5, 50):  # the next if nothing could come in time
+        answers = stream_of(channel, "s")(iter(()), timeout=seconds)
+        with suppress(grpc.RpcError):
+            assert next(answers)
+            break
+    else:
+        raise AssertionError("nothing was sent")
     assert until(lambda: server.calls_in_flight == 0)
     assert refusal(list, answers).code() == grpc.StatusCode.DEADLINE_EXCEEDED
     assert made.last.cancels == 1
@@ -176,12 +195,15 @@ class Noise(Echo):
 
 def test_every_write_is_accounted_for_whenever_the_client_goes(world: World) -> None:
     made = Made(Noise)
-    server = world.serve({"s": made})
-    rpc, chance = world.stream("s"), random.Random(2)
+    server = world.serve({"s": made, "echo": echo})
+    channel, chance = world.dial(), random.Random(2)
+    rpc = stream_of(channel, "s")
+    catch_up(channel)
     for _ in range(60):
         answers = rpc(iter([b"1"]))
         time.sleep(chance.random() * 0.01)
         answers.cancel()
+    catch_up(channel)
     assert until(lambda: server.calls_in_flight == 0)
     for session in made.sessions:
         for thread in session.threads:

@@ -68,8 +68,9 @@ def test_a_client_that_does_not_answer_pings_is_lost(world: World) -> None:
         {"u": later},
         options=[
             ("grpc.keepalive_time_ms", 200),
-            # A shorter grpc.keepalive_timeout_ms, without it, changes nothing.
-            ("grpc.http2.ping_timeout_ms", 200),
+            # A shorter grpc.keepalive_timeout_ms, without it, changes nothing. Who is lost
+            # before his call is taken up has none that would be cancelled.
+            ("grpc.http2.ping_timeout_ms", 2000),
         ],
     )
     with connect(server) as rude:

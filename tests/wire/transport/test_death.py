@@ -31,7 +31,6 @@ input()
 ctypes.pythonapi.PyThreadState_SetAsyncExc(
     ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
 )
-print("failing", flush=True)
 threading.Event().wait()
 """
 
@@ -66,8 +65,6 @@ def test_a_thread_that_fails_ends_the_process(kind: str, victim: str) -> None:
             target = f"127.0.0.1:{int(server.stdout.readline())}"
             assert ask(target, "u") == ask(target, "r") == b"1"
             print(file=server.stdin, flush=True)
-            # Without the end of the line, if that was quick.
-            assert server.stdout.readline().strip() == "failing"
             # It fails when it has something to do, which not every connection gives it.
             while server.poll() is None:
                 with suppress(grpc.RpcError):

@@ -203,12 +203,16 @@ def test_the_deadline_cancels_the_pending_answer(world: World) -> None:
     world.serve({"u": handler, "echo": echo})
     channel = world.dial()
     assert unary_of(channel, "echo")(b"") == b""
-    error = refusal(unary_of(channel, "u"), b"", timeout=0.5)
-    assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    for seconds in (0.5, 5, 50):  # the next if it was over before it was taken up
+        error = refusal(unary_of(channel, "u"), b"", timeout=seconds)
+        assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        assert unary_of(channel, "echo")(b"") == b""
+        if later.calls:
+            break
     assert until(lambda: later.cancels)
     [call] = later.calls
     assert remaining[0] is not None
-    assert 0 < remaining[0] < 0.6
+    assert 0 < remaining[0] < seconds + 0.1
     assert call.is_cancelled
     # The client's own clock may end the call a moment before the server's does.
     assert until(lambda: call.time_remaining == 0, 1)
@@ -220,8 +224,11 @@ def test_the_deadline_cancels_the_pending_answer(world: World) -> None:
 def test_the_deadline_is_kept_by_the_servers_own_clock(world: World) -> None:
     later = Later()
     world.serve({"u": later})
-    child = world.client("u", 2)
-    assert until(lambda: later.answers)
+    for seconds in (2, 20):  # more if it was over before it was taken up
+        child = world.client("u", seconds)
+        assert until(lambda: later.answers or child.poll() is not None)  # noqa: B023 # called at once
+        if later.answers:
+            break
     child.send_signal(signal.SIGSTOP)
     assert until(lambda: later.cancels, 5)
 
@@ -256,8 +263,7 @@ def test_a_call_may_be_cancelled_at_any_moment(world: World) -> None:
     assert unary_of(channel, "echo")(b"1") == b"1"
     assert until(lambda: server.calls_in_flight == 0)
     assert until(lambda: later.cancels == len(later.answers))
-    gc.collect()
-    assert until(lambda: not calls)
+    assert until(lambda: gc.collect() >= 0 and not calls)
 
 
 def test_a_pending_that_objects_to_being_cancelled_harms_nobody(

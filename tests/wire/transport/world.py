@@ -33,13 +33,15 @@ _libc = ctypes.CDLL(None)
 
 
 def until(condition: Callable[[], object], seconds: float = 30.0) -> bool:
-    """Whether `condition` becomes true in time."""
+    """Whether `condition` becomes true in time. It is looked at once more at the end: who
+    was not given the processor has not looked.
+    """
     end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
+    while time.monotonic() < end:
+        if condition():
+            return True
         time.sleep(0.002)
-    return True
+    return bool(condition())
 
 
 def rest(value: Callable[[], int], seconds: float = 0.4) -> int:
@@ -164,6 +166,13 @@ def stream_of(channel: grpc.Channel, name: str) -> Rpc:
     return channel.stream_stream(f"/test.Service/{name}")
 
 
+def catch_up(channel: grpc.Channel) -> None:
+    """Wait until there is a connection, and the server has taken up whatever was called
+    on it before: it takes up the calls of one in their order. It has to serve `echo`.
+    """
+    assert unary_of(channel, "echo")(b"1", timeout=60) == b"1"
+
+
 def refusal(rpc: Rpc, *arguments: Any, **options: Any) -> Any:
     """The error that a unary call, or a stream that is read to its end, ends with."""
     try:
@@ -243,10 +252,11 @@ class Later:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.answers: list[Pending[bytes]] = []
-        self.cancels = 0
+        self.asked = self.cancels = 0
 
     def __call__(self, message: bytes, call: Call) -> Pending[bytes]:
         answer = Pending[bytes](self.on_cancel)
+        self.asked += 1
         self.calls.append(call)
         self.answers.append(answer)
         return answer
