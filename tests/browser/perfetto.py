@@ -16,6 +16,7 @@ from playwright.sync_api import Page
 
 from tests.wire.servers import HOST
 
+LOADS_WITHIN_MS = 120_000
 LOADED = "window.app?.trace?.traceInfo && !app.isLoadingTrace"
 QUERY = """
 async query => {
@@ -66,7 +67,7 @@ def opened(page: Page, trace: bytes) -> Iterator[Page]:
     thread.start()
     try:
         page.goto(f"http://{HOST}:{server.server_port}/")
-        page.wait_for_function(LOADED)
+        page.wait_for_function(LOADED, timeout=LOADS_WITHIN_MS)
         yield page
         page.goto("about:blank")
     finally:
