@@ -6,6 +6,7 @@ import threading
 import time
 from pathlib import Path
 from queue import SimpleQueue
+from statistics import median
 
 import numpy as np
 import pytest
@@ -222,13 +223,15 @@ def test_openvino_stops_soon_when_cancelled_and_works_on(tmp_path: Path) -> None
     begun = time.perf_counter()
     model.infer([x]).result(30)
     whole = time.perf_counter() - begun
-    for _ in range(3):
+    taken: list[float] = []
+    for _ in range(5):
         begun = time.perf_counter()
         asked = model.infer([x])
         time.sleep(whole / 10)  # into the middle of it; not to wait for anything
         asked.cancel()
         await_(lambda: model.busy == 0)
-        assert time.perf_counter() - begun < whole * 0.6
+        taken.append(time.perf_counter() - begun)
+    assert median(taken) < whole * 0.6, (taken, whole)
     assert model.infer([x]).result(30).outputs[0].shape == x.shape
     model.close()
     engine.close()

@@ -15,6 +15,7 @@ from ovms_mp.inference.engine import ModelConfig, Property
 from ovms_mp.inference.openvino import OpenVINOEngine
 from tests.unit.inference import tiny
 
+ENOUGH = 20
 _EVERY_CORE = os.sched_getaffinity(0)
 _ONE_THREAD = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1}
 
@@ -32,16 +33,17 @@ def cores_of_who_infers(
     """Those that the thread may use, as often as one could look while it inferred."""
     path = tiny.save(folder, tiny.slow(steps=24))
     model = engine.load(path, ModelConfig(plugin_config=given))
-    asked = model.infer([np.zeros((512, 512), np.float32)])
     seen: list[set[int]] = []
-    while not asked.is_settled:
-        seen += [
-            os.sched_getaffinity(thread.native_id)
-            for thread in threading.enumerate()
-            if thread.name.startswith("inference") and thread.native_id
-        ]
-        time.sleep(0.001)
-    asked.result(60)
+    while len(seen) < ENOUGH:  # who has no processor does not look, for a while
+        asked = model.infer([np.zeros((512, 512), np.float32)])
+        while not asked.is_settled:
+            seen += [
+                os.sched_getaffinity(thread.native_id)
+                for thread in threading.enumerate()
+                if thread.name.startswith("inference") and thread.native_id
+            ]
+            time.sleep(0.001)
+        asked.result(60)
     model.close()
     return seen
 

@@ -17,6 +17,11 @@ from ovms_mp.telemetry.metrics import Metrics
 from tests.unit.graph.support import define
 
 
+def alarm_threads() -> set[threading.Thread]:
+    """Those of this process: one for all alarms of one kind, as long as there are any."""
+    return {each for each in threading.enumerate() if each.name == "alarms"}
+
+
 def tensor(name: str, array: Any) -> InputTensor:
     values = np.asarray(array, np.float32)
     return InputTensor(name, "FP32", values.shape, raw=values.tobytes())

@@ -23,7 +23,7 @@ from ovms_mp.servable.streams import Lifetime, Streams
 from ovms_mp.servable.watching import Watching
 from ovms_mp.telemetry.metrics import Metrics
 from tests.unit.inference import tiny
-from tests.unit.servable.support import Client, request, tensor
+from tests.unit.servable.support import Client, alarm_threads, request, tensor
 from tests.wire.waiting import until
 
 GENEROUS = 30.0
@@ -179,8 +179,10 @@ def test_a_silent_stream_and_an_old_one_are_ended_and_told_why():
     assert client.over.wait(GENEROUS)
     (end,) = client.ends
     assert end is not None and "idle_timeout_seconds" in end.text
+    others = alarm_threads()
     engine, client, stream = opened(max_age_seconds=0.05)
-    assert not client.over.wait(0.2)
+    assert until(lambda: alarm_threads() <= others)  # it is that old
+    assert not client.over.is_set()
     stream.feed(numbered(1))
     assert "max_age_seconds" in client.errors[0]
     engine.answer(0)

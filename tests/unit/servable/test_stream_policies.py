@@ -8,8 +8,10 @@ from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import InferResponse
 from ovms_mp.core.stream_policy import MAX_QUEUE, Overflow, StreamPolicy
 from ovms_mp.servable.base import StreamSession
+from ovms_mp.servable.session import GraphSession
 from tests.unit.graph.support import Later
 from tests.unit.servable.support import Client, request, serve, tensor, values
+from tests.wire.waiting import until
 
 PASS = 'input_stream: "in" output_stream: "out" node { calculator: "PassThrough" input_stream: "in" output_stream: "out" }'
 TWO = 'input_stream: "a" input_stream: "b" output_stream: "x" output_stream: "y" node { calculator: "PassThrough" input_stream: "a" input_stream: "b" output_stream: "x" output_stream: "y" }'
@@ -191,11 +193,14 @@ def test_a_stream_whose_graph_works_is_not_idle():
 def test_a_stream_that_is_too_old_takes_no_more_and_lets_out_what_it_has():
     policy = {"max_age_seconds": 0.05}
     client, session = opened(LATER, tensor("in", [0]), policy=policy)
-    assert not client.over.wait(0.2)
+    assert isinstance(session, GraphSession)
+    assert until(lambda: session._too_old)
+    assert not client.over.is_set()
     send(client, session, 1)
     text = "Deadline exceeded - the stream is older than 0.05 s (max_age_seconds)"
     assert client.errors == [text] and client.refused == ["1"]
     answer_all()
+    assert client.over.wait(GENEROUS)
     (end,) = client.ends
     assert client.told == [(0, {"out": [0.0]})]
     assert end is not None and end.text == text
