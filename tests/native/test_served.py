@@ -160,12 +160,18 @@ def test_a_server_that_is_killed_takes_its_workers_along(tmp_path: Path) -> None
 def children(pid: int) -> list[int]:
     """Of any thread of the process."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
-    texts = [(task / "children").read_text() for task in tasks]
+    texts = [told(task / "children") for task in tasks]
     return [int(each) for text in texts for each in text.split()]
 
 
 def is_running(pid: int) -> bool:
+    status = told(Path(f"/proc/{pid}/stat"))
+    return status != "" and " Z " not in status
+
+
+def told(file: Path) -> str:
+    """By /proc: of what has just ended, nothing."""
     try:
-        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+        return file.read_text()
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return ""
