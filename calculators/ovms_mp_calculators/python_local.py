@@ -234,6 +234,18 @@ class LocalSession:
             self._close()
 
     def _close(self) -> None:
+        if self._model.is_async and self._state is _UNOPENED:
+            LOOP.run(self._close_once_opened())
+        else:
+            self._close_opened()
+
+    async def _close_once_opened(self) -> None:
+        # Who went while it was being opened has opened it all the same.
+        if self._opened is not None:
+            await asyncio.wait([self._opened])
+        self._close_opened()
+
+    def _close_opened(self) -> None:
         model, state = self._model, self._state
         if state is _UNOPENED or model.close_session is None:
             return

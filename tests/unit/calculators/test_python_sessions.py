@@ -48,6 +48,35 @@ def test_a_session_is_a_streams_own_from_its_first_call_to_its_end(
     assert notes.read_text().splitlines()[::2] == ["open", "open"]
 
 
+OPENING = """
+import asyncio
+from pathlib import Path
+class OvmsPythonModel:
+    def initialize(self, kwargs):
+        self.folder = Path(kwargs["base_path"])
+    async def open_session(self):
+        (self.folder / "opening").touch()
+        while not (self.folder / "go").exists():
+            await asyncio.sleep(0.005)
+    async def execute(self, inputs, session):
+        return []
+    async def close_session(self, session):
+        (self.folder / "closed").touch()
+"""
+
+
+def test_a_session_that_is_being_opened_when_its_stream_ends_is_closed(tmp_path: Path):
+    graph = Listened(FREE % "", tmp_path, OPENING)
+    graph.start()
+    graph.feed("in", Tensor("in", b""), at=0)
+    assert until((tmp_path / "opening").exists)
+    graph.cancel()
+    graph.join()
+    assert not (tmp_path / "closed").exists()
+    (tmp_path / "go").touch()
+    assert until((tmp_path / "closed").exists)
+
+
 def test_without_open_session_a_session_is_an_empty_namespace(tmp_path: Path):
     code = """
     from pyovms import Tensor
