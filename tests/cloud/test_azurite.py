@@ -49,15 +49,18 @@ def azurite() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not script.exists():
             quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--no-save")
-            done = subprocess.run(
-                [npm, "install", *quiet, "--prefix", str(folder), AZURITE],
-                check=False,
-                capture_output=True,
-                text=True,
-                timeout=INSTALLED_WITHIN,
-            )
-            if done.returncode:
-                pytest.skip(f"{AZURITE} cannot be had: {done.stderr[-300:]}")
+            try:
+                subprocess.run(
+                    [npm, "install", *quiet, "--prefix", str(folder), AZURITE],
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                    timeout=INSTALLED_WITHIN,
+                )
+            except subprocess.CalledProcessError as error:
+                pytest.skip(f"{AZURITE} cannot be had: {error.stderr[-300:]}")
+            except subprocess.TimeoutExpired as error:
+                pytest.skip(f"{AZURITE} cannot be had: {error}")
     return script
 
 
