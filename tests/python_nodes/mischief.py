@@ -163,11 +163,15 @@ SURVIVED: Final = (
 CONTAINED: Final = (
     Case("hard_exit", "UNAVAILABLE", "the node's process ended with exit code 3"),
     Case("crash", "UNAVAILABLE", "the node's process ended by SIGSEGV"),
-    Case("loop", "DEADLINE_EXCEEDED", "execute took more than 1.5 s"),
-    Case("regex", "DEADLINE_EXCEEDED", "execute took more than 1.5 s"),
-    Case("sleep", "DEADLINE_EXCEEDED", "execute took more than 1.5 s"),
     Case("allocate", _CALLED, "MemoryError: Unable to allocate 2.00 GiB"),
     Case("whisper", "OK"),
     Case("babble", "UNAVAILABLE", "the node's process sent nonsense"),
 )
 """By processes of their own only."""
+
+ENDLESS: Final = (
+    Case("loop", "DEADLINE_EXCEEDED", "execute took more than 1.5 s"),
+    Case("regex", "DEADLINE_EXCEEDED", "execute took more than 1.5 s"),
+    Case("sleep", "DEADLINE_EXCEEDED", "execute took more than 1.5 s"),
+)
+"""By processes with a time limit only."""
