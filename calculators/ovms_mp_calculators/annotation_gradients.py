@@ -16,8 +16,9 @@ from ovms_mp_calculators.annotation_shapes import NotFinite, thickness_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ovms_mp.core.image import Pixels
     from ovms_mp.core.tensor import Array
-    from ovms_mp.formats.render_data import Color, RenderAnnotation
+    from ovms_mp.formats.render_data import RenderAnnotation
     from ovms_mp_calculators.annotation_shapes import Canvas, Edges
 
 
@@ -27,7 +28,7 @@ def gradient_lines(canvas: Canvas, alike: Sequence[RenderAnnotation]) -> None:
     """
     frame = 0, 0, canvas.width, canvas.height
     seen: list[Edges] = []
-    mixed: list[tuple[Color, Color]] = []
+    mixed: list[tuple[int, ...]] = []
     for each in alike:
         shape: Any = each.data
         try:
@@ -38,65 +39,63 @@ def gradient_lines(canvas: Canvas, alike: Sequence[RenderAnnotation]) -> None:
         is_seen, (x0, y0), (x1, y1) = cv2.clipLine(frame, start, end)
         if is_seen:
             seen.append((x0, y0, x1, y1))
-            mixed.append((shape.color1, shape.color2))
+            mixed.append((*shape.color1, *shape.color2))
     if seen:
-        side = thickness_of(alike[0].thickness)
-        _paint(canvas, np.array(seen), np.array(mixed), side)
+        # What is larger than the image is seen no more of.
+        side = min(thickness_of(alike[0].thickness), max(frame))
+        colors = np.array(mixed).T.reshape(2, 3, -1)
+        _paint(canvas.pixels, np.array(seen), colors, side)
 
 
-def _paint(canvas: Canvas, ends: Array, mixed: Array, side: int) -> None:
-    """`ends` is [n, 4], `mixed` [n, 2, 3]: the colours there.
-
-    Of the square at each pixel that is painted which the next square leaves, its rear
-    column or row; of the last one all.
-    """
-    width, height = canvas.width, canvas.height
-    way = ends[:, 2:] - ends[:, :2]
-    counts = np.abs(way).sum(axis=1) + 1
-    first = np.cumsum(counts) - counts
-    line = np.repeat(np.arange(len(ends)), counts)
-    axis = _axes(way, first, line)
-    # Pixels by their number in the image.
-    steps = (np.sign(way) * (1, width))[line, axis]
-    before = np.cumsum(steps) - steps
-    corners = before + (ends[:, 0] + ends[:, 1] * width - before[first])[line]
-    rear, reach = (way < 0) * (side - 1), np.arange(side)
-    left = corners + (rear * (1, width))[line, axis]
-    left = np.ravel(left[:, np.newaxis] + np.outer(np.where(axis, 1, width), reach))
-    share = (np.arange(len(line)) - first[line]) / counts[line]
-    one, other = mixed.transpose(1, 2, 0)[:, :, line]
-    colors = np.zeros((len(line), canvas.pixels.shape[2]), np.uint8)
-    colors[:, :3] = (one * (1 - share) + other * share).round().clip(0, 255).T
-    is_inside = None
+def _paint(pixels: Pixels, ends: Array, mixed: Array, side: int) -> None:
+    """`ends` is [n, 4], `mixed` [2, 3, n]: the colours there."""
+    height, width, channels = pixels.shape
     if ends[:, ::2].max() + side > width or ends[:, 1::2].max() + side > height:
-        across = corners % width + np.where(axis, 0, rear[line, 0])
-        across = np.ravel(across[:, np.newaxis] + np.outer(axis, reach))
-        is_inside = (across < width) & (left < width * height)
-    # A pixel at a time, in half of the time that its channels take.
-    pixels, painted = _as_pixels(canvas.pixels), np.repeat(_as_pixels(colors), side)
-    # One line after the other: where one crosses another, the later one is seen.
-    for (x, y), begin, end in zip(
-        ends[:, 2:].tolist(), first.tolist(), (first + counts - 1).tolist(), strict=True
-    ):
-        part = slice(begin * side, end * side)
-        if is_inside is None:
-            pixels[left[part]] = painted[part]
-        else:
-            pixels[left[part][is_inside[part]]] = painted[part][is_inside[part]]
-        canvas.pixels[y : y + side, x : x + side] = colors[end]
+        larger = cv2.copyMakeBorder(pixels, 0, side, 0, side, cv2.BORDER_CONSTANT)
+        _paint(larger, ends, mixed, side)
+        pixels[:] = larger[:height, :width]
+        return
+    total = np.abs(ends[:, 2:] - ends[:, :2]).sum(axis=1)
+    counts = total + side
+    line = np.arange(len(ends)).repeat(counts)
+    at = np.arange(len(line)) - (counts.cumsum() - counts)[line]
+    share = np.minimum(at, total[line]) / (total + 1)[line]
+    one, other = mixed.take(line, axis=2)
+    colors = np.zeros((len(line), channels), np.uint8)
+    colors[:, :3] = (one * (1 - share) + other * share).round().clip(0, 255).T
+    # A pixel at a time, in half of the time that its channels take. One after the other:
+    # where one line crosses another, the later one is seen.
+    kind = np.dtype((np.void, channels))
+    painted = _places(ends, line, at, side, width)
+    pixels.view(kind).reshape(-1)[painted] = colors.view(kind)
 
 
-def _as_pixels(channels: Array) -> Array:
-    """A view with an element for each pixel, [n], of uint8 [..., channels]."""
-    return channels.view(np.dtype((np.void, channels.shape[-1]))).reshape(-1)
+def _places(ends: Array, line: Array, at: Array, side: int, width: int) -> Array:
+    """[m, side]: what each of m steps paints, pixels by their number in an image of that
+    width. `line` is that of a step, and `at` its number there.
 
-
-def _axes(way: Array, first: Array, line: Array) -> Array:
-    """The steps of OpenCV's LineIterator with 4 neighbours: 0 is along x, 1 along y."""
-    across, down = np.abs(way).T
-    long, short = np.maximum(across, down), np.minimum(across, down)
-    of = np.repeat(np.arange(len(way)), short)
-    turn = np.arange(len(of)) - (np.cumsum(short) - short)[of]
-    is_short = np.zeros(len(line), bool)
-    is_short[first[of] + turn + turn * long[of] // short[of] + 1] = True
-    return (is_short ^ (across < down)[line]).astype(np.intp)
+    Of the square at each pixel that is what the next square leaves, its rear column or
+    row; and of the last one all, as if the line went straight on.
+    """
+    way = ends[:, 2:] - ends[:, :2]
+    size = np.abs(way)
+    total, short = size.sum(axis=1), size.min(axis=1)
+    is_steep = size[:, 0] < size[:, 1]
+    units = np.array([1, width])
+    steps = np.where(way < 0, -units, units)
+    # Of OpenCV's LineIterator with 4 neighbours: so many steps before this one, and before
+    # the end, have gone aside.
+    turns = -((1 - at) * short[line] // np.maximum(total, 1)[line])
+    turns = np.minimum(turns, short[line])
+    is_turn = np.empty(len(line), bool)
+    np.greater(turns[1:], turns[:-1], out=is_turn[:-1])
+    is_turn[-1] = False
+    on = np.where(is_steep, steps[:, 1], steps[:, 0])
+    more = steps.sum(axis=1) - 2 * on
+    corners = (ends[:, :2] @ units)[line] + on[line] * at + more[line] * turns
+    rear = np.where(way < 0, side - 1, 0) * units
+    edges = rear[..., np.newaxis] + units[::-1, np.newaxis] * np.arange(side)
+    axis = is_turn ^ is_steep[line]
+    found = edges.reshape(-1, side).take(2 * line + axis, axis=0)
+    found += corners[:, np.newaxis]
+    return found
