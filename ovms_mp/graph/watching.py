@@ -5,7 +5,7 @@ begins to watch and taken away when nobody does any more.
 from __future__ import annotations
 
 from time import perf_counter_ns as now
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ovms_mp.calculator.context import EMPTY
 from ovms_mp.core.happenings import HERE, Happening, Kind, Place
@@ -18,14 +18,18 @@ if TYPE_CHECKING:
     from ovms_mp.core.happenings import Sink
     from ovms_mp.graph.node import NodeRun, Process
 
+# To ask an Enum for its member takes as long as to make a tuple.
+_PROCESS: Final = Kind.PROCESS
+
 
 def watch(nodes: Iterable[NodeRun], sink: Sink | None, run: int) -> None:
     """Have `sink` told of the calls that follow, as those of this run; or nobody."""
     for node in nodes:
-        if isinstance(node.process, _Watched):
-            node.process = node.process.process
+        known = getattr(node.process, "__self__", None)
+        if isinstance(known, _Watched):
+            node.process = known.process
         if sink is not None:
-            node.process = _Watched(node.process, node.definition.index, sink, run)
+            node.process = _Watched(node.process, node.definition.index, sink, run).call
 
 
 class _Watched:
@@ -39,37 +43,22 @@ class _Watched:
         self._sink = sink
         self._run = run
 
-    def __call__(self, context: Context) -> None:
+    def call(self, context: Context) -> None:
+        """Instead of `process`."""
+        sink, run, node, at = self._sink, self._run, self._node, context.timestamp
         inputs = context.inputs
         taken = tuple([slot for slot, value in enumerate(inputs) if value is not EMPTY])
-        token = HERE.set(self._place(context))
+        token = HERE.set(make(Place, (sink, run, node, at)))
         begun = now()
         try:
             self.process(context)
         finally:
             ended = now()
             HERE.reset(token)
-            self._tell(Kind.PROCESS, context, begun, ended, taken)
+            told = (_PROCESS, run, node, at, begun, ended, taken, *_left(context))
+            sink(make(Happening, told))
         if context.pending is not None:
             self._follow(context, ended)
-
-    def _place(self, context: Context) -> Place:
-        return make(Place, (self._sink, self._run, self._node, context.timestamp))
-
-    def _tell(
-        self,
-        kind: Kind,
-        context: Context,
-        begun: int,
-        ended: int,
-        taken: tuple[int, ...] = (),
-    ) -> None:
-        """A call has returned, or raised."""
-        run, node, at = self._run, self._node, context.timestamp
-        goes_on = context.pending is not None
-        made = () if goes_on and not context.is_partial else _leaving(context)
-        told = (kind, run, node, at, begun, ended, taken, made, 0, "", goes_on)
-        self._sink(make(Happening, told))
 
     def _follow(self, context: Context, since: int) -> None:
         """The call waits: time that, and what it goes on with."""
@@ -82,24 +71,30 @@ class _Watched:
         def go_on(value: object) -> None:
             # Who settles it may not have come to telling us.
             until = settled[0] if settled else now()
-            at = context.timestamp
-            self._sink(Happening(Kind.WAIT, self._run, self._node, at, since, until))
-            token = HERE.set(self._place(context))
+            sink, run, node, at = self._sink, self._run, self._node, context.timestamp
+            sink(Happening(Kind.WAIT, run, node, at, since, until))
+            token = HERE.set(make(Place, (sink, run, node, at)))
             begun = now()
             try:
                 then(value)
             finally:
                 ended = now()
                 HERE.reset(token)
-                self._tell(Kind.RESUME, context, begun, ended)
+                told = (Kind.RESUME, run, node, at, begun, ended, (), *_left(context))
+                sink(make(Happening, told))
             if context.pending is not None:
                 self._follow(context, ended)
 
         context.continuation = go_on
 
 
-def _leaving(context: Context) -> tuple[tuple[int, int], ...]:
-    """The packets that leave now."""
-    return tuple(
-        [(slot, at) for slot, at, value in context.emissions if value is not EMPTY]
-    )
+def _left(context: Context) -> tuple[tuple[tuple[int, int], ...], int, str, bool]:
+    """What a Happening says from `made` on: the packets that leave now, and whether the
+    call goes on.
+    """
+    goes_on = context.pending is not None
+    if goes_on and not context.is_partial:
+        return (), 0, "", True
+    sent = context.emissions
+    made = tuple([(slot, at) for slot, at, value in sent if value is not EMPTY])
+    return made, 0, "", goes_on
