@@ -5,6 +5,7 @@ coordinates to OpenCV's calls.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import cv2
@@ -72,8 +73,9 @@ def rounded(value: float) -> int:
     return whole(math.copysign(math.floor(abs(value) + 0.5), value))
 
 
+@lru_cache(maxsize=256)
 def thickness_of(value: float) -> int:
-    """At least 1."""
+    """At least 1. Of all that is drawn on a frame few are different."""
     return 1 if 0 <= value < 1 else max(1, min(_MAX_THICKNESS, rounded(value)))
 
 

@@ -24,7 +24,7 @@ than its threshold is not drawn, nor are its lines. Where depths differ and unle
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from ovms_mp_protos import graph
@@ -59,6 +59,15 @@ _OPTIONS: Final = graph.LandmarksToRenderDataCalculatorOptions
 _WHITE: Final = Color(255, 255, 255)
 # Depths that differ by less are one depth.
 _FLAT: Final = 1e-3
+
+
+class _Places(NamedTuple):
+    """Of landmarks: x, y and z of each, whether it is shown, and how deep it is."""
+
+    points: list[list[float]]
+    shown: list[bool]
+    depths: list[float] | None
+    is_normalized: bool
 
 
 class LandmarksToRenderDataCalculator(Calculator):
@@ -109,25 +118,26 @@ class LandmarksToRenderDataCalculator(Calculator):
             if not ctx.has(self.scale):
                 raise ValueError("landmarks came without their RENDER_SCALE")
             thickness *= ctx[self.scale]
-        thickness = float(np.float32(thickness))
         landmarks = ctx[given]
         depths = None
         if self.options.visualize_landmark_depth:
             depths = _depths(landmarks.points[:, 2])
-        drawn = [*self._drawn_lines(landmarks, depths, thickness)]
+        places = _Places(
+            landmarks.points.tolist(),
+            self._shown(landmarks),
+            depths,
+            isinstance(landmarks, NormalizedLandmarkList),
+        )
+        thickness = float(np.float32(thickness))
+        drawn = [*self._drawn_lines(places, thickness)]
         if self.options.render_landmarks:
-            drawn += self._drawn_points(landmarks, depths, thickness)
+            drawn += self._drawn_points(places, thickness)
         ctx.send(self.render_data, RenderData(tuple(drawn)))
 
     def _drawn_lines(
-        self,
-        landmarks: LandmarkList | NormalizedLandmarkList,
-        depths: list[float] | None,
-        thickness: float,
+        self, places: _Places, thickness: float
     ) -> Iterator[RenderAnnotation]:
-        shown = self._shown(landmarks)
-        points = landmarks.points.tolist()
-        is_normalized = isinstance(landmarks, NormalizedLandmarkList)
+        points, shown, depths, is_normalized = places
         mixed = [] if depths is None else [*map(self._mixed, depths, shown)]
         for start, end in self._lines:
             if start >= len(points) or end >= len(points):
@@ -144,17 +154,13 @@ class LandmarksToRenderDataCalculator(Calculator):
             yield RenderAnnotation(line, color, thickness)
 
     def _drawn_points(
-        self,
-        landmarks: LandmarkList | NormalizedLandmarkList,
-        depths: list[float] | None,
-        thickness: float,
+        self, places: _Places, thickness: float
     ) -> Iterator[RenderAnnotation]:
-        shown = self._shown(landmarks)
-        is_normalized = isinstance(landmarks, NormalizedLandmarkList)
+        points, shown, depths, is_normalized = places
         color = self._point_color
         least = self.options.min_depth_circle_thickness
         more = self.options.max_depth_circle_thickness - least
-        for place, (x, y, _) in enumerate(landmarks.points.tolist()):
+        for place, (x, y, _) in enumerate(points):
             if not shown[place]:
                 continue
             if depths is not None:
