@@ -74,19 +74,6 @@ def kill(process: subprocess.Popen[str], server: Server) -> float:
     return time.monotonic() - gone
 
 
-def test_a_departure_is_no_matter_for_the_log(
-    server: Server, channel: grpc.Channel, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Here before others, of whose streams the log may hear when nothing else is left."""
-    before = len(server.log)
-    for request in (ask("echo", {"in": floats(1)}), ask("slow", {"in": SQUARE})):
-        with Stream(channel, request):
-            assert until(lambda: server.open_graphs() == 1)
-        assert until(server.is_idle)
-    assert server.log[before:] == []
-    assert [each for each in caplog.records if each.levelname == "ERROR"] == []
-
-
 def test_a_client_killed_between_two_requests_frees_its_graph(server: Server) -> None:
     def killed() -> float:
         with client(server, "echo", "in") as process:
@@ -206,3 +193,15 @@ def test_a_hundred_clients_that_leave_at_any_moment_leave_nothing(
     assert not [each for each in server.log[before:] if "incident" in each]
     with server.connect() as channel:
         assert infer(channel, kinds[1])
+
+
+def test_a_departure_is_no_matter_for_the_log(
+    server: Server, channel: grpc.Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = len(server.log)
+    for request in (ask("echo", {"in": floats(1)}), ask("slow", {"in": SQUARE})):
+        with Stream(channel, request):
+            assert until(lambda: server.open_graphs() == 1)
+        assert until(server.is_idle)
+    assert server.log[before:] == []
+    assert [each for each in caplog.records if each.levelname == "ERROR"] == []

@@ -60,18 +60,7 @@ def server(
 def channel(server: Refusing) -> Iterator[grpc.Channel]:
     options = (("grpc.use_local_subchannel_pool", 1),)
     with grpc.insecure_channel(server.ready(), options) as channel:
-        assert until(lambda: has_room(channel))  # whoever had it before has left
         yield channel
-
-
-def has_room(channel: grpc.Channel) -> bool:
-    """Whether a stream is served."""
-    with Stream(channel, ask("echo", {"in": FIVE})) as stream:
-        stream.half_close()
-        try:
-            return len(list(stream.rest())) == 1
-        except grpc.RpcError:
-            return False
 
 
 def too_large_a_request(channel: grpc.Channel) -> None:
