@@ -6,7 +6,7 @@ import multiprocessing
 import os
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
@@ -19,6 +19,7 @@ from tests.bench.client import Seen, Work
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _CONNECTS_WITHIN: Final = 60.0
+_GONE: Final = (FileNotFoundError, ProcessLookupError)
 
 
 class LoadFailed(Exception):
@@ -125,16 +126,12 @@ def cpu_of(process: int | None) -> float:
         each = pending.pop()
         try:
             stat = Path(f"/proc/{each}/stat").read_text()
-            children = Path(f"/proc/{each}/task/{each}/children").read_text()
-            tasks = Path(f"/proc/{each}/task").iterdir()
-            children += " ".join(
-                (task / "children").read_text()
-                for task in tasks
-                if task.name != str(each)
-            )
-        except (FileNotFoundError, ProcessLookupError):
+            tasks = [*Path(f"/proc/{each}/task").iterdir()]
+        except _GONE:
             continue
         fields = stat.rpartition(")")[2].split()
         total += (int(fields[11]) + int(fields[12])) / _TICKS
-        pending += [int(child) for child in children.split()]
+        for task in tasks:
+            with suppress(*_GONE):  # a thread may end at any time
+                pending += map(int, (task / "children").read_text().split())
     return total

@@ -175,8 +175,16 @@ class Point:
     def waiting_and_inferred(self) -> None:
         """An inference waits for those that are computed, which are cancelled next."""
         slots = self._subject.total("ovms_infer_req_queue_size") or 1
-        running = [self._call("sluggish", x=SQUARE) for _ in range(int(slots))]
-        assert until(lambda: self._subject.total("ovms_infer_req_active") >= 1)
+        running: list[Any] = []
+
+        def is_busy() -> bool:
+            if all(each.done() for each in running):  # before anybody has looked
+                running.extend(
+                    self._call("sluggish", x=SQUARE) for _ in range(int(slots))
+                )
+            return self._subject.total("ovms_infer_req_active") >= 1
+
+        assert until(is_busy, PATIENCE)
         waiting = self._call("slow", **{"in": SQUARE})
         waiting.cancel()
         for each in running:

@@ -26,6 +26,7 @@ SHORTEST, LONGEST = 0.001, 0.005  # seconds
 SQUARE: Final = np.zeros((512, 512), np.float32)
 EXPECTED: Final = {"OK", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"}
 WAITING: Final = 20
+ATTEMPTS: Final = 5
 
 
 def kept(run: Run) -> list[Figure]:
@@ -83,6 +84,15 @@ def _warm(channel: grpc.Channel, messages: list[bytes]) -> None:
 
 def _computed_of_expired(subject: Subject, channel: grpc.Channel) -> float:
     """While all slots are busy, calls come that expire before one is free."""
+    for _ in range(ATTEMPTS):
+        computed = _expired_behind(subject, channel)
+        if computed is not None:
+            return computed
+    raise AssertionError("a slot was free, each time")
+
+
+def _expired_behind(subject: Subject, channel: grpc.Channel) -> float | None:
+    """None if a slot was free before they had expired."""
     method: Any = channel.unary_unary(kserve.MODEL_INFER)
     message = ask("sluggish", {"x": SQUARE}).SerializeToString()
     until(subject.is_idle)
@@ -92,10 +102,13 @@ def _computed_of_expired(subject: Subject, channel: grpc.Channel) -> float:
     until(lambda: subject.total("ovms_infer_req_active") >= slots)
     expired = [method.future(message, timeout=0.02) for _ in range(WAITING)]
     codes = [each.code() for each in expired]
-    assert set(codes) == {grpc.StatusCode.DEADLINE_EXCEEDED}, codes
+    was_free = any(each.done() for each in busy)
     for each in busy:
         each.result()
     until(subject.is_idle)
+    if was_free:
+        return None
+    assert set(codes) == {grpc.StatusCode.DEADLINE_EXCEEDED}, codes
     return _inferences(subject, "ovms_inference_time_us_count") - done - slots
 
 

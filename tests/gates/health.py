@@ -23,7 +23,7 @@ from tests.wire import zoo
 from tests.wire.calls import ask, connect, refusal, text
 from tests.wire.rest import Rest
 from tests.wire.waiting import until
-from tests.workers.servers import WHO, Workers
+from tests.workers.servers import WHO, Workers, is_ready
 
 PRESSING: Final = 8
 EVERY: Final = 0.02  # seconds
@@ -182,6 +182,7 @@ def _worker_killed(folder: Path) -> list[Figure]:
         server.ready()
         channels = server.channels(stack, per_worker=1)
         victim, survivor = channels
+        until(lambda: is_ready(channels[survivor][0]))  # it is told that all serve
         watch: Any = channels[survivor][0].unary_stream(
             kserve.HEALTH_WATCH, None, kserve.HealthCheckResponse.FromString
         )

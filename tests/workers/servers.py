@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import urllib.request
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +21,9 @@ from tests.wire.waiting import until
 
 STARTS_WITHIN = 90.0  # one worker after the other, on a machine that is busy
 ENDS_WITHIN = 30.0
+
+GONE = (FileNotFoundError, ProcessLookupError)
+"""What /proc says of a process, or of a thread, that ends while it is looked at."""
 
 WHO = '''
 """Tells in which process it is, once it may, and misbehaves when it is told to."""
@@ -130,7 +134,7 @@ class Workers(Process):
         """
         try:
             return f"\n{sample}\n" in self.page()
-        except OSError:
+        except (OSError, HTTPException):
             return False
 
     def lines(self, *words: str) -> list[str]:
@@ -179,19 +183,24 @@ def workers_of(pid: int) -> set[int]:
     """Children of a process that are workers."""
     found: set[int] = set()
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            try:
-                command = Path(f"/proc/{child}/cmdline").read_bytes()
-            except FileNotFoundError:
-                continue
-            if b"ovms_mp.worker" in command:
-                found.add(child)
+        children: list[str] = []
+        with suppress(*GONE):
+            children = task.read_text().split()
+        found |= {int(child) for child in children if is_worker(child)}
     return found
+
+
+def is_worker(pid: str) -> bool:
+    """Whether a process is one, by what it was started as."""
+    try:
+        return b"ovms_mp.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except GONE:
+        return False
 
 
 def is_running(pid: int) -> bool:
     """False for what has ended, even if nobody has taken notice."""
     try:
         return " Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
+    except GONE:
         return False

@@ -51,6 +51,8 @@ def test_a_worker_that_is_killed_under_load_costs_its_own_calls(
     with ExitStack() as stack:
         channels = server.channels(stack, per_worker=6)
         victim, survivor = channels
+        # A worker is told that all serve a moment before or after the log is.
+        assert until(lambda: is_ready(channels[survivor][0]))
         watch: Any = channels[survivor][0].unary_stream(
             kserve.HEALTH_WATCH, None, kserve.HealthCheckResponse.FromString
         )

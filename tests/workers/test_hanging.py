@@ -16,6 +16,9 @@ from tests.workers.servers import STARTS_WITHIN, is_running, workers_of
 
 pytestmark = pytest.mark.timeout(240)
 
+HANGS_AFTER = 6.0
+"""Seconds in which one that imports answers, and one that is not given the processor."""
+
 
 def test_a_worker_that_does_not_answer_is_replaced(config: Path) -> None:
     flags = {"config_path": str(config), "probe_models": "false"}
@@ -26,7 +29,7 @@ def test_a_worker_that_does_not_answer_is_replaced(config: Path) -> None:
         return {"flags": flags, "number": number, "listens_first": is_first, **ports}
 
     async def replaced(log: list[str]) -> None:
-        fleet = Fleet(1, order, hang_seconds=2.0)
+        fleet = Fleet(1, order, hang_seconds=HANGS_AFTER)
         running = asyncio.create_task(fleet.run())
 
         async def said(words: str, times: int) -> None:
@@ -37,7 +40,9 @@ def test_a_worker_that_does_not_answer_is_replaced(config: Path) -> None:
         await asyncio.wait_for(said("workers serve", 1), STARTS_WITHIN)
         (pid,) = workers_of(os.getpid())
         os.kill(pid, signal.SIGSTOP)
-        await asyncio.wait_for(said("has not answered for 2 s: killed", 1), 60)
+        await asyncio.wait_for(
+            said(f"has not answered for {HANGS_AFTER:g} s: killed", 1), 60
+        )
         await asyncio.wait_for(said("workers serve", 2), STARTS_WITHIN)
         assert not is_running(pid)
         fleet.stop()

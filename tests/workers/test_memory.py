@@ -8,7 +8,7 @@ import os
 import re
 import signal
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,8 +87,11 @@ def mapped(pid: int, name: str) -> list[dict[str, int]]:
 
 def copies(server: Workers) -> int:
     """Sealed memories that the supervisor holds."""
-    files = Path(f"/proc/{server.process.pid}/fd")
-    return sum(SEALED in str(each.readlink()) for each in files.iterdir())
+    count = 0
+    for each in Path(f"/proc/{server.process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it is closed by now
+            count += SEALED in str(each.readlink())
+    return count
 
 
 def is_let_go_of(server: Workers, pids: Iterable[int], kept: int) -> bool:

@@ -61,7 +61,8 @@ def test_connections_are_shared_and_what_they_do_is_counted_as_one(
         ]
         for stream in streams:
             stream.answer()
-        assert sample(standing.page(), "ovms_current_graphs", {"name": "who"}) == 2
+        who_is_open = "ovms_current_graphs", {"name": "who"}
+        assert until(lambda: sample(standing.page(), *who_is_open) == 2)
 
 
 def test_workers_divide_the_cores(tmp_path: Path) -> None:
