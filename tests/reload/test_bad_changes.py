@@ -19,6 +19,7 @@ from tests.reload.mount import (
     Mount,
     expected,
     number_in,
+    replace,
     told,
     write,
 )
@@ -182,7 +183,7 @@ def test_what_is_broken_is_said_once_and_mends_without_being_asked(
     CHANGES["by_handler"](mount, 1)
     assert until(lambda: told(channel, "by_handler") == 1, SEEN_WITHIN)
     server.log.clear()
-    write(path, "raise LookupError('gone fishing')")
+    replace(path, "raise LookupError('gone fishing')")  # and never half of it
     assert until(lambda: server.said("gone fishing", "is served still"), SEEN_WITHIN)
     assert told(channel, "by_handler") == 1
     CHANGES["by_handler"](mount, 3)

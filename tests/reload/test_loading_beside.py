@@ -58,35 +58,47 @@ def asked_until(channel: grpc.Channel, is_over: Callable[[], bool]) -> list[floa
     return taken
 
 
+def is_over_in(seconds: float) -> Callable[[], bool]:
+    end = time.perf_counter() + seconds
+    return lambda: time.perf_counter() > end
+
+
+def p99(seconds: list[float]) -> float:
+    return float(np.quantile(seconds, 0.99))
+
+
 def ended(process: subprocess.Popen[bytes]) -> Callable[[], bool]:
     return lambda: process.poll() is not None
 
 
-def available(server: Server, name: str = "large") -> bool:
+def available(server: Server, name: str) -> bool:
     return name in server.app.catalog.available()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_requests_are_answered_in_their_time_while_a_large_model_is_compiled(
     tmp_path: Path,
 ) -> None:
+    """Of the rounds the middle one counts, as others may use the machine, too."""
     zoo.add_model(tmp_path, "small", tiny.add_one((1, 10)))
-    zoo.add_model(tmp_path, "large", convolutions())
-    config = zoo.write_config(tmp_path, [zoo.entry("small")])
+    entries = [zoo.entry("small")]
+    config = zoo.write_config(tmp_path, entries)
+    found: list[tuple[float, float]] = []  # p99 before, and beside
     with (
         serving(config, file_system_poll_wait_seconds=0) as server,
         server.connect() as channel,
     ):
-        end = time.perf_counter() + 3
-        before = asked_until(channel, lambda: time.perf_counter() > end)
-        zoo.write_config(tmp_path, [zoo.entry("small"), zoo.entry("large")])
-        server.app.request_reload()
-        begun = time.perf_counter()
-        beside = asked_until(channel, lambda: available(server))
-        took = time.perf_counter() - begun
-        p99 = float(np.quantile(before, 0.99)), float(np.quantile(beside, 0.99))
-        said = f"loaded in {took:.1f} s; p99 {p99[0]:.4f} s, beside it {p99[1]:.4f} s"
-        assert p99[1] < max(2 * p99[0], ON_ANY_MACHINE), said
+        for number in range(ROUNDS):
+            name = f"large_{number}"
+            zoo.add_model(tmp_path, name, convolutions())
+            before = asked_until(channel, is_over_in(seconds=1))
+            entries.append(zoo.entry(name))
+            zoo.write_config(tmp_path, entries)
+            server.app.request_reload()
+            beside = asked_until(channel, partial(available, server, name))
+            found.append((p99(before), p99(beside)))
+    before, beside = np.median(found, axis=0).tolist()
+    assert beside < max(2 * before, ON_ANY_MACHINE), found
 
 
 @pytest.mark.timeout(300)
@@ -115,5 +127,5 @@ def test_a_model_that_is_compiled_costs_requests_no_more_than_a_stranger_s_work(
             zoo.write_config(tmp_path, entries)
             server.app.request_reload()
             inside = asked_until(channel, partial(available, server, name))
-            ratios.append(float(np.quantile(inside, 0.99) / np.quantile(apart, 0.99)))
+            ratios.append(p99(inside) / p99(apart))
     assert float(np.median(ratios)) < 2, ratios

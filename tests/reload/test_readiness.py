@@ -316,7 +316,7 @@ def test_probes_are_answered_soon_when_no_processor_is_free(
         if "Watch" not in name
     ]
     assert agree(probes.of_the_server, on=True)
-    assert idle_share(1.0) < 0.1
+    assert until(lambda: idle_share(1.0) < 0.1)  # once all of them are at work
     p99: list[float] = []
     while len(p99) < TRIALS and min(p99, default=1.0) > ANSWERED_WITHIN:
         taken: list[float] = []
