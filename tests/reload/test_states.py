@@ -153,7 +153,7 @@ def state_of(server: Server, name: str) -> str:
 def test_a_version_is_unloaded_when_its_last_request_is_answered(
     tmp_path: Path,
 ) -> None:
-    zoo.add_model(tmp_path, "slow", tiny.slow(steps=200))
+    zoo.add_model(tmp_path, "slow", tiny.slow(steps=120))
     config = zoo.write_config(tmp_path, [zoo.entry("slow", nireq=1)])
     request = ask("slow", {"x": np.zeros((512, 512), np.float32)})
     with (
