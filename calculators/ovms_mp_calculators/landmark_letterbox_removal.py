@@ -14,7 +14,6 @@ streams LANDMARKS, as many in as out. Without a padding nothing leaves.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,7 +60,7 @@ class LandmarkLetterboxRemovalCalculator(Calculator):
             if ctx.has(given):
                 landmarks = ctx[given]
                 points = (landmarks.points - origin) / inner
-                ctx.send(adjusted, replace(landmarks, points=points))
+                ctx.send(adjusted, landmarks.at(points))
 
 
 def same_number(node: NodeInfo, tag: str) -> None:

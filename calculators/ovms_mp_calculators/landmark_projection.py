@@ -81,7 +81,7 @@ class LandmarkProjectionCalculator(Calculator):
             if ctx.has(given):
                 landmarks = ctx[given]
                 points = landmarks.points @ turn + move
-                ctx.send(projected, replace(landmarks, points=points))
+                ctx.send(projected, landmarks.at(points))
 
     def _matrix(self, ctx: Context) -> Floats | None:
         """[4, 4] with a row for z that scales it as x is scaled; None: not known."""
@@ -133,7 +133,7 @@ class WorldLandmarkProjectionCalculator(Calculator):
                 return
             turn = np.eye(3, dtype=np.float32)
             turn[:2, :2] = _turn(ctx[self.rect].rotation)
-            landmarks = replace(landmarks, points=landmarks.points @ turn.T)
+            landmarks = landmarks.at(landmarks.points @ turn.T)
         ctx.send(self.projected, landmarks)
 
 

@@ -85,7 +85,7 @@ class VisibilityCopyCalculator(Calculator):
         landmarks = landmarks[:count]
         if self.options.copy_visibility:
             told = _or_zeros(known.visibility, count)
-            landmarks = replace(landmarks, visibility=told)
+            landmarks = landmarks.seen(told)
         if self.options.copy_presence:
             told = _or_zeros(known.presence, count)
             landmarks = replace(landmarks, presence=told)
@@ -121,7 +121,7 @@ class SetLandmarkVisibilityCalculator(Calculator):
         if not ctx.has(self.landmarks) or not ctx.has(self.visibility):
             return
         told = np.array([ctx[self.visibility]], np.float32)
-        landmarks = replace(_one(ctx[self.landmarks]), visibility=told)
+        landmarks = _one(ctx[self.landmarks]).seen(told)
         ctx.send(self.changed, landmarks)
 
 

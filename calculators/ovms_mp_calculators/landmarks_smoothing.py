@@ -22,7 +22,6 @@ becomes FILTERED_LANDMARKS in the same way.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -117,7 +116,7 @@ class LandmarksSmoothingCalculator(Calculator):
             raise TypeError(f"expected Rect, found {type(roi).__name__}")
         scale = None if roi is None else np.float32((roi.width + roi.height) / 2)
         points = self._smooth(landmarks.points, ctx.timestamp, scale)
-        ctx.send(self.filtered, replace(landmarks, points=points))
+        ctx.send(self.filtered, landmarks.at(points))
 
     def _of_image(
         self, ctx: Context, landmarks: NormalizedLandmarkList, roi: object
@@ -138,7 +137,7 @@ class LandmarksSmoothingCalculator(Calculator):
             sides = np.array([roi.width, roi.height], np.float32) * unit[:2]
             scale = np.float32(sides.sum() / np.float32(2))
         points = self._smooth(landmarks.points * unit, ctx.timestamp, scale)
-        return replace(landmarks, points=points / unit)
+        return landmarks.at(points / unit)
 
     def _smooth(
         self, points: Floats, timestamp: int, object_scale: np.float32 | None

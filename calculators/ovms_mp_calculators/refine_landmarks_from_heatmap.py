@@ -21,7 +21,6 @@ is no heatmap, stay as they are.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -126,9 +125,7 @@ class RefineLandmarksFromHeatmapCalculator(Calculator):
             presence = np.where(has_mass, np.minimum(presence, most), presence)
         if options.refine_visibility and visibility is not None:
             visibility = np.where(has_mass, np.minimum(visibility, most), visibility)
-        return replace(
-            landmarks, points=points, presence=presence, visibility=visibility
-        )
+        return NormalizedLandmarkList(points, visibility, presence)
 
 
 def _layers(tensor: Floats, count: int, whose: str) -> Floats:

@@ -18,7 +18,6 @@ known to have no landmarks, because another stream of the node has a packet, beg
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -80,7 +79,7 @@ class VisibilitySmoothingCalculator(Calculator):
             return
         landmarks = ctx[given]
         if self._filters:
-            landmarks = replace(landmarks, visibility=self._filtered(landmarks))
+            landmarks = landmarks.seen(self._filtered(landmarks))
         ctx.send(made, landmarks)
 
     def _filtered(self, landmarks: LandmarkList | NormalizedLandmarkList) -> Floats:
