@@ -29,6 +29,7 @@ from ovms_mp.frontend.http.looks import Looks
 from ovms_mp.frontend.http.together import ALONE, Others
 from ovms_mp.frontend.transport.choice import transport
 from ovms_mp.frontend.transport.seam import Server
+from ovms_mp.inference.apart import Apart
 from ovms_mp.inference.engine import Borrow
 from ovms_mp.inference.openvino import OpenVINOEngine
 from ovms_mp.inference.probe import Probe
@@ -119,6 +120,7 @@ class App:
             cache_dir=settings.cache_dir,
             share=1 if company is None else settings.grpc_workers,
             borrow=company and company.borrow,
+            apart=Apart(settings.cpu_extension),
         )
         self.catalog = Catalog(
             self.metrics,
@@ -311,6 +313,7 @@ class App:
         """
         self._health.close()
         self.catalog.stop()
+        self._engine.abandon()
         if self._grpc is not None:
             self._grpc.stop(grace)
         self.observing.end()

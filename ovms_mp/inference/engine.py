@@ -288,14 +288,27 @@ class Engine(Protocol):
     """Makes compiled models."""
 
     def load(
-        self, path: Path, config: ModelConfig, *, warm_up: float = TRIAL_SECONDS
+        self,
+        path: Path,
+        config: ModelConfig,
+        *,
+        warm_up: float = TRIAL_SECONDS,
+        beside: bool = False,
     ) -> CompiledModel:
         """Read and compile the model at `path`, a file or a SavedModel's folder; blocks
-        for as long as that takes. Where only one shape is possible it infers once from
+        for as long as that takes, and that may be longer where it happens `beside`
+        requests to others, which it keeps from as little as can be. Where only one
+        shape is possible it infers once from
         zeros, for at most `warm_up` seconds, so that no user pays for what comes with a
         first inference.
 
         Raises ServingError, whose details are one line with the file's name.
+        """
+        ...
+
+    def abandon(self) -> None:
+        """Nobody wants any more what is being loaded: that ends as soon as can be, with
+        ServingError. From any thread.
         """
         ...
 

@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from ovms_mp.inference.openvino import OpenVINOEngine
+from ovms_mp.inference.openvino.reading import Reading
 
 
 def main() -> None:
@@ -19,10 +19,10 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a reader prints is no answer
     extension = Path(sys.argv[1]) if len(sys.argv) > 1 else None
-    engine = OpenVINOEngine(extension=extension)
+    reading = Reading(extension)
     for line in sys.stdin:
         with suppress(Exception):  # the server reads it, too, and says why it cannot
-            engine.read(Path(json.loads(line)))
+            reading.read(Path(json.loads(line)))
         answers.write("read\n")
         answers.flush()
 

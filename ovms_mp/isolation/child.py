@@ -93,9 +93,14 @@ class Child:
 
     def how_it_ended(self) -> str:
         """` by SIGSEGV`, ` with exit code 1`; empty if that is not known yet."""
+        code = self.code()
+        return "" if code is None else told(code)
+
+    def code(self) -> int | None:
+        """With what it ended, negative for a signal; None if that is not known yet."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return told(self._process.wait(BURIAL_SECONDS))
-        return ""
+            return self._process.wait(BURIAL_SECONDS)
+        return None
 
     def bury(self) -> None:
         """Kill it and let go of everything. Once."""

@@ -79,7 +79,7 @@ class Catalog:
         self._found = Found()
         self._waiting = Waiting(self._find)
         self._watchers: list[Callable[[], None]] = []
-        self._is_loaded = False
+        self.has_loaded = False  # for the first time
         self._is_stopping = False
 
     # What loading tells
@@ -216,7 +216,7 @@ class Catalog:
 
     def first_load_done(self) -> None:
         """The configuration has been read once to its end."""
-        self._is_loaded = True
+        self.has_loaded = True
         self.changed()
 
     def changed(self) -> None:
@@ -256,7 +256,7 @@ class Catalog:
     @property
     def is_loaded(self) -> bool:
         """True once the first load is done, if each name that is wanted is served."""
-        if not self._is_loaded or self._is_stopping:
+        if not self.has_loaded or self._is_stopping:
             return False
         wanted = {*self.names(), *self.refusals.names}
         is_whole = self.refusals.are_complete and self.available().keys() >= wanted

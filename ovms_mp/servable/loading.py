@@ -66,7 +66,11 @@ class Loader:
 
     def version(self, spec: ModelSpec, number: int, directory: Path) -> ModelServable:
         """A version of a model, compiled and warm. Raises ServingError."""
-        compiled = self._engine.load(*to_load(spec, directory), warm_up=WARM_UP_SECONDS)
+        # Who waits for a start waits for this, too.
+        is_served = self._catalog.has_loaded and bool(self._catalog.available())
+        compiled = self._engine.load(
+            *to_load(spec, directory), warm_up=WARM_UP_SECONDS, beside=is_served
+        )
         try:
             servable = ModelServable(
                 spec.name,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -19,12 +21,17 @@ from tests.unit.inference import tiny
 from tests.wire import zoo
 from tests.wire.calls import ask, infer
 from tests.wire.servers import Server, serving
+from tests.wire.waiting import until
 
 # The machine that runs this may be busy with anything: what is to be seen is the seconds
 # of a compilation that holds a lock, or a thread that answers.
 ON_ANY_MACHINE = 0.05
 
 ROUNDS = 5
+APART = "model.xml was compiled apart"
+# What a machine says that is too busy for it.
+HERE = "model.xml is compiled in the server, not apart: it got next to nothing"
+
 COMPILES = """
 import sys
 import openvino as ov
@@ -129,3 +136,67 @@ def test_a_model_that_is_compiled_costs_requests_no_more_than_a_stranger_s_work(
             inside = asked_until(channel, partial(available, server, name))
             ratios.append(p99(inside) / p99(apart))
     assert float(np.median(ratios)) < 2, ratios
+
+
+def compilers() -> dict[int, tuple[bool, int]]:
+    """Processes that compile for this one: whether they leave all others the processors,
+    and on how many they run.
+    """
+    found: dict[int, tuple[bool, int]] = {}
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # it has ended
+            for pid in map(int, (task / "children").read_text().split()):
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+                if b"ovms_mp.inference.compiler" in command:
+                    is_idle = os.sched_getscheduler(pid) == os.SCHED_IDLE
+                    found[pid] = is_idle, len(os.sched_getaffinity(pid))
+    return found
+
+
+@pytest.mark.timeout(300)
+def test_a_large_model_is_compiled_apart_once_something_is_served(
+    tmp_path: Path,
+) -> None:
+    """Nobody is to be kept from anything before: at the start it is compiled at once. Nor
+    is there a place beside who has one processor.
+    """
+    has_room = len(os.sched_getaffinity(0)) > 1
+    zoo.add_model(tmp_path, "small", tiny.add_one((1, 10)))
+    zoo.add_model(tmp_path, "first", convolutions())
+    zoo.add_model(tmp_path, "large", convolutions())
+    entries = [zoo.entry("small"), zoo.entry("first")]
+    config = zoo.write_config(tmp_path, entries)
+    seen: dict[int, tuple[bool, int]] = {}
+    with (
+        serving(config, file_system_poll_wait_seconds=0) as server,
+        server.connect() as channel,
+    ):
+        assert available(server, "first")
+        assert not server.said(APART)
+
+        def is_there() -> bool:
+            seen.update(compilers())
+            return available(server)
+
+        zoo.write_config(tmp_path, [*entries, zoo.entry("large")])
+        server.app.request_reload()
+        asked_until(channel, is_there)
+        x = np.ones((1, 128, 28, 28), np.float32)
+        answers = [infer(channel, ask(name, {"x": x})) for name in ("first", "large")]
+        assert (server.said(APART) or server.said(HERE)) == has_room
+    assert list(seen.values()) == [(True, 1)] * has_room
+    assert answers[0].raw_output_contents == answers[1].raw_output_contents
+
+
+@pytest.mark.timeout(300)
+def test_a_stop_does_not_wait_for_a_model_that_is_compiled_apart(
+    tmp_path: Path,
+) -> None:
+    zoo.add_model(tmp_path, "small", tiny.add_one((1, 10)))
+    zoo.add_model(tmp_path, "large", convolutions())
+    config = zoo.write_config(tmp_path, [zoo.entry("small")])
+    with serving(config, file_system_poll_wait_seconds=0) as server:
+        zoo.write_config(tmp_path, [zoo.entry("small"), zoo.entry("large")])
+        server.app.request_reload()
+        assert until(lambda: compilers() or available(server), 60)
+    assert until(lambda: not compilers())

@@ -1,8 +1,4 @@
-"""A model file becomes a compiled model, on as many threads as do it good.
-
-Formats are those that `ov.Core.read_model` reads: IR, ONNX, TensorFlow (frozen graph and
-SavedModel), TensorFlow Lite, PaddlePaddle.
-"""
+"""A model file becomes a compiled model, on as many threads as do it good."""
 
 from __future__ import annotations
 
@@ -11,15 +7,15 @@ import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import openvino as ov
-from openvino import _offline_transformations  # pyright: ignore[reportPrivateUsage]  # the only door to them
 
 from ovms_mp.core.errors import ServingError, Status, public_text
 from ovms_mp.core.shape import Dim
+from ovms_mp.inference.apart import Apart
 from ovms_mp.inference.engine import (
     TRIAL_SECONDS,
     Borrow,
@@ -30,11 +26,11 @@ from ovms_mp.inference.engine import (
     file_name,
 )
 from ovms_mp.inference.model import PooledModel, Slot
-from ovms_mp.inference.openvino.adapting import adapt, open_up, partial_shape, reshape
+from ovms_mp.inference.openvino.adapting import open_up, partial_shape, reshape
 from ovms_mp.inference.openvino.caching import alone_in
-from ovms_mp.inference.openvino.conversions import Conversions
 from ovms_mp.inference.openvino.info import info_of
 from ovms_mp.inference.openvino.ports import ports_of
+from ovms_mp.inference.openvino.reading import Reading, as_wanted, weights_of
 from ovms_mp.inference.openvino.slot import InferSlot
 from ovms_mp.inference.openvino.text import reason, text_of
 from ovms_mp.inference.plugin_config import (
@@ -69,10 +65,6 @@ _NO_PROPERTIES: Final[Mapping[str, Property]] = {}
 SHARED_FROM: Final = 1 << 20
 """Bytes of weights."""
 
-# Operations on texts, which OVMS always has; to load them takes some milliseconds.
-_TOKENIZERS: Final = "openvino_tokenizers"
-_TOKENIZERS_LIBRARY: Final = "lib/libopenvino_tokenizers.so"
-
 _log = logging.getLogger(__name__)
 
 
@@ -86,7 +78,8 @@ class OpenVINOEngine:
 
     `share` processes like this one use the machine at a time: a model on the CPU has as
     many of its cores as come to one, unless its config says how many threads. Large
-    weights of an IR are had from all of them by `borrow`.
+    weights of an IR are had from all of them by `borrow`. What is loaded beside requests
+    may be compiled `apart`, which knows the same extension.
     """
 
     def __init__(
@@ -97,6 +90,7 @@ class OpenVINOEngine:
         cache_dir: Path | None = None,
         share: int = 1,
         borrow: Borrow | None = None,
+        apart: Apart | None = None,
     ) -> None:
         # By itself OpenVINO binds the thread that asks to a core while it infers, for each
         # model and in each process to the same one, while another may be idle.
@@ -104,20 +98,21 @@ class OpenVINOEngine:
         if share > 1:
             cores = len(os.sched_getaffinity(0))
             self._on_cpu[THREADS] = max(1, cores // share)
-        self._core = ov.Core()
-        tokenizers = _tokenizers()
-        if tokenizers is not None:
-            self._extend(tokenizers)
-        if extension is not None:
-            self._extend(extension)
+        self._reading = Reading(extension)
+        self._core = self._reading.core
         self._cache_dir = cache_dir
         self._borrow = borrow
-        self._conversions = Conversions(self._core)
+        self._apart = apart
         self._threads = Threads("inference")
         self._probe = probe
 
     def load(
-        self, path: Path, config: ModelConfig, *, warm_up: float = TRIAL_SECONDS
+        self,
+        path: Path,
+        config: ModelConfig,
+        *,
+        warm_up: float = TRIAL_SECONDS,
+        beside: bool = False,
     ) -> CompiledModel:
         """See engine.Engine."""
         _check_file(path)
@@ -127,11 +122,18 @@ class OpenVINOEngine:
         status = Status.MODEL_NOT_LOADED
         try:
             with ExitStack() as held:
-                model = adapt(self._read(path, properties, held), config)
-                if config.low_latency:
-                    _unroll_into_states(model)
+                mapping = properties.pop(MMAP, None)  # it is not for compiling
+                lent = self._lent(path, properties, held) if mapping is None else None
+                mapping = mapping or lent is not None
+                read = self._reading.read(path, {MMAP: mapping}, lent)
+                model = as_wanted(read, config)
                 status = Status.CANNOT_COMPILE_MODEL_INTO_TARGET_DEVICE
-                loaded = self._compile_well(model, config, properties, warm_up)
+                # Weights that are mapped are those of other processes, too: to have them
+                # from one that compiles would be to have them once more.
+                is_apart = beside and not mapping
+                is_apart = is_apart and self._is_for_apart(model, config, properties)
+                source = path if is_apart else None
+                loaded = self._compile_well(model, config, properties, warm_up, source)
                 loaded.when_closed(held.pop_all().close)
             if not config.adaptation.is_auto:
                 return loaded
@@ -142,24 +144,22 @@ class OpenVINOEngine:
         except Exception as error:  # whatever a foreign file made a reader do
             raise _load_error(status, path, error) from error
 
-    def _read(
-        self, path: Path, properties: dict[str, Property], held: ExitStack
-    ) -> ov.Model:
-        """The model in a file, with the property taken away that is not for compiling.
+    def _lent(
+        self, path: Path, properties: Mapping[str, Property], held: ExitStack
+    ) -> Path | None:
+        """A file of the model's weights that OpenVINO may map, `held` then.
 
         Weights that are mapped change under a model that serves, when somebody writes
-        to their file: they are read, unless the config wants otherwise, or there is
-        one, `held` then, that nobody can write to. Those of a model in a cache are
-        not needed any more when it is found there.
+        to their file: they are read, unless the config wants otherwise, or there is one
+        that nobody can write to. Those of a model in a cache are not needed any more
+        when it is found there.
         """
-        wanted = properties.pop(MMAP, None)
-        if wanted is None and self._borrow is not None and CACHE_DIR not in properties:
-            weights = path.with_suffix(".bin")
-            if path.suffix == ".xml" and _size(weights) >= SHARED_FROM:
-                mapped = held.enter_context(self._borrow(weights))
-                if mapped is not None:
-                    return self.read(path, {MMAP: True}, mapped)
-        return self.read(path, {MMAP: wanted or False})
+        if self._borrow is None or CACHE_DIR in properties:
+            return None
+        weights = path.with_suffix(".bin")
+        if path.suffix != ".xml" or _size(weights) < SHARED_FROM:
+            return None
+        return held.enter_context(self._borrow(weights))
 
     def _reshaping(
         self,
@@ -204,15 +204,16 @@ class OpenVINOEngine:
         config: ModelConfig,
         properties: Mapping[str, Property],
         warm_up: float = TRIAL_SECONDS,
+        source: Path | None = None,
     ) -> PooledModel:
         """If the model is short, and the config does not say how many threads it is to
-        have, it gets one, unless that is slower.
+        have, it gets one, unless that is slower. With a `source` it is compiled apart.
         """
-        loaded = self._compile(model, config, properties, warm_up)
+        loaded = self._compile(model, config, properties, warm_up, source)
         if loaded.is_short and leaves_threads_open(config):
             config = replace(config, nireq=max(loaded.slots, _SLOTS_OF_SHORT))
             alone = {**properties, **_ONE_THREAD}
-            single = self._compile(model, config, alone, warm_up)
+            single = self._compile(model, config, alone, warm_up, source)
             if single.pace < loaded.pace * _TOLERANCE:
                 return single
         return loaded
@@ -223,12 +224,15 @@ class OpenVINOEngine:
         config: ModelConfig,
         properties: Mapping[str, Property],
         warm_up: float,
+        source: Path | None,
     ) -> PooledModel:
         cache = properties.get(CACHE_DIR)
-        with alone_in(Path(str(cache)) if cache else None):
-            compiled = self._core.compile_model(
-                model, config.target_device, dict(properties)
-            )
+        compiled = source and self._compiled_apart(source, config, properties)
+        if compiled is None:
+            with alone_in(Path(str(cache)) if cache else None):
+                compiled = self._core.compile_model(
+                    model, config.target_device, dict(properties)
+                )
         names = config.names
         inputs = ports_of(model.inputs, compiled.inputs, "in", names.inputs)
         outputs = ports_of(model.outputs, compiled.outputs, "out", names.outputs)
@@ -253,8 +257,49 @@ class OpenVINOEngine:
         made.try_out(warm_up)
         return made
 
+    def _is_for_apart(
+        self, model: ov.Model, config: ModelConfig, properties: Mapping[str, Property]
+    ) -> bool:
+        """Where there is a cache, there is often nothing to compile."""
+        return (
+            self._apart is not None
+            and config.target_device == "CPU"
+            and CACHE_DIR not in properties
+            and self._apart.takes(weights_of(model))
+        )
+
+    def _compiled_apart(
+        self, path: Path, config: ModelConfig, properties: Mapping[str, Property]
+    ) -> ov.CompiledModel | None:
+        """None if that came to nothing. Raises ServingError as Apart does."""
+        assert self._apart is not None
+        blob = self._apart.compiled(path, config, properties)
+        if blob is None:
+            return None
+        # OpenVINO may keep it, and owns it: to copy it needs no interpreter, and to read
+        # it from a stream does.
+        copy = ov.Tensor(ov.Type.u8, ov.Shape([len(blob)]))
+        copy.data[:] = np.frombuffer(blob, np.uint8)
+        untyped: Any = self._core  # no types in its stub
+        device = config.target_device
+        try:
+            made: ov.CompiledModel = untyped.import_model(
+                copy, device, dict(properties)
+            )
+        except RuntimeError as error:
+            name = file_name(path)
+            _log.warning("%s was compiled apart in vain: %s", name, text_of(error))
+            return None
+        return made
+
+    def abandon(self) -> None:
+        """See engine.Engine."""
+        if self._apart is not None:
+            self._apart.close()
+
     def close(self) -> None:
         """See engine.Engine."""
+        self.abandon()
         self._threads.close()
         if self._probe is not None:
             self._probe.close()
@@ -293,55 +338,12 @@ class OpenVINOEngine:
                 f"available: {', '.join(available)}",
             )
 
-    def _extend(self, library: Path) -> None:
-        try:
-            self._core.add_extension(str(library))  # pyright: ignore[reportUnknownMemberType]  # no types in its stub
-        except RuntimeError as error:
-            details = f"{library.name} is no extension of OpenVINO: {reason(error)}"
-            raise ServingError(Status.FILE_INVALID, public_text(details)) from error
-
-    def read(
-        self,
-        path: Path,
-        properties: Mapping[str, Property] = _NO_PROPERTIES,
-        weights: Path | None = None,
-    ) -> ov.Model:
-        """The model in a file, of which an IR may have its `weights` elsewhere. Raises RuntimeError, and what the binding makes of other
-        errors: UnicodeDecodeError where OpenVINO's text quotes a file's bytes.
-        """
-        # Absolute, so that a path in OpenVINO's messages can be recognised as one.
-        with self._conversions.reading(path):
-            untyped: Any = self._core  # no types in its stub
-            model: ov.Model = untyped.read_model(
-                path.absolute(), weights or "", config=dict(properties)
-            )
-        if not model.outputs:  # what becomes of an empty PaddlePaddle file
-            raise RuntimeError("the model has no outputs")
-        return model
-
-
-def _unroll_into_states(model: ov.Model) -> None:
-    """Loops, and the LSTMs, GRUs and RNNs that loop within, go on from where the
-    inference before has ended. OVMS has this of loops alone.
-    """
-    made: Any = _offline_transformations
-    made.convert_sequence_to_tensor_iterator_transformation(model)
-    made.apply_low_latency_transformation(model, use_const_initializer=True)
-
 
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def _tokenizers() -> Path | None:
-    """The library of openvino_tokenizers, found without Python's part of it."""
-    spec = find_spec(_TOKENIZERS)
-    folders = (spec and spec.submodule_search_locations) or ()
-    libraries = (Path(folder, _TOKENIZERS_LIBRARY) for folder in folders)
-    return next((each for each in libraries if each.is_file()), None)
 
 
 def _slot(

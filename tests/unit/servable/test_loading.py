@@ -33,13 +33,21 @@ class Slots:
         self._threads = Threads("inference")
 
     def load(
-        self, path: Path, config: ModelConfig, *, warm_up: float = TRIAL_SECONDS
+        self,
+        path: Path,
+        config: ModelConfig,
+        *,
+        warm_up: float = TRIAL_SECONDS,
+        beside: bool = False,
     ) -> PooledModel:
         self.warm_up = warm_up
         one = ports(self._shape)
         model = PooledModel(one, one, [self.slot], self._threads)
         model.try_out(warm_up)
         return model
+
+    def abandon(self) -> None:
+        """Nothing takes it long."""
 
     def close(self) -> None:
         self._threads.close()
