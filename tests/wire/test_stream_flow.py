@@ -19,7 +19,7 @@ from tests.unit.inference import tiny
 from tests.wire import zoo
 from tests.wire.calls import Stream, arrays, ask, floats, status_of, timestamp
 from tests.wire.servers import Server, serving
-from tests.wire.waiting import until
+from tests.wire.waiting import ROUNDS, until
 
 # The promise is a second; a machine that has other work makes no law untrue.
 AT_ONCE = 5.0
@@ -69,15 +69,20 @@ def test_frames_of_one_stream_are_inferred_beside_each_other_and_leave_in_order(
     values = [-1.0, -0.5, 0.5, 1.0, 2.0, 3.0]
     requests = [ask(name, {source: frame(value)}) for value in values]
     compiled = flowing.compiled("model")
-    with Stream(channel, *requests) as stream:
-        # The first is not answered yet.
-        assert until(lambda: compiled.busy >= 2)
-        stream.half_close()
-        answers = list(stream.rest())
-    assert [timestamp(each) for each in answers] == list(range(len(values)))
-    middle = [arrays(each)[target][0][0] for each in answers]
-    assert middle == sorted(middle)
-    assert middle[0] < 0 < middle[-1]
+    is_seen = False
+    for _ in range(ROUNDS):  # of a machine that does not let one look, too
+        with Stream(channel, *requests) as stream:
+            # The first is not answered yet.
+            is_seen = until(lambda: compiled.busy >= 2)
+            stream.half_close()
+            answers = list(stream.rest())
+        assert [timestamp(each) for each in answers] == list(range(len(values)))
+        middle = [arrays(each)[target][0][0] for each in answers]
+        assert middle == sorted(middle)
+        assert middle[0] < 0 < middle[-1]
+        if is_seen:
+            break
+    assert is_seen
 
 
 @pytest.mark.parametrize(("name", "source"), [("pipeline", "frame"), ("model", "x")])
