@@ -194,7 +194,7 @@ def test_a_stream_that_is_too_old_takes_no_more_and_lets_out_what_it_has():
     policy = {"max_age_seconds": 0.05}
     client, session = opened(LATER, tensor("in", [0]), policy=policy)
     assert isinstance(session, GraphSession)
-    assert until(lambda: session._too_old)
+    assert until(lambda: session._is_closing)  # it is that old
     assert not client.over.is_set()
     send(client, session, 1)
     text = "Deadline exceeded - the stream is older than 0.05 s (max_age_seconds)"
