@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import select
 from collections.abc import Iterator
@@ -39,7 +38,6 @@ def templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Templ
 
 
 def open_files() -> set[str]:
-    gc.collect()  # what others have left is closed before it counts
     return {each.name for each in Path("/proc/self/fd").iterdir()}
 
 
