@@ -1,8 +1,9 @@
-"""A model of one slot that waits for the test."""
+"""A model of one slot that waits for the test, and modules that tests make up."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -26,3 +27,15 @@ def slot() -> GatedSlot:
 @pytest.fixture
 def model(slot: GatedSlot, threads: Threads) -> PooledModel:
     return PooledModel(ports(), ports(), [slot], threads)
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Makes a module of a text."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    def make(text: str) -> str:
+        (tmp_path / "stand_in.py").write_text(text)
+        return "stand_in"
+
+    return make

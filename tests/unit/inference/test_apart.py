@@ -1,19 +1,10 @@
-"""A model that a process of its own compiled is the same model; and whatever becomes of
-the process, the server knows what to do.
-"""
+"""A model that a process of its own compiled is the same model."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import select
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,47 +24,13 @@ from ovms_mp.inference.openvino import OpenVINOEngine
 from ovms_mp.inference.openvino.reading import weights_of
 from ovms_mp.inference.state import State, infer_from
 from tests.unit.inference import tiny
-from tests.wire.waiting import until
+from tests.unit.inference.stand_ins import HURRIES, PATIENCE
 
 # A short model is compiled once more, for one thread, unless the config says something.
 EXACT = replace(tiny.EXACT, nireq=2)
 
 APART = "was compiled apart"
 HERE = "is compiled in the server, not apart"
-
-# What stands in for the process that compiles.
-BEGIN = """
-import os, signal, socket, sys, time
-from ovms_mp.isolation import frames, worker
-link = worker.connect(sys.argv)
-"""
-HURRIES = """
-import os
-try:
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    os.sched_setaffinity(0, range(os.cpu_count()))
-except PermissionError:
-    pass
-from ovms_mp.inference import compiler
-compiler.main()
-"""
-"""The process itself, which a machine that is busy with something else keeps from its
-work no more than others, where that is allowed.
-"""
-SLEEPS = BEGIN + "frames.receive(link)\ntime.sleep(600)\n"
-"""Long enough to be ended by somebody else, within the test's own limit."""
-
-
-@pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
-    """Makes a module of a text."""
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-
-    def make(text: str) -> str:
-        (tmp_path / "stand_in.py").write_text(text)
-        return "stand_in"
-
-    return make
 
 
 def convolutions() -> ov.Model:
@@ -131,7 +88,9 @@ CASES: dict[str, tuple[ov.Model, ModelConfig, tuple[int, ...]]] = {
 @pytest.fixture
 def engine(stand_in: Callable[[str], str]) -> Iterator[OpenVINOEngine]:
     module = stand_in(HURRIES)
-    engine = OpenVINOEngine(apart=Apart(smallest=0, module=module, look_seconds=600))
+    engine = OpenVINOEngine(
+        apart=Apart(smallest=0, module=module, look_seconds=PATIENCE)
+    )
     yield engine
     engine.close()
 
@@ -259,141 +218,3 @@ def test_it_is_for_models_of_some_size_and_where_there_is_room_beside() -> None:
         assert not any(map(apart.takes, sizes))
     finally:
         os.sched_setaffinity(0, allowed)
-
-
-TELLS = """
-import json
-said = [os.sched_getscheduler(0) == os.SCHED_IDLE, sorted(os.sched_getaffinity(0))]
-said += ["API_KEY" in os.environ, os.read(0, 1).decode()]
-said.append(open("/proc/self/oom_score_adj").read())
-frames.send(link, {}, [json.dumps(said).encode()])
-"""
-
-
-def test_the_process_has_what_nobody_else_wants_and_no_secrets(
-    stand_in: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("API_KEY", "secret")
-    apart = Apart(module=stand_in(BEGIN + "frames.receive(link)" + TELLS))
-    blob = apart.compiled(tmp_path / "model.xml", EXACT, {})
-    assert blob is not None
-    last = max(os.sched_getaffinity(0))
-    assert json.loads(bytes(blob)) == [True, [last], False, "", "1000\n"]
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("import no_such_module", "the process ended with exit code 1"),
-        (BEGIN + "os._exit(7)", "the process ended with exit code 7"),
-        (BEGIN + "link.sendall(bytes(100))", "the header cannot be read"),
-        (BEGIN + "frames.send(link, {'error': 'too bad'}, [])", "too bad"),
-        (SLEEPS, "it got next to nothing of a processor"),
-    ],
-)
-def test_what_comes_to_nothing_is_compiled_in_the_server_and_said_once(
-    stand_in: Callable[[str], str],
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    text: str,
-    why: str,
-) -> None:
-    apart = Apart(smallest=0, module=stand_in(text), look_seconds=1)
-    engine = OpenVINOEngine(apart=apart)
-    path = tiny.save(tmp_path, tiny.add_one())
-    model = engine.load(path, EXACT, beside=True)
-    (given,) = model.infer([np.ones((1, 10), np.float32)]).result(60).outputs
-    assert given.tolist() == [[2] * 10]
-    model.close()
-    engine.close()
-    assert [each.getMessage() for each in caplog.records] == [
-        f"model.xml {HERE}: {why}"
-    ]
-
-
-def test_what_openvino_does_not_take_back_is_compiled_in_the_server(
-    stand_in: Callable[[str], str], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    answers = BEGIN + "frames.receive(link)\nframes.send(link, {}, [b'rubbish'])"
-    engine = OpenVINOEngine(apart=Apart(smallest=0, module=stand_in(answers)))
-    engine.load(tiny.save(tmp_path, tiny.add_one()), EXACT, beside=True).close()
-    engine.close()
-    assert "model.xml was compiled apart in vain" in caplog.text
-
-
-def test_a_model_that_ends_the_process_is_refused_and_the_server_lives(
-    stand_in: Callable[[str], str], tmp_path: Path
-) -> None:
-    ends = BEGIN + "frames.receive(link)\nos.kill(os.getpid(), signal.SIGSEGV)"
-    engine = OpenVINOEngine(apart=Apart(smallest=0, module=stand_in(ends)))
-    path = tiny.save(tmp_path, tiny.add_one())
-    with pytest.raises(ServingError) as caught:
-        engine.load(path, EXACT, beside=True)
-    assert caught.value.status is Status.CANNOT_COMPILE_MODEL_INTO_TARGET_DEVICE
-    assert caught.value.details == (
-        "model.xml: to compile it ends the process that does by SIGSEGV"
-    )
-    engine.load(path, EXACT).close()
-    engine.close()
-
-
-def children() -> set[int]:
-    """Processes of this one's, whichever thread has started them."""
-    found: set[int] = set()
-    for each in Path("/proc/self/task").iterdir():
-        with suppress(OSError):
-            found |= set(map(int, (each / "children").read_text().split()))
-    return found
-
-
-def test_who_stops_waits_for_no_process_and_leaves_none(
-    stand_in: Callable[[str], str], tmp_path: Path
-) -> None:
-    engine = OpenVINOEngine(apart=Apart(smallest=0, module=stand_in(SLEEPS)))
-    path = tiny.save(tmp_path, tiny.add_one())
-    said: list[str] = []
-
-    def load() -> None:
-        with pytest.raises(ServingError) as caught:
-            engine.load(path, EXACT, beside=True)
-        said.append(caught.value.details)
-
-    before = children()
-    loading = threading.Thread(target=load)
-    loading.start()
-    assert until(lambda: bool(children() - before))
-    (child,) = children() - before
-    engine.abandon()
-    loading.join(60)
-    assert said == ["model.xml: the server stops"]
-    load()
-    assert said[1:] == said[:1]
-    assert until(lambda: child not in children())
-    engine.close()
-
-
-OWNS = """
-import sys
-from pathlib import Path
-from ovms_mp.inference.apart import Apart
-from ovms_mp.inference.engine import ModelConfig
-Apart(module="stand_in").compiled(Path("model.xml"), ModelConfig(), {})
-"""
-
-
-def test_the_process_ends_with_its_server_however_that_ends(
-    stand_in: Callable[[str], str],
-) -> None:
-    says = BEGIN + "frames.receive(link)\nprint(os.getpid(), flush=True)"
-    stand_in(says + "\ntime.sleep(600)\n")
-    with subprocess.Popen(
-        [sys.executable, "-c", OWNS], stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout is not None
-        child = os.pidfd_open(int(server.stdout.readline()))
-        server.kill()
-        ended = select.poll()
-        ended.register(child, select.POLLIN)
-        assert ended.poll(60_000)
-        os.close(child)
-        assert server.wait() == -signal.SIGKILL
