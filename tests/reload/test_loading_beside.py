@@ -176,7 +176,7 @@ def test_a_large_model_is_compiled_apart_once_something_is_served(
 
         def is_there() -> bool:
             seen.update(compilers())
-            return available(server)
+            return available(server, "large")
 
         zoo.write_config(tmp_path, [*entries, zoo.entry("large")])
         server.app.request_reload()
@@ -198,5 +198,5 @@ def test_a_stop_does_not_wait_for_a_model_that_is_compiled_apart(
     with serving(config, file_system_poll_wait_seconds=0) as server:
         zoo.write_config(tmp_path, [zoo.entry("small"), zoo.entry("large")])
         server.app.request_reload()
-        assert until(lambda: compilers() or available(server), 60)
+        assert until(lambda: compilers() or available(server, "large"), 60)
     assert until(lambda: not compilers())
