@@ -37,8 +37,9 @@ LEVELS: Final = {
 }
 """The values of --log_level."""
 
-# These describe themselves at DEBUG and INFO: of use to who debugs them, not a server.
-_CHATTERS: Final = ("asyncio", "grpc", "uvicorn")
+# These describe themselves at DEBUG and INFO: of use to who debugs them, not a server. A
+# line of watchdog's, in a file beside the config, is a change that makes another one.
+_CHATTERS: Final = ("asyncio", "grpc", "uvicorn", "watchdog")
 
 # Everything that a terminal or a log viewer could take for more than text: C0 and C1
 # controls, line separators, direction marks, and surrogates, which no file can hold.

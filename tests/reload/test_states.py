@@ -185,7 +185,8 @@ def test_a_version_is_unloaded_when_its_last_request_is_answered(
 
 
 def test_a_request_waits_for_a_version_that_is_being_loaded(tmp_path: Path) -> None:
-    large = convolutions(layers=28, channels=64)  # the largest that is not compiled apart
+    # The largest that is not compiled apart.
+    large = convolutions(layers=28, channels=64)
     zoo.add_model(tmp_path, "small", plus(1))
     entries = [zoo.entry("small")]
     config = zoo.write_config(tmp_path, entries)

@@ -108,7 +108,7 @@ def test_a_file_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_afterwards_logging_is_as_it_was() -> None:
-    names = ("", "uvicorn", "grpc", "asyncio")
+    names = ("", "uvicorn", "grpc", "asyncio", "watchdog")
     loggers = [logging.getLogger(name) for name in names]
     before = [(list(each.handlers), each.level) for each in loggers]
     with logging_to("DEBUG"):
@@ -120,12 +120,12 @@ def test_libraries_speak_up_only_when_it_matters(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with logging_to("TRACE"):
-        for name in ("uvicorn.error", "grpc._cython", "asyncio"):
+        for name in ("uvicorn.error", "grpc._cython", "asyncio", "watchdog.observers"):
             logging.getLogger(name).info("chatter")
             logging.getLogger(name).error("news")
         logging.getLogger("ovms_mp").log(TRACE, "ours")
     shown = [parts(line)[2] for line in capsys.readouterr().out.splitlines()]
-    assert shown == ["news", "news", "news", "ours"]
+    assert shown == ["news", "news", "news", "news", "ours"]
 
 
 def test_warnings_of_python_go_to_the_log(capsys: pytest.CaptureFixture[str]) -> None:
