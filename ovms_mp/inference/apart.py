@@ -170,6 +170,8 @@ class Apart:
             child.signal(signal.SIGCONT)
             if monotonic() < looked + self._look_seconds:
                 continue
+            if not child.is_alive:
+                return  # the link says so, and its exit how
             before, looked, had = had, monotonic(), _processor_seconds(child.pid)
             if had - before < self._look_seconds * LEAST_SHARE:
                 raise TimeoutError("it got next to nothing of a processor")

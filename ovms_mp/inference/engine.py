@@ -297,10 +297,9 @@ class Engine(Protocol):
     ) -> CompiledModel:
         """Read and compile the model at `path`, a file or a SavedModel's folder; blocks
         for as long as that takes, and that may be longer where it happens `beside`
-        requests to others, which it keeps from as little as can be. Where only one
-        shape is possible it infers once from
-        zeros, for at most `warm_up` seconds, so that no user pays for what comes with a
-        first inference.
+        requests to others, which it keeps from as little as can be. Where only one shape
+        is possible it infers once from zeros, for at most `warm_up` seconds, so that no
+        user pays for what comes with a first inference.
 
         Raises ServingError, whose details are one line with the file's name.
         """
