@@ -16,6 +16,7 @@ from ovms_mp.frontend.http.body import ClientGone, Held
 from ovms_mp.frontend.http.errors import Problem, Refusal
 
 MIB = 1 << 20
+GZIPPED = gzip.compress(b"x" * 100, mtime=0)
 
 
 class Client:
@@ -106,13 +107,13 @@ def test_a_bomb_is_inflated_no_further_than_the_limit(coding: str) -> None:
 @pytest.mark.parametrize(
     ("data", "coding", "problem"),
     [
-        (gzip.compress(b"x" * 100)[:-1], "gzip", Problem.INVALID_BODY),
-        (gzip.compress(b"x") + b"y", "gzip", Problem.INVALID_BODY),
-        (b"plain", "gzip", Problem.INVALID_BODY),
-        (gzip.compress(b"x"), "deflate", Problem.INVALID_BODY),
-        (b"", "gzip", Problem.INVALID_BODY),
-        (b"x", "br", Problem.UNSUPPORTED_ENCODING),
-        (b"x", "gzip, gzip", Problem.UNSUPPORTED_ENCODING),
+        pytest.param(GZIPPED[:-1], "gzip", Problem.INVALID_BODY, id="cut"),
+        pytest.param(GZIPPED + b"y", "gzip", Problem.INVALID_BODY, id="with more"),
+        pytest.param(b"plain", "gzip", Problem.INVALID_BODY, id="plain"),
+        pytest.param(GZIPPED, "deflate", Problem.INVALID_BODY, id="of another coding"),
+        pytest.param(b"", "gzip", Problem.INVALID_BODY, id="empty"),
+        pytest.param(b"x", "br", Problem.UNSUPPORTED_ENCODING, id="unknown"),
+        pytest.param(b"x", "gzip, gzip", Problem.UNSUPPORTED_ENCODING, id="twice"),
     ],
 )
 def test_what_cannot_be_inflated_is_refused(
