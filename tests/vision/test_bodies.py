@@ -16,6 +16,9 @@ from tests.vision.streamed import streamed
 
 pytestmark = pytest.mark.timeout(900)
 
+WAYS = 5
+"""How often what trembles is disturbed: one time alone may happen to change little."""
+
 
 @pytest.fixture(scope="module", params=bodies.GRAPHS)
 def graph(request: pytest.FixtureRequest) -> str:
@@ -33,8 +36,11 @@ def catalog(graph: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
 @pytest.mark.usefixtures("mediapipe")
 def test_landmarks_are_those_of_mediapipe(catalog: Catalog, graph: str):
     """As many of each thing in each frame, off by less than 0.5 % of the diagonal in the
-    mean and 1.5 % in 99 of 100, or no more than twice what MediaPipe is from itself with
-    one value of fifty changed by one step; and each thing is there somewhere.
+    mean and 1.5 % in 99 of 100; and each thing is there somewhere.
+
+    Where MediaPipe itself does not keep to that, with one value of fifty changed by one
+    step: as many as it finds in one of its ways, off by no more than twice what these
+    are.
     """
     names = bodies.in_pixels(bodies.GRAPHS[graph])
     seen = dict.fromkeys(names, 0)
@@ -43,17 +49,19 @@ def test_landmarks_are_those_of_mediapipe(catalog: Catalog, graph: str):
         theirs = bodies.solved(graph, each.frames)
         for answer, frame in zip(mine, each.frames, strict=True):
             assert answer["annotated"].shape == frame.shape
-        again: bodies.Found = []
-        if each.trembles:
-            again = bodies.solved(graph, bodies.disturbed(each.frames))
+        again = [
+            bodies.solved(graph, bodies.disturbed(each.frames, seed))
+            for seed in range(WAYS if each.trembles else 0)
+        ]
         for name in names:
             found = bodies.distance(name, mine, theirs, each.frames)
             mean, p99 = 0.005, 0.015
-            if each.trembles:
-                itself = bodies.distance(name, again, theirs, each.frames)
-                mean, p99 = 2 * itself.mean, 2 * itself.p99
+            if again:
+                itself = [bodies.distance(name, e, theirs, each.frames) for e in again]
+                mean = 2 * max(e.mean for e in itself)
+                p99 = 2 * max(e.p99 for e in itself)
             where = f"{each.name} {name} {found}"
-            assert found.different == 0, where
+            assert bodies.unlike(name, mine, [theirs, *again]) == 0, where
             assert found.mean < mean, where
             assert found.p99 < p99, where
             assert found.visibility < 0.05, where
