@@ -134,7 +134,7 @@ def _typed(tensor: InputTensor, datatype: Datatype, count: int) -> Array:
     values = tensor.contents
     # Values in another field are no values, as OVMS counts.
     if not isinstance(values, np.ndarray) or tensor.contents_field not in {field, ""}:
-        values = np.empty(0, datatype.dtype)
+        values = np.empty(0, np.float32)
     if len(values) != count:
         details = (
             f"Expected: {count} values; Actual: {len(values)} values; "

@@ -107,12 +107,13 @@ class Reconciler:
         model = partial(self._model, is_moving=is_moving)
         changes += chain.from_iterable(self._pool.map(model, wanted.models.values()))
         self._generation += any(each.outcome in _NEWS for each in changes)
-        changes += [
-            self._graph(part)
-            for part in _graphs(wanted).values()
-            if not is_moving(part.part)
-        ]
-        changes += self._removed(wanted)
+        parts = [each for each in _graphs(wanted).values() if not is_moving(each.part)]
+        graphs = {each.spec.name: self._graph(each) for each in parts}
+        removed = [*self._removed(wanted)]
+        # Who holds a model that has just gone would not get it again.
+        lost = [each for each in parts if removed and self._has_lost(each.spec.name)]
+        graphs.update({each.spec.name: self._graph(each) for each in lost})
+        changes += [*graphs.values(), *removed]
         self._brought_by = {**self._brought_by, **wanted.config.brought_by}
         self._digests.forget_all_but(wanted.looked_at)
         report = Report(tuple(changes))
@@ -314,6 +315,10 @@ class Reconciler:
         self._catalog.graph_loaded(name, loaded.servable)
         outcome = Outcome.LOADED if served is None else Outcome.RELOADED
         return self._succeed(key, outcome)
+
+    def _has_lost(self, name: str) -> bool:
+        served = self._graphs.get(name)
+        return served is not None and not served.holdings.is_current
 
     def _forget_modules(self, name: str, files: Files, own: Fingerprint) -> None:
         """Python that a graph imported before is imported anew if any of it changed."""

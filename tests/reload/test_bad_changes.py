@@ -19,7 +19,9 @@ from tests.reload.mount import (
     Mount,
     expected,
     number_in,
+    plus,
     replace,
+    through,
     told,
     write,
 )
@@ -212,6 +214,28 @@ if Path({str(ill)!r}).exists():
         assert until(lambda: server.app.catalog.is_ready, SEEN_WITHIN)
         answer = infer(channel, ask("moody", {"word": ZEROS}))
         assert number_in(answer) == 8
+
+
+def test_a_graph_whose_model_is_wanted_no_more_is_served_on_and_says_so_at_once(
+    tmp_path: Path,
+) -> None:
+    zoo.add_model(tmp_path, "held", plus(3))
+    zoo.add_graph(tmp_path, "holds", through("held"))
+    models = [zoo.entry("held")]
+    zoo.write_config(tmp_path, models, [{"name": "holds"}])
+    with serving(tmp_path / "config.json") as server, server.connect() as channel:
+        zoo.write_config(tmp_path, [], [{"name": "holds"}])
+        report = server.app.reload()
+        assert {each.name: each.outcome for each in report.changes} == {
+            "holds": Outcome.FAILED,
+            "held": Outcome.REMOVED,
+        }
+        assert server.said("graph holds: ", 'model "held"', "is served still")
+        assert told(channel, "holds") == 3
+        zoo.write_config(tmp_path, models, [{"name": "holds"}])
+        assert server.app.reload().is_ok
+        assert not [each for each in server.app.catalog.index() if each.reason]
+        assert told(channel, "holds") == 3
 
 
 @pytest.mark.parametrize(

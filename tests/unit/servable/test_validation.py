@@ -259,6 +259,15 @@ def test_typed_contents_become_arrays_of_the_inputs_datatype(
     assert np.array_equal(got, values.reshape(1, 3).astype(datatype.dtype))
 
 
+@pytest.mark.parametrize("datatype", list(Datatype), ids=lambda datatype: datatype.name)
+def test_no_values_at_all_are_those_of_a_shape_without_elements(
+    datatype: Datatype,
+) -> None:
+    ports = Ports([port("x", (-1, 3), datatype)])
+    (got,) = read_inputs(request(InputTensor("x", datatype.name, (0, 3))), ports)
+    assert (got.dtype, got.shape) == (datatype.dtype, (0, 3))
+
+
 def test_bfloat16_of_typed_contents_is_the_nearest_one() -> None:
     ports = Ports([port("x", (1, 9), Datatype.BF16)])
     values = np.array(
