@@ -33,7 +33,8 @@ def bench(arguments: Sequence[str]) -> int:
     counts = _counts(given.concurrency)
     shapes = dict(_shape(each) for each in given.shape)
     if not 0 < given.seconds <= MAX_SECONDS:
-        raise UsageError(f"--seconds: expected a number from 0 to {MAX_SECONDS:g}")
+        at_most = f"expected a number above 0 and at most {MAX_SECONDS:g}"
+        raise UsageError(f"--seconds: {at_most}")
     from ovms_mp.frontend.grpc.asking import NoAnswer
     from ovms_mp.frontend.grpc.measuring import Target
 
@@ -143,13 +144,20 @@ def _arrays(
 
     from ovms_mp.core.tensor import Datatype
 
+    names = [each.name for each in inputs]
+    for name in sorted(shapes.keys() - names):
+        known = ", ".join(names)
+        raise UsageError(f"--shape: there is no input {name!r}; known: {known}")
     found: dict[str, Array] = {}
     if data is not None:
         try:
             with np.load(data, allow_pickle=False) as arrays:
                 found.update(arrays)
-        except (OSError, TypeError, ValueError, BadZipFile) as error:
-            raise UsageError(f"--data: {data}: {error}") from error
+        except OSError as error:
+            raise UsageError(f"--data: {data}: {error.strerror}") from error
+        except (TypeError, ValueError, EOFError, BadZipFile) as error:
+            # What numpy says of other files is about pickles.
+            raise UsageError(f"--data: {data}: expected an .npz file") from error
     chance = np.random.default_rng(0)
     for each in inputs:
         if each.name in found:

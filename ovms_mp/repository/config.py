@@ -220,17 +220,19 @@ class _Reading:
                 if _is_graph(entry.graph, file.parent):
                     graphs.append(entry.graph)
                 else:
-                    self._model(entry, file.parent)
+                    self._model(entry, file)
         for entry in graphs:
             with self._problems_of(entry.name):
                 self._graph(entry, file.parent, file)
 
-    def _model(self, entry: ModelEntry, directory: Path) -> None:
-        spec = _model_spec(entry, directory)
+    def _model(self, entry: ModelEntry, file: Path) -> None:
+        spec = _model_spec(entry, file.parent)
         if not spec.url:
             ensure_within(self._root, (spec.base_path,))
         if self.models.setdefault(spec.name, spec) != spec:
-            details = "the name is taken by a model with other settings"
+            # The same name in the subconfigs of two graphs is easily said by mistake.
+            taken = "the name is taken by a model with other settings, which counts"
+            details = f"{file}: {taken}"
             raise ServingError(Status.MODEL_NOT_LOADED, details)
 
     def _graph(
@@ -253,7 +255,7 @@ class _Reading:
             if model.graph.name not in self.models:
                 self.brought_by[model.graph.name] = spec.name
             with self._problems_of(model.graph.name):
-                self._model(model, spec.subconfig.parent)
+                self._model(model, spec.subconfig)
 
     @contextmanager
     def _problems_of(self, subject: str) -> Generator[None]:

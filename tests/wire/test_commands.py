@@ -261,6 +261,25 @@ def test_bench_sends_what_it_is_given_where_metadata_do_not_tell(
         assert main(["bench", server.address, "echo", *arguments, *data]) == 0
 
 
+@pytest.mark.parametrize("content", [b"", b'{"in": [1]}', b"PK", b"\x93NUMPY"])
+def test_bench_takes_no_other_file_for_arrays(
+    models: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    data = models.parent / "data.npz"
+    data.write_bytes(content)
+    with serving(models) as server:
+        assert main(["bench", server.address, "echo", "--data", str(data)]) == 64
+    assert capsys.readouterr().err == f"--data: {data}: expected an .npz file\n"
+
+
+def test_bench_takes_shapes_of_inputs_that_there_are(
+    models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(models) as server:
+        assert main(["bench", server.address, "adder", "--shape", "X=2,10"]) == 64
+    assert capsys.readouterr().err == "--shape: there is no input 'X'; known: x\n"
+
+
 def test_bench_counts_refusals_and_says_what_they_are(
     models: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

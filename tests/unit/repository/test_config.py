@@ -219,7 +219,8 @@ def test_of_two_models_of_a_name_the_first_counts(config: Path) -> None:
     entries = ({"name": "m", "base_path": "a"}, {"name": "m", "base_path": "b"})
     found = read(write(config, models(*entries)))
     assert found.models == (ModelSpec("m", config.parent / "a"),)
-    details = "the name is taken by a model with other settings"
+    taken = "the name is taken by a model with other settings, which counts"
+    details = f"{config}: {taken}"
     assert problems(found) == [("m", Status.MODEL_NOT_LOADED, details)]
 
 

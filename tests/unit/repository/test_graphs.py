@@ -132,14 +132,17 @@ def test_a_broken_subconfig_is_a_problem_of_its_graph_only(config: Path) -> None
 def test_of_a_model_in_config_and_subconfig_the_one_in_the_config_counts(
     config: Path,
 ) -> None:
-    write(config.parent / "g/subconfig.json", models({"name": "m"}, {"name": "n"}))
+    own = write(
+        config.parent / "g/subconfig.json", models({"name": "m"}, {"name": "n"})
+    )
     content = graphs({"name": "g"}) | models({"name": "m", "base_path": "own"})
     found = read(write(config, content))
     assert found.models == (
         ModelSpec("m", config.parent / "own"),
         ModelSpec("n", config.parent / "g/n"),
     )
-    assert [p.subject for p in found.problems] == ["m"]
+    taken = "the name is taken by a model with other settings, which counts"
+    assert problems(found) == [("m", Status.MODEL_NOT_LOADED, f"{own}: {taken}")]
 
 
 def test_graphs_may_share_the_models_of_one_subconfig(config: Path) -> None:
