@@ -25,6 +25,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _UNOPENED: Final = object()
+_OVER: Final = object()
 
 
 class LocalModel:
@@ -284,8 +285,8 @@ class SyncGeneration:
                 if self._wants_close:
                     return None
                 with foreign(self._session.model.voice):
-                    item = next(self._iterator, None)
-            return None if item is None else tensors_of(item, "yield")
+                    item = next(self._iterator, _OVER)
+            return None if item is _OVER else tensors_of(item, "yield")
         finally:
             if self._wants_close:
                 self.close()

@@ -26,10 +26,16 @@ def encode(tensors: Tensors) -> tuple[list[Any], list[Any]]:
     for tensor in tensors:
         array = np.asarray(tensor)
         buffers.append(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        element = _element(array.dtype)
         headers.append(
-            (tensor.name, tensor.datatype, tensor.shape, array.dtype.str, array.shape)
+            (tensor.name, tensor.datatype, tensor.shape, element, array.shape)
         )
     return headers, buffers
+
+
+def _element(dtype: np.dtype[Any]) -> str:
+    # `q` is another letter for what `<i8` makes an `l`; handlers may look at it.
+    return dtype.char if dtype.char in "qQ" and dtype.isnative else dtype.str
 
 
 def decode(headers: object, buffers: Sequence[Any]) -> Tensors:

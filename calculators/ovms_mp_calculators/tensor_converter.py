@@ -33,7 +33,7 @@ from ovms_mp.calculator import (
     Output,
 )
 from ovms_mp.calculator.pyovms import Tensor
-from ovms_mp.core.tensor import Array, Datatype, byte_size
+from ovms_mp.core.tensor import Array, Datatype, byte_size, lettered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -115,7 +115,7 @@ def _to_tensor(name: str, array: object) -> Tensor:
         return Tensor(name, dense.reshape(-1).view(np.uint8), values.shape, _BF16.name)
     if Datatype.from_dtype(values.dtype) is None:
         raise _invalid(f"Undefined precision in input tensor: {values.dtype}")
-    return Tensor(name, dense)
+    return Tensor(name, lettered(dense))
 
 
 def _to_array(tensor: object) -> Array:

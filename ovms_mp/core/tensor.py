@@ -57,12 +57,22 @@ IN_GRAPHS: Final = tuple(each for each in Datatype if each is not Datatype.BF16)
 _BY_DTYPE: Final = {datatype.value: datatype for datatype in IN_GRAPHS}
 _BY_NAME: Final = {datatype.name: datatype for datatype in IN_GRAPHS}
 
+_LETTERS: Final = {np.dtype("<i8"): np.dtype("q"), np.dtype("<u8"): np.dtype("Q")}
+
 BYTES: Final = "BYTES"
 
 
 def describe_shape(shape: Sequence[object]) -> str:
     """A shape as OVMS's messages print it: `(1,3,224,224)`."""
     return f"({','.join(map(str, shape))})"
+
+
+def lettered(array: Array) -> Array:
+    """The same elements under the letters that OVMS's handlers know: `q` and `Q` for
+    INT64 and UINT64, which are `l` and `L` to numpy, and four bytes to some readers.
+    """
+    letter = _LETTERS.get(array.dtype)
+    return array if letter is None else array.view(letter)
 
 
 def byte_size(shape: Sequence[int], datatype: Datatype) -> int:

@@ -16,7 +16,7 @@ from ovms_mp.calculator import pyovms
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.image import ImageFormat, ImageFrame
 from ovms_mp.core.messages import InferRequest, InferResponse, InputTensor, OutputTensor
-from ovms_mp.core.tensor import BYTES, Array, Datatype, byte_size
+from ovms_mp.core.tensor import BYTES, Array, Datatype, byte_size, lettered
 from ovms_mp.core.tuples import make
 from ovms_mp.servable import contents, encoded
 from ovms_mp.servable.structured import structured, texts_of
@@ -294,9 +294,9 @@ def _from_py_tensor(tensor: InputTensor) -> pyovms.Tensor:
                 f"Expected: {expected}"
             )
             raise ServingError(Status.INVALID_CONTENT_SIZE, details)
-        return _py_tensor(tensor, contents.array(tensor, datatype))
+        return _py_tensor(tensor, lettered(contents.array(tensor, datatype)))
     if datatype is not None:
-        return _py_tensor(tensor, contents.array(tensor, datatype))
+        return _py_tensor(tensor, lettered(contents.array(tensor, datatype)))
     if tensor.datatype != BYTES:
         details = (
             "Provided datatype is invalid, custom datatypes are allowed only when "

@@ -75,6 +75,7 @@ SCALARS = "import struct\n" + execute(
         ]"""
 )
 CUSTOM = execute("return [Tensor('out', np.array('my string'))]")
+LETTER = execute("return [Tensor('out', inputs[0].data.format.encode())]")
 MINE = execute("return [Tensor('out', b'abc', [3], 'mine')]")
 
 
@@ -149,6 +150,7 @@ def graphs() -> Iterator[tuple[str, tuple[str, str]]]:
         alone = graph(options=options)
         yield f"{where}_return_custom_datatype", (alone, CUSTOM)
         yield f"{where}_return_datatype_of_mine", (alone, MINE)
+        yield f"{where}_return_letter", (alone, LETTER)
         yield f"{where}_symmetric_scalar_increment", (alone, SCALARS)
 
 
@@ -245,6 +247,18 @@ def test_elements_that_no_datatype_names_leave_under_their_format(
     (output,) = answer.outputs
     assert (output.datatype, list(output.shape)) == ("9w", [])
     assert answer.raw_output_contents[0] == "my string".encode("utf-32-le")
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize(
+    ("dtype", "letter"), [("<i8", "q"), ("<u8", "Q"), ("<f4", "f")]
+)
+def test_elements_of_a_request_have_the_letter_that_ovms_documents(
+    channel: grpc.Channel, where: str, dtype: str, letter: str
+) -> None:
+    answer = infer(channel, ask(f"{where}_return_letter", {"in": np.zeros(2, dtype)}))
+    assert answer.raw_output_contents[0] == letter.encode()
 
 
 @pytest.mark.timeout(240)

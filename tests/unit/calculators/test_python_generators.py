@@ -57,6 +57,31 @@ def test_a_generation_of_nothing_is_over_at_once(tmp_path: Path, pbtxt: str):
     assert graph.error is None and graph.said() == []
 
 
+@pytest.mark.parametrize("kind", ["def", "async def"])
+@pytest.mark.parametrize("pbtxt", GRAPHS.values(), ids=GRAPHS)
+def test_to_yield_nothing_is_no_end_but_a_mistake(
+    tmp_path: Path, pbtxt: str, kind: str
+):
+    code = f"""
+from pyovms import Tensor
+class OvmsPythonModel:
+    {kind} execute(self, inputs):
+        yield [Tensor("out", b"first")]
+        yield
+        yield [Tensor("out", b"last")]
+"""
+    graph = Listened(pbtxt, tmp_path, code)
+    graph.start()
+    graph.feed("in", Tensor("in", b""), at=7)
+    graph.close()
+    graph.join()
+    assert graph.said() == [(7, b"first")]
+    assert graph.error is not None and graph.error.details is not None
+    assert (
+        "must yield lists of pyovms.Tensor, it yielded NoneType" in graph.error.details
+    )
+
+
 @pytest.mark.parametrize("pbtxt", [LOOP, FREE % ""], ids=["with a loop", "without"])
 def test_the_next_generation_goes_on_where_time_is_free(tmp_path: Path, pbtxt: str):
     """Automatic timestamps are 0, 1, …, and the first generation used up three."""

@@ -66,6 +66,8 @@ def test_an_array_becomes_a_tensor_of_the_name_in_the_options(datatype: str):
     assert (tensor.name, tensor.datatype, tensor.shape) == ("named", datatype, (2, 3))
     assert bytes(tensor) == array.tobytes()
     assert tensor.ptr == array.ctypes.data
+    letter = {"INT64": "q", "UINT64": "Q"}.get(datatype, array.dtype.char)
+    assert tensor.data.format == letter
 
 
 @pytest.mark.parametrize("datatype", EVERY)

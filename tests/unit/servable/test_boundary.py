@@ -191,6 +191,7 @@ def test_a_python_tensor_of_a_known_datatype_has_its_format_and_shape(datatype: 
     assert (tensor.name, tensor.datatype, tensor.shape) == ("in", datatype, (2, 3))
     view = memoryview(tensor)
     assert np.dtype(view.format) == expected.dtype
+    assert view.format == {"INT64": "q", "UINT64": "Q"}.get(datatype, view.format)
     assert view.shape == (2, 3)
     assert tensor.ptr == np.frombuffer(data, np.uint8).ctypes.data
     assert np.array_equal(np.array(tensor), expected)
