@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.messages import WITHOUT_LENGTH
 from ovms_mp.core.tensor import Array, Datatype, byte_size, describe_shape
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def view(raw: Buffer, dtype: np.dtype[Any]) -> Array:
 
 def length_prefixed(tensor: InputTensor) -> bytes:
     """Typed BYTES as raw contents would have them: each with its length, 4 bytes
-    little-endian, before it. Raises ServingError when they are not BYTES.
+    little-endian, before it, unless they were raw. Raises ServingError when they are not
+    BYTES.
     """
     values = tensor.contents
     if isinstance(values, np.ndarray):
@@ -119,6 +121,8 @@ def length_prefixed(tensor: InputTensor) -> bytes:
             f"input name: {tensor.name}"
         )
         raise ServingError(Status.INVALID_VALUE_COUNT, details)
+    if tensor.contents_field == WITHOUT_LENGTH:
+        return b"".join(values or ())
     return prefixed(values or ())
 
 

@@ -113,6 +113,17 @@ def test_bytes_reach_a_python_node_as_over_grpc(rest: Rest) -> None:
     assert answer.output("in") == data
 
 
+@pytest.mark.parametrize("sent", [b"\x02\0\0\0ab", b"abc"])
+def test_bytes_without_a_size_reach_a_python_node_as_they_were_sent(
+    rest: Rest, sent: bytes
+) -> None:
+    given = {"name": "in", "shape": [1], "datatype": "BYTES"}
+    asked = inputs(given, parameters={"binary_data_output": True})
+    answer = rest.infer("py", asked, sent)
+    assert answer.code == 200, answer.body
+    assert answer.body[int(answer.headers[HEADER.lower()]) :] == sent
+
+
 def test_a_jpeg_reaches_a_graph_of_images(rest: Rest) -> None:
     picture = np.full((8, 12, 3), 200, np.uint8)
     jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
@@ -122,6 +133,7 @@ def test_a_jpeg_reaches_a_graph_of_images(rest: Rest) -> None:
     for answer in (
         rest.infer("image", inputs(given), jpeg),
         rest.infer("image", inputs(sized), prefixed),
+        rest.infer("image", inputs(given), prefixed),
     ):
         assert answer.json["outputs"][0]["shape"] == [8, 12, 3]
 

@@ -16,6 +16,7 @@ import orjson
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import (
     NO_PARAMETERS,
+    WITHOUT_LENGTH,
     Buffer,
     InferRequest,
     InputTensor,
@@ -254,12 +255,17 @@ class _Inputs:
         return tensor._replace(raw=raw)
 
     def _with_all(self, tensor: InputTensor) -> InputTensor:
-        """OVMS: one element without its length, an image as a rule."""
+        """One element, an image as a rule: behind its length, as OVMS's examples have it,
+        or without, as its guide says.
+        """
         if not self._is_single or tensor.shape != (1,) or not len(self._binary):
             details = f"BYTES without {_BINARY_SIZE}; input name: {tensor.name}"
             raise Refusal(Problem.COULD_NOT_PARSE_INPUT, details)
-        element, self._binary = bytes(self._binary), self._binary[:0]
-        return tensor._replace(contents=[element], contents_field="bytes_contents")
+        rest, self._binary = self._binary, self._binary[:0]
+        # No JPEG or PNG, and hardly a text, begins with the length of the rest of it.
+        if int.from_bytes(rest[:4], "little") == len(rest) - 4:
+            return tensor._replace(raw=rest)
+        return tensor._replace(contents=[bytes(rest)], contents_field=WITHOUT_LENGTH)
 
 
 def _shape(said: Any, name: str) -> tuple[int, ...]:

@@ -73,6 +73,11 @@ def test_an_image_may_be_all_that_follows() -> None:
     assert tensor.contents == [b"\xff\xd8..."]
 
 
+def test_so_it_may_behind_its_length_as_ovms_documents() -> None:
+    tensor = one(b"\x03\0\0\0\xff\xd8.", shape=[1], datatype="BYTES")
+    assert (tensor.raw, tensor.contents) == (b"\x03\0\0\0\xff\xd8.", None)
+
+
 def test_bytes_with_a_size_are_as_they_come() -> None:
     tensor = one(
         b"\x01\0\0\0a", shape=[1], datatype="BYTES", parameters={"binary_data_size": 5}
