@@ -98,10 +98,11 @@ class GraphServable:
 
     def infer(self, request: InferRequest) -> Pending[InferResponse]:
         """Run the graph for one request; the first packet of each output stream is the
-        answer. Raises ServingError for parameters that cannot be side packets; the
-        result fails with ServingError.
+        answer. Raises ServingError for parameters that cannot be side packets, and for
+        outputs that there are not; the result fails with ServingError.
         """
         side_packets = side_packets_of(request)
+        self._interface.check_wanted(request.outputs)
         unary = _UnaryRun(self._interface, request, self._metrics, self._answers)
         run = self._graph.open(unary, self._submit, pace=self._pace, watch=self._watch)
         return unary.start(run, side_packets, self._watching.asked(self._shape))
@@ -259,7 +260,9 @@ class _UnaryRun:
                 + ", ".join(f'"{name}"' for name in missing)
             )
             raise ServingError(Status.MEDIAPIPE_EXECUTION_ERROR, details)
-        return self._interface.response(sorted(self._first.items()), self._request.id)
+        request, packets = self._request, sorted(self._first.items())
+        response = self._interface.response(packets, request.id)
+        return self._interface.chosen(response, request.outputs)
 
     def _count_failure(self, error: ServingError) -> None:
         labels = (self._name, self._request.interface, _METHOD)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from ovms_mp.core.errors import ServingError, Status
+from ovms_mp.core.errors import ServingError, Status, public_text
 from ovms_mp.core.messages import (
     InferRequest,
     InferResponse,
@@ -23,12 +23,13 @@ from ovms_mp.servable.description import VERSION
 from ovms_mp.servable.parameters import TIMESTAMP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.library.hosting import GraphConfig, GraphDefinition, StreamName
 
 _MESSAGES: Final = frozenset({Kind.REQUEST, Kind.RESPONSE})
+_NAMED_BY_THEMSELVES: Final = frozenset({Kind.PY_TENSOR, Kind.RESPONSE})
 _NUMBERS: Final[Mapping[type[object], str]] = {
     bool: "BOOL",
     int: "INT64",
@@ -115,6 +116,25 @@ class GraphInterface:
             read, stream = known
             yield stream, make(Packet, (timestamp, read(tensor)))
 
+    def check_wanted(self, wanted: Sequence[str]) -> None:
+        """Before a run: raises ServingError for what can be no output's name."""
+        if wanted and not any(
+            each in _NAMED_BY_THEMSELVES for each, _ in self._outputs
+        ):
+            _check_wanted(wanted, {name for _, name in self._outputs})
+
+    def chosen(self, response: InferResponse, wanted: Sequence[str]) -> InferResponse:
+        """Of the outputs of a response those that are wanted, by the name of the stream
+        or by the one that a Python tensor has of its own; all of them if none is wanted,
+        or if the graph has made the whole message. Raises ServingError.
+        """
+        if not wanted or self._outputs[0][0] is Kind.RESPONSE:
+            return response
+        pairs = list(zip(self.output_names, response.outputs, strict=True))
+        _check_wanted(wanted, {n for name, each in pairs for n in (name, each.name)})
+        left = [each for name, each in pairs if {name, each.name}.intersection(wanted)]
+        return response._replace(outputs=tuple(left))
+
     def response(
         self, packets: Sequence[tuple[int, Packet]], request_id: str
     ) -> InferResponse:
@@ -141,6 +161,13 @@ class GraphInterface:
             InferResponse,
             (self.name, VERSION, request_id, parameters, tuple(outputs)),
         )
+
+
+def _check_wanted(wanted: Sequence[str], known: Collection[str]) -> None:
+    for name in wanted:
+        if name not in known:
+            details = f"Requested output: {public_text(name)}"
+            raise ServingError(Status.INVALID_MISSING_OUTPUT, details)
 
 
 def _writer(

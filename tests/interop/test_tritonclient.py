@@ -185,6 +185,18 @@ def test_a_model_with_several_ports_takes_them_in_any_order_and_gives_what_is_as
         np.testing.assert_array_equal(result.as_numpy("sum"), [6])
 
 
+def test_a_graph_gives_what_is_asked_of_it(
+    client: triton.InferenceServerClient,
+) -> None:
+    asked = [given("in", ONE_TO_TEN)]
+    wanted = [triton.InferRequestedOutput("out")]
+    result: Any = client.infer("echo", asked, outputs=wanted)
+    np.testing.assert_array_equal(result.as_numpy("out"), ONE_TO_TEN)
+    wanted = [triton.InferRequestedOutput("nobody")]
+    with pytest.raises(InferenceServerException, match="Requested output: nobody"):
+        client.infer("echo", asked, outputs=wanted)
+
+
 def test_a_picture_comes_back_through_a_graph(
     client: triton.InferenceServerClient,
 ) -> None:

@@ -27,6 +27,40 @@ def test_the_answer_has_all_outputs_the_id_version_and_timestamp():
     assert response.parameters == {"OVMS_MP_TIMESTAMP": 0}
 
 
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (("y",), {"y": [2.0]}),
+        (("y", "x"), {"x": [1.0], "y": [2.0]}),
+        (("x", "x"), {"x": [1.0]}),
+        ((), {"x": [1.0], "y": [2.0]}),
+    ],
+    ids=["one", "both", "one twice", "none"],
+)
+def test_only_the_outputs_that_are_asked_for_come(wanted, found):
+    inputs = tensor("a", [1]), tensor("b", [2])
+    assert values(answer(serve(TWO), *inputs, outputs=wanted)) == found
+
+
+def test_an_output_that_there_is_not_is_refused_before_the_graph_runs():
+    with pytest.raises(ServingError) as caught:
+        serve(TWO).infer(request(outputs=("x", "z")))
+    assert caught.value.status is Status.INVALID_MISSING_OUTPUT
+    assert caught.value.details == "Requested output: z"
+
+
+@pytest.mark.parametrize("wanted", ["out", "in"])
+def test_a_python_tensor_is_asked_for_by_its_streams_name_or_its_own(wanted):
+    given = tensor("in", [1, 2])
+    text = PASS.replace('stream: "in" out', 'stream: "OVMS_PY_TENSOR:in" out').replace(
+        'stream: "out" node', 'stream: "OVMS_PY_TENSOR:out" node'
+    )
+    assert values(answer(serve(text), given, outputs=(wanted,))) == {"in": [1, 2]}
+    with pytest.raises(ServingError) as caught:
+        answer(serve(text), given, outputs=("other",))
+    assert caught.value.status is Status.INVALID_MISSING_OUTPUT
+
+
 def test_a_manual_timestamp_is_the_packets():
     response = answer(
         serve(PASS), tensor("in", [1]), parameters={"OVMS_MP_TIMESTAMP": 5}
