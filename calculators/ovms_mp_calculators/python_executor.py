@@ -79,6 +79,8 @@ if TYPE_CHECKING:
 
 _OPTIONS = graph.PythonExecutorCalculatorOptions
 _LOOPBACK: Final = "LOOPBACK"
+_APART: Final = frozenset({"ImmediateInputStreamHandler", "SyncSetInputStreamHandler"})
+"""Input stream handlers that call once more for the same timestamp, or an earlier one."""
 
 _AT_ONCE: Final[Pending[None]] = Pending()
 _AT_ONCE.complete(None)
@@ -191,6 +193,8 @@ class PythonExecutorCalculator(Calculator):
         self._sources = sorted(self.inputs, key=lambda port: (port.tag, port.index))
         self._targets = {port.name: port for port in self.outputs}
         self._loops = any(port.tag == _LOOPBACK for port in self.node.outputs)
+        if self.node.input_policy in _APART and not self._loops:
+            self.timestamp_offset = None
         self._generations: set[Generation] = set()
         self._has_generated = False
 

@@ -63,7 +63,8 @@ class NodeInfo:
     A node that the pbtxt does not name has its calculator's `name`. `options` maps full
     message names to the messages that the pbtxt gives. `base_path` is the graph's
     directory. `is_namesake` tells that an earlier node of the same calculator has the
-    same name; `max_in_flight` how many of its calls may wait at a time.
+    same name; `max_in_flight` how many of its calls may wait at a time. `input_policy` is
+    the input stream handler that the pbtxt names, if it does.
     """
 
     name: str
@@ -78,6 +79,7 @@ class NodeInfo:
     is_named: bool = True
     is_namesake: bool = False
     max_in_flight: int = 1
+    input_policy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,6 +238,7 @@ class _Builder:
             is_named=bool(config.name),
             is_namesake=(config.calculator, config.name) in self._named,
             max_in_flight=config.max_in_flight or calculator.max_in_flight,
+            input_policy=config.input_policy,
         )
         self._named.add((config.calculator, config.name))
         definition = NodeDefinition(

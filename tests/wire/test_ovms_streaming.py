@@ -266,6 +266,16 @@ def test_so_they_may_be_one_by_one_where_the_node_does_not_wait_for_them(
             assert (timestamp(answer), arrays(answer)) == (at, {target: [value + 1]})
 
 
+@pytest.mark.parametrize("later", [5, 3], ids=["at the same time", "earlier"])
+def test_then_each_input_has_timestamps_of_its_own(
+    channel: grpc.Channel, later: int
+) -> None:
+    requests = [one("immediate", at=5, in1=1.0), one("immediate", at=later, in2=2.0)]
+    if later == 5:
+        requests = [one("immediate", at=5, in1=1.0, in2=2.0)]
+    assert sent(channel, *requests) == [(5, {"out1": 2.0}), (later, {"out2": 3.0})]
+
+
 @pytest.mark.parametrize("model", ["growing", "growing_free"])
 def test_a_generator_answers_three_times(channel: grpc.Channel, model: str) -> None:
     assert sent(channel, one(model, at=64, in1=3.5)) == [

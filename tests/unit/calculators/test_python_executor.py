@@ -122,6 +122,35 @@ def test_inputs_without_a_packet_are_left_out(tmp_path: Path):
     assert [bytes(p.payload) for p in runner.outputs["out"]] == [b"a", b"b", b"a,b"]
 
 
+@pytest.mark.parametrize(
+    "handler",
+    [
+        'input_stream_handler: "ImmediateInputStreamHandler"',
+        'input_stream_handler: "SyncSetInputStreamHandler" options '
+        "{ [mediapipe.SyncSetInputStreamHandlerOptions.ext] "
+        '{ sync_set { tag_index: "A:0" } } }',
+    ],
+    ids=["immediate", "sync sets"],
+)
+def test_a_call_that_answers_nothing_keeps_no_other_from_its_timestamp(
+    tmp_path: Path, handler: str
+):
+    code = """
+    from pyovms import Tensor
+    class OvmsPythonModel:
+        def execute(self, inputs):
+            return [Tensor("out", b"") for each in inputs if each.name == "b"]
+    """
+    streams = 'input_stream: "A:a" input_stream: "B:b" output_stream: "OUT:out"'
+    handled = f"{streams} input_stream_handler {{ {handler} }}"
+    runner = node(tmp_path, code, handled)
+    runner.feed("a", Tensor("a", b""), at=5)
+    runner.feed("b", Tensor("b", b""), at=5)
+    runner.close()
+    assert runner.error is None
+    assert [packet.timestamp for packet in runner.outputs["out"]] == [5]
+
+
 def test_outputs_are_chosen_by_name_and_may_be_left_out(tmp_path: Path):
     code = """
     from pyovms import Tensor
