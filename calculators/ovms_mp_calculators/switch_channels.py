@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OPTIONS: Final = graph.SwitchContainerOptions
-_CHANNEL: Final = re.compile(r"C([0-9]+)__(.+)")
+_CHANNEL: Final = re.compile(r"C([0-9]+)__(.*)")
 
 
 def channel_of(port: BoundPort[Any]) -> tuple[int, str, int] | None:

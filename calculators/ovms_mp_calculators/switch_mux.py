@@ -48,8 +48,8 @@ _NONE: Final[Any] = object()
 class SwitchMuxCalculator(SwitchCalculator):
     """Relays the chosen channel."""
 
-    inputs = Inputs(Any)
-    outputs = Outputs(Any)
+    inputs = Inputs(Any, optional=True)
+    outputs = Outputs(Any, optional=True)
     sides_in = SideInputs(Any, optional=True)
     sides_out = SideOutputs(Any, optional=True)
 

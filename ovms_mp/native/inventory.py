@@ -24,7 +24,8 @@ WHEEL: Final = "mediapipe"
 VERSION: Final = "0.10.21"
 """The last with the graph runtime, and the one that the list was made from."""
 
-# Families whose members share the options of one; a name is else its options' name.
+# Families whose members share the options of one, and options of another package; a name
+# is else its options' name.
 _SHARED_OPTIONS: Final = (
     (r"Concatenate\w+VectorCalculator", "ConcatenateVectorCalculatorOptions"),
     (r"Split\w+VectorCalculator", "SplitVectorCalculatorOptions"),
@@ -39,6 +40,8 @@ _SHARED_OPTIONS: Final = (
         "DetectionsToRectsCalculatorOptions",
     ),
     (r"Split\w*LandmarkListCalculator", "SplitVectorCalculatorOptions"),
+    (r"ModelResourcesCalculator", "tasks.core.proto.ModelResourcesCalculatorOptions"),
+    (r"ScoreCalibrationCalculator", "tasks.ScoreCalibrationCalculatorOptions"),
 )
 
 

@@ -75,6 +75,11 @@ def test_options_of_native_calculators_are_read_without_the_wheel_being_imported
             "mediapipe.tasks.vision.hand_detector.HandDetectorGraph",
             "tasks.vision.hand_detector.proto.HandDetectorGraphOptions",
         ),
+        (
+            "ModelResourcesCalculator",
+            "tasks.core.proto.ModelResourcesCalculatorOptions",
+        ),
+        ("ScoreCalibrationCalculator", "tasks.ScoreCalibrationCalculatorOptions"),
     ],
 )
 def test_a_calculator_has_the_options_of_its_family(
