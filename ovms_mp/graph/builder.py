@@ -109,11 +109,13 @@ class _Builder:
         self._trace(ordered)
         made = tuple(self._node(*each) for each in enumerate(ordered))
         inputs = tuple((each, self._numbers[each.name]) for each in config.inputs)
+        required, optional = self._sides(ordered)
         return GraphDefinition(
             nodes=made,
             inputs=inputs,
             outputs=tuple(self._output(each) for each in config.outputs),
-            side_inputs=self._required(ordered),
+            side_inputs=required,
+            optional_side_inputs=optional,
             side_outputs=tuple(each.name for each in config.side_outputs),
             streams=tuple(self._streams),
             max_queue_size=config.max_queue_size,
@@ -312,8 +314,8 @@ class _Builder:
             for each, is_optional in pairs
         )
 
-    def _required(self, nodes: Sequence[_Node]) -> dict[str, Any]:
-        """Side packets that a run must be given. The pbtxt need not declare them."""
+    def _sides(self, nodes: Sequence[_Node]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What a run must be given and what it may; the pbtxt need not declare them."""
         made = {
             each.name: payload
             for node in nodes
@@ -324,6 +326,7 @@ class _Builder:
             )
         }
         required: dict[str, Any] = {}
+        optional: dict[str, Any] = {}
         for node in nodes:
             sides = zip(
                 node.config.side_inputs,
@@ -334,9 +337,9 @@ class _Builder:
             for each, expected, (name, is_optional) in sides:
                 if name in made:
                     self._check_payload(node.config, each, expected, made[name])
-                elif not is_optional:
-                    required[name] = expected
-        return required
+                elif name not in PROVIDED_SIDE_PACKETS:
+                    (optional if is_optional else required)[name] = expected
+        return required, optional
 
     def _trace(self, nodes: Sequence[_Node]) -> None:
         """Who makes each stream, and what fills it in the end."""

@@ -158,8 +158,8 @@ def _graph_config(text: GraphText, nodes: Sequence[Node]) -> GraphConfig:
     ]
     for number, problem in executors.problems(message):
         raise refused(file, position.at("executor", number), problem)
-    if message.num_threads < 0:
-        problem = f"num_threads should not be negative, found {message.num_threads}"
+    if message.num_threads < -1:
+        problem = f"expected num_threads of -1 or more, found {message.num_threads}"
         raise refused(file, position.at("num_threads"), problem)
     _check_output_handler(message, position, file, "")
     declared = {each.name for each in message.executor}

@@ -90,6 +90,8 @@ class GraphDefinition:
     outputs: tuple[tuple[StreamName, int], ...]
     side_inputs: Mapping[str, Any]
     """What a run must be given, and its type: no node makes it."""
+    optional_side_inputs: Mapping[str, Any]
+    """What a run may be given besides."""
     side_outputs: tuple[str, ...]
     streams: tuple[StreamDefinition, ...]
     max_queue_size: int

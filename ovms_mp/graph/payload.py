@@ -40,12 +40,15 @@ def problem_on(stream: StreamDefinition, payload: object) -> str | None:
     return None
 
 
-def problem_with(expected: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:
+def problem_with(
+    required: Mapping[str, Any], optional: Mapping[str, Any], given: Mapping[str, Any]
+) -> str | None:
     """What is wrong with the side packets that a run is given; MediaPipe's words."""
-    for name, kind in expected.items():
+    for name in required:
         if name not in given:
             return f'Side packet "{name}" is required but was not provided.'
-        if not fits(kind, given[name]):
+    for name, kind in (*required.items(), *optional.items()):
+        if name in given and not fits(kind, given[name]):
             why = mismatch(kind, given[name])
             return f'Side packet "{name}" failed validation: {why}'
     return None

@@ -112,10 +112,13 @@ class GraphRun:
     def start(self, side_packets: Mapping[str, Any]) -> None:
         """Open all nodes. On the strand, as the first call posted.
 
-        `side_packets` holds a value for every side packet that no node makes; others
-        are ignored. A node that cannot be opened fails the run.
+        `side_packets` holds a value for every side packet that no node makes; what no
+        node takes is ignored. A node that cannot be opened fails the run.
         """
-        problem = problem_with(self._definition.side_inputs, side_packets)
+        known = self._definition
+        problem = problem_with(
+            known.side_inputs, known.optional_side_inputs, side_packets
+        )
         if problem is not None:
             self.fail(ServingError(Status.MEDIAPIPE_GRAPH_START_ERROR, problem))
             return

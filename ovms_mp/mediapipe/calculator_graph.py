@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ovms_mp.core.packet import Packet as CorePacket
     from ovms_mp.library.run import Run
 
+_ADD: Final = "CalculatorGraph::AddPacketToInputStream"
 _FORMS: Final = (*configs.FORMS, "validated_graph_config")
 
 
@@ -58,6 +59,8 @@ class CalculatorGraph:
         self._observers: list[Observer] = []
         self._run: Run | None = None
         self._observed = 0
+        self._closed: set[str] = set()
+        self._is_over = False
         self.graph_input_stream_add_mode = GraphInputStreamAddMode.WAIT_TILL_NOT_FULL
 
     @property
@@ -111,8 +114,13 @@ class CalculatorGraph:
         if self._run is not None and not self._run.is_done:
             raise RuntimeError("the graph is running")
         packets = input_side_packets or {}
+        for name, packet in packets.items():
+            if packet.is_empty():
+                raise ValueError(f'Side packet "{name}" failed validation: it is empty')
         values = {name: packet.payload for name, packet in packets.items()}
         self._observed = 0
+        self._closed = set()
+        self._is_over = False
         run = self._graph.run(values, observe=self._observers)
         error = run.error
         if error is not None and error.status is Status.MEDIAPIPE_GRAPH_START_ERROR:
@@ -123,7 +131,9 @@ class CalculatorGraph:
         self, stream: str, packet: Packet, timestamp: Timestamp | int = UNSET
     ) -> None:
         """The packet at its own timestamp, or at the one given. Without a payload it
-        says that no packet comes at its timestamp.
+        says that no packet comes at its timestamp. What comes when the run has ended
+        by itself is dropped; on a stream that was closed it is a ValueError, and after
+        `wait_until_done` a RuntimeError.
 
         Waits while the graph is full, or raises RuntimeError in the other mode.
         """
@@ -135,7 +145,11 @@ class CalculatorGraph:
         self._check_input("AddPacketToInputStream", stream)
         self._raise_if_failed()
         run = self._running()
+        if self._is_over and run.is_done:
+            raise RuntimeError(f"{_ADD}() is called before StartRun()")
         if run.is_done:
+            if stream in self._closed:
+                raise ValueError(f'Packet sent to closed stream "{stream}".')
             return
         self._wait_for_room(run)
         with suppress(ServingError):  # what follows from it is told by later calls
@@ -158,12 +172,14 @@ class CalculatorGraph:
         """No more packets on it. Raises RuntimeError if it is no graph input."""
         self._check_input("CloseInputStream", stream)
         self._running().close(stream)
+        self._closed.add(stream)
 
     def close_all_packet_sources(self) -> None:
         """Close all graph inputs, and end sources."""
         run = self._running()
         run.close()
         run.stop_sources()
+        self._closed.update(self._graph.inputs)
 
     def close(self) -> None:
         """Close all graph inputs and sources, and wait for the end."""
@@ -172,7 +188,9 @@ class CalculatorGraph:
 
     def wait_until_done(self) -> None:
         """Wait for the end of the run, which something must bring about."""
-        self._wait(self._running().wait_done)
+        run = self._running()
+        self._is_over = True
+        self._wait(run.wait_done)
 
     def wait_until_idle(self) -> None:
         """Wait until nothing can happen without new input."""

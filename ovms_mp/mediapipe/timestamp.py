@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import total_ordering
+from operator import index
 from typing import ClassVar, Final
 
 from ovms_mp.core import timestamp as core
@@ -27,8 +28,9 @@ def value_string(value: int) -> str:
 
 @total_ordering
 class Timestamp:
-    """Compares with ints as well. Raises ValueError for an int that is a special value,
-    for which mediapipe ends the process, and OverflowError for one of more than 64 bits.
+    """Compares with ints as well. Raises TypeError for what is no integer, ValueError for
+    an int that is a special value, for which mediapipe ends the process, and
+    OverflowError for one of more than 64 bits.
     """
 
     __slots__ = ("value",)
@@ -47,7 +49,7 @@ class Timestamp:
         if isinstance(timestamp, Timestamp):
             self.value = timestamp.value
             return
-        value = int(timestamp)
+        value = index(timestamp)
         if not core.UNSET <= value <= core.DONE:
             raise OverflowError(f"{value} is no int64")
         if value in _NAMES:
@@ -107,5 +109,7 @@ for _value, _name in _NAMES.items():
 
 
 def number(timestamp: Timestamp | int) -> int:
-    """What packets carry; a bare int may be anything."""
-    return timestamp.value if isinstance(timestamp, Timestamp) else int(timestamp)
+    """What packets carry; a bare int may be anything. Raises TypeError for what is no
+    integer.
+    """
+    return timestamp.value if isinstance(timestamp, Timestamp) else index(timestamp)

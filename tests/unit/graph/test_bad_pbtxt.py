@@ -270,7 +270,7 @@ def test_what_mediapipe_does_not_initialize_is_not_loaded(text, place, problem):
             'graph.pbtxt:3: node "odd": Message type '
             '"mediapipe.CalculatorGraphConfig.Node" has no field named "nonsense".',
         ),
-        ("\nnum_threads: -1", "graph.pbtxt:2: num_threads should not be negative"),
+        ("\nnum_threads: -2", "graph.pbtxt:2: expected num_threads of -1 or more"),
     ],
 )
 def test_who_is_wrong_and_what_is_in_its_way_are_both_named(text, first):
