@@ -127,6 +127,7 @@ class Rest:
         )
         # A path is a route or it is not; OVMS guesses at none.
         self._app.router.redirect_slashes = False
+        self._app.router.default = _lost
         self._answer_one = self._record if is_recorded else self._answer
         if spans is not None:
             self._answer_one = traced(self._answer_one, spans)
@@ -242,11 +243,14 @@ def _metrics(page: Callable[[], bytes]) -> Handler:
     return show
 
 
+async def _lost(scope: Scope, receive: Receive, send: Send) -> None:
+    """No route has the path, or none for WebSockets."""
+    await _refused(Problem.INVALID_URL, scope)(scope, receive, send)
+
+
 async def _no_route(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    is_known = error.status_code == 405
-    problem = Problem.UNSUPPORTED_METHOD if is_known else Problem.INVALID_URL
-    return _refused(problem, request.scope)
+    assert isinstance(error, HTTPException)  # 405: others are `_lost`
+    return _refused(Problem.UNSUPPORTED_METHOD, request.scope)
 
 
 def _refused(problem: Problem, scope: Scope) -> Response:

@@ -146,7 +146,7 @@ async def linger(receive: Receive) -> None:
 
 
 def _inflater(headers: Headers, share: Share, limit: int) -> _Inflater | None:
-    encoding = headers.get("content-encoding", "").strip().lower()
+    encoding = ", ".join(headers.getlist("content-encoding")).strip().lower()
     if encoding in _IDENTITY:
         return None
     bits = _WINDOW_BITS.get(encoding)

@@ -46,7 +46,15 @@ class Cors:
         origin = headers.get("origin")
         if origin is None or ANY in (known := _listed(self.origins)):
             return True
-        return origin in known or urlsplit(origin).netloc == headers.get("host")
+        host = _host(origin)
+        return origin in known or (host != "" and host == headers.get("host"))
+
+
+def _host(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""  # of none that could be
 
 
 def _listed(origins: str) -> Sequence[str]:

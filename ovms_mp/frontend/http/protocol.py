@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import (
@@ -18,8 +18,12 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.server import ServerState
 
 from ovms_mp.frontend.http.errors import JSON, Problem, error_body
+from ovms_mp.frontend.http.offers import Parser
 from ovms_mp.frontend.http.request import INTERFACE
 from ovms_mp.telemetry import requests
+
+if TYPE_CHECKING:
+    from httptools import HttpRequestParser
 
 HEAD_SECONDS: Final = 10.0
 """For a connection's first request to begin, and for any to have its head complete."""
@@ -49,9 +53,10 @@ class LimitedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.parser = cast("HttpRequestParser", Parser(self))
         self._head: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
-        self._head_bytes = 0
+        self._head_bytes = self._begun = 0
         self._is_in_head = self._is_in_body = False
 
     def connection_made(  # pyright: ignore[reportIncompatibleMethodOverride]  # as above
@@ -73,11 +78,15 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Some of a request, or several."""
+        is_between = not (self._is_in_head or self._is_in_body)
+        self._begun = 0
         super().data_received(data)
         if self.transport.is_closing() or self.transport.get_protocol() is not self:
             return  # it is over, or a WebSocket from here on
         if self._is_in_head:
-            self._head_bytes += len(data)
+            # What ends with a head, and began with other requests, is not all of it.
+            if self._begun <= is_between:
+                self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(Problem.HEAD_TOO_LARGE)
                 return
@@ -89,6 +98,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["state"] = {FULL: len(self.connections) > self.max_connections}
         self._is_in_head, self._head_bytes = True, 0
+        self._begun += 1
 
     def on_headers_complete(self) -> None:
         """The parser's: the head is over."""
@@ -98,6 +108,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The parser's: so is the body."""
+        if cast("Parser", self.parser).leaves_body:
+            return
         self._is_in_body = False
         self._stop_waiting()
         super().on_message_complete()
@@ -123,6 +135,11 @@ class LimitedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """uvicorn's, for what is no HTTP."""
         self._answer(400, msg)
+
+    @property
+    def is_offer_taken(self) -> bool:
+        """True if the last head asks for a WebSocket."""
+        return self._should_upgrade()
 
     @property
     def _is_answering(self) -> bool:
@@ -155,10 +172,15 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._is_answering and self.cycle.response_started:
             self.transport.close()  # the answer would stand within another
             return
-        requests.failed(INTERFACE, "request", "", str(code), text)
-        body = error_body(text)
-        self.transport.write(
-            b"HTTP/1.1 %d \r\ncontent-type: %s\r\ncontent-length: %d\r\n"
-            b"connection: close\r\n\r\n%s" % (code, JSON.encode(), len(body), body)
-        )
-        self.transport.close()
+        refuse(self.transport, code, text)
+
+
+def refuse(transport: asyncio.Transport, code: int, text: str) -> None:
+    """Answer what is no request, hang up, and tell the log."""
+    requests.failed(INTERFACE, "request", "", str(code), text)
+    body = error_body(text)
+    transport.write(
+        b"HTTP/1.1 %d \r\ncontent-type: %s\r\ncontent-length: %d\r\n"
+        b"connection: close\r\n\r\n%s" % (code, JSON.encode(), len(body), body)
+    )
+    transport.close()

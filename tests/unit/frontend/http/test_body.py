@@ -122,6 +122,14 @@ def test_what_cannot_be_inflated_is_refused(
     assert refusal(Client(data), {"content-encoding": coding}) is problem
 
 
+def test_codings_in_two_lines_are_two_codings() -> None:
+    name = b"content-encoding"
+    headers = Headers(raw=[(name, b"gzip"), (name, b"deflate")])
+    with pytest.raises(Refusal) as caught, Held().share() as share:
+        asyncio.run(body.read(Client(GZIPPED), headers, share, MIB))
+    assert caught.value.problem is Problem.UNSUPPORTED_ENCODING
+
+
 def test_all_bodies_together_have_a_limit_and_give_their_share_back() -> None:
     held = Held(limit=1000)
     with held.share() as other:
