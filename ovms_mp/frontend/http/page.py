@@ -40,6 +40,7 @@ _NAMES: Final = (
     "request.js",
     "camera.js",
     "timeline.js",
+    "values.js",
 )
 HEADERS: Final[Mapping[str, str]] = {
     "content-security-policy": (
