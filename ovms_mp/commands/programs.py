@@ -6,6 +6,8 @@ Exit codes: 0 if all is well, 1 if something is not, which is printed, 64 for wr
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +28,14 @@ def run(arguments: Sequence[str]) -> int:
     """Do what the first of `arguments`, a name in PROGRAMS, says with the others. Raises
     UsageError.
     """
-    return PROGRAMS[arguments[0]](arguments[1:])
+    try:
+        code = PROGRAMS[arguments[0]](arguments[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads has enough, `head` say. The interpreter, too, tries to print the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
 
 
 def validate(arguments: Sequence[str]) -> int:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -194,6 +197,16 @@ def test_explain_takes_a_folder_or_a_pbtxt(
 ) -> None:
     assert main(["explain", str(config.parent / which)]) == 0
     assert "PassThroughCalculator" in capsys.readouterr().out
+
+
+def test_who_has_read_enough_sees_no_traceback(tmp_path: Path) -> None:
+    zoo.add_graph(tmp_path, "echo", zoo.ECHO)
+    reading, writing = os.pipe()
+    os.close(reading)  # as `head` does, but before anything comes
+    command = [sys.executable, "-m", "ovms_mp", "explain", str(tmp_path / "echo")]
+    with os.fdopen(writing, "wb") as pipe:
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_explain_says_in_a_line_what_is_wrong_and_where(
