@@ -27,7 +27,8 @@ class InputTensor(NamedTuple):
     Exactly one of `raw` (little-endian bytes) and `contents` holds data, or neither.
     `contents` is a flat array in the wire's element type (INT8 comes as int32, say), or
     a sequence of bytes for BYTES; `contents_field` is the wire's name of where it came
-    from, WITHOUT_LENGTH being that of one element of BYTES that is a whole raw buffer. Both are views on the received message where that is possible.
+    from, WITHOUT_LENGTH being that of one element of BYTES that is a whole raw buffer.
+    Both are views on the received message where that is possible.
     """
 
     name: str

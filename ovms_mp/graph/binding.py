@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-from google.protobuf.message import Message
+from typing import TYPE_CHECKING, Any, Final
 
 from ovms_mp.calculator.base import Contract, ContractError
 from ovms_mp.calculator.ports import (
@@ -18,9 +17,11 @@ from ovms_mp.calculator.ports import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ovms_mp.graph.config import NodeConfig, StreamName
+
+_log: Final = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -58,7 +59,7 @@ def bind(node: NodeConfig, contract: Contract) -> Binding:
     side = _Side("output side packet", node.side_outputs, contract.side_outputs)
     bound.side_outputs = side.ports(SidePort, bound.attributes)
     bound.side_output_payloads = side.payloads
-    _bind_options(node.options, contract, bound.attributes)
+    _bind_options(node, contract, bound.attributes)
     return bound
 
 
@@ -138,9 +139,9 @@ def _tag(tag: str) -> str:
 
 
 def _bind_options(
-    given: Mapping[str, Message], contract: Contract, attributes: dict[str, Any]
+    node: NodeConfig, contract: Contract, attributes: dict[str, Any]
 ) -> None:
-    wanted = contract.options
+    wanted, given = contract.options, node.options
     name = "" if wanted is None else wanted.message.DESCRIPTOR.full_name
     if wanted is not None:
         message = given.get(name)
@@ -154,6 +155,6 @@ def _bind_options(
             raise ContractError(msg)
         attributes[wanted.attribute] = message
     for other in given:
-        if other != name:
-            msg = f"options {other} are not the calculator's"
-            raise ContractError(msg)
+        if other != name:  # MediaPipe does not look at them
+            text = "%s:%d: options %s are not those of %s, and have no effect"
+            _log.warning(text, node.file, node.line, other, node.calculator)

@@ -68,14 +68,6 @@ PASS = 'calculator: "PassThrough"'
             2,
             '"Nope" does not exist',
         ),
-        (
-            (
-                f'input_stream: "a" node {{ {PASS} input_stream: "a" output_stream: "b" node_options {{ '
-                '[type.googleapis.com/mediapipe.PythonExecutorCalculatorOptions] { handler_path: "x" } } }'
-            ),
-            1,
-            "options mediapipe.PythonExecutorCalculatorOptions are not the calculator's",
-        ),
         ('input_stream: "a"\ninput_stream: "A:a"', 2, "declared twice"),
     ],
 )
@@ -84,6 +76,19 @@ def test_a_fault_names_file_line_and_what_was_expected(text, line, message):
         define(text)
     assert f"graph.pbtxt:{line}: " in caught.value.text, caught.value.text
     assert message in caught.value.text
+
+
+def test_options_of_another_calculator_have_no_effect_and_the_log_says_so(caplog):
+    """As in MediaPipe, which says nothing."""
+    define(
+        f'input_stream: "a"\nnode {{ {PASS} input_stream: "a" output_stream: "b" node_options {{ '
+        '[type.googleapis.com/mediapipe.PythonExecutorCalculatorOptions] { handler_path: "x" } } }'
+    )
+    (said,) = [
+        each.getMessage() for each in caplog.records if each.levelname == "WARNING"
+    ]
+    assert "graph.pbtxt:2: options mediapipe.PythonExecutorCalculatorOptions" in said
+    assert "are not those of PassThrough, and have no effect" in said
 
 
 def test_nodes_are_opened_after_those_that_feed_them():
