@@ -33,11 +33,12 @@ class Probe:
         self._command = command if extension is None else (*command, str(extension))
         self._lock = threading.Lock()
         self._child: subprocess.Popen[str] | None = None
+        self._is_over = False
 
     def check(self, path: Path) -> None:
         """Raises ServingError if to read `path` ends the process that does, or no
-        process can be had. A file that is refused as it should be is no business of the
-        probe.
+        process can be had, or `abandon` has been called. A file that is refused as it
+        should be is no business of the probe.
         """
         with self._lock:
             is_new = self._child is None
@@ -53,8 +54,16 @@ class Probe:
             f"{file_name(path)}: to read it ends the process that does, by {cause}",
         )
 
+    def abandon(self) -> None:
+        """Read no more: what is being read is given up. From any thread."""
+        self._is_over = True
+        child = self._child
+        if self._lock.locked() and child is not None:
+            child.kill()
+        self.close()
+
     def close(self) -> None:
-        """End the child."""
+        """End the child, when it has read what it is at."""
         with self._lock:
             child, self._child = self._child, None
         if child is not None:
@@ -63,6 +72,7 @@ class Probe:
 
     def _read(self, path: Path) -> int | None:
         """With what code the child ended, None if it lives. Raises ServingError."""
+        self._check_going_on(path)
         try:
             child = self._child = self._child or self._start()
         except OSError as error:
@@ -70,12 +80,20 @@ class Probe:
                 Status.MODEL_NOT_LOADED,
                 f"{file_name(path)}: no process to probe it: {error.strerror}",
             ) from error
+        if self._is_over:  # since before this child was there to be killed
+            child.kill()
         if _ask(child, path):
             return None
         self._child = None
         code = child.wait()
         _close(child)
+        self._check_going_on(path)
         return code
+
+    def _check_going_on(self, path: Path) -> None:
+        if self._is_over:
+            details = f"{file_name(path)}: the server stops"
+            raise ServingError(Status.MODEL_NOT_LOADED, details)
 
     def _start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(  # noqa: S603  # our own command

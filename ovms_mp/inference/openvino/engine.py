@@ -296,13 +296,13 @@ class OpenVINOEngine:
         """See engine.Engine."""
         if self._apart is not None:
             self._apart.close()
+        if self._probe is not None:
+            self._probe.abandon()
 
     def close(self) -> None:
         """See engine.Engine."""
         self.abandon()
         self._threads.close()
-        if self._probe is not None:
-            self._probe.close()
 
     def _properties(self, path: Path, config: ModelConfig) -> dict[str, Property]:
         supported: set[str] = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -10,6 +11,7 @@ from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.inference.engine import ModelConfig
 from ovms_mp.inference.openvino import OpenVINOEngine
 from ovms_mp.inference.probe import Probe
+from tests.unit.inference.slots import await_
 
 # Answers as the real child, but for files named after what they do to a process.
 CHILD = """
@@ -20,6 +22,8 @@ for line in sys.stdin:
         os.kill(os.getpid(), signal.SIGSEGV)
     if name == "exit.xml":
         os._exit(7)
+    if name == "hang.xml":
+        sys.stdin.read()
     print("read", flush=True)
     if name == "late.xml":
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -82,6 +86,46 @@ def test_an_engine_loads_nothing_that_its_probe_refuses(tmp_path):
             engine.load(crashes, ModelConfig())
     finally:
         engine.close()
+
+
+def test_what_is_abandoned_is_read_no_further_and_nothing_after_it(probe, tmp_path):
+    probe.check(tmp_path / "good.xml")
+    child = probe._child
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(probe.check, tmp_path / "hang.xml")
+        await_(probe._lock.locked)
+        probe.abandon()
+        with pytest.raises(ServingError, match=r"hang.xml: the server stops"):
+            reading.result(60)
+    assert child.returncode is not None
+    with pytest.raises(ServingError, match=r"good.xml: the server stops"):
+        probe.check(tmp_path / "good.xml")
+    assert probe._child is None
+
+
+def test_a_child_that_is_abandoned_before_it_has_begun_ends(probe, tmp_path):
+    started = probe._start
+
+    def start():
+        child = started()
+        probe._is_over = True  # by an abandon that has seen no child
+        return child
+
+    probe._start = start
+    with pytest.raises(ServingError, match=r"hang.xml: the server stops"):
+        probe.check(tmp_path / "hang.xml")
+    assert probe._child is None
+
+
+def test_an_engine_that_is_abandoned_has_no_child(tmp_path):
+    probe = Probe(command=(sys.executable, "-c", CHILD))
+    engine = OpenVINOEngine(probe)
+    probe.check(tmp_path / "good.xml")
+    child = probe._child
+    assert child is not None
+    engine.abandon()
+    assert child.returncode == 0
+    engine.close()
 
 
 def test_closing_ends_the_child(tmp_path):
