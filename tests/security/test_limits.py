@@ -4,11 +4,12 @@ either port, and who keeps to it does not notice.
 
 from __future__ import annotations
 
+import gc
 import gzip
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,8 @@ import trustme
 from hyperframe.frame import GoAwayFrame, PingFrame, SettingsFrame
 from ovms_mp_protos import kserve
 
+from ovms_mp import app
+from ovms_mp.frontend.grpc.quota import Quota
 from ovms_mp.settings import LimitSettings, SecuritySettings, TlsPaths
 from tests.wire import rest, web, zoo
 from tests.wire.calls import OPTIONS, Stream, ask, floats, infer, refusal, status_of
@@ -156,9 +159,26 @@ def test_a_process_has_so_many_streams_and_each_that_ends_makes_room(
             assert refused.end()[0] == "NOT_FOUND"
 
 
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Bytes that requests have in use: those of one are for a moment after its answer."""
+    made: list[Quota] = []
+
+    def make(limit: int) -> Quota:
+        made.append(Quota(limit))
+        return made[-1]
+
+    def held() -> int:
+        gc.collect()
+        return made[-1].held
+
+    monkeypatch.setattr(app, "Quota", make)
+    return held
+
+
 @pytest.mark.parametrize("transport", ["core", "aio"])
 def test_what_requests_have_in_use_has_a_limit_together(
-    tmp_path: Path, transport: str
+    tmp_path: Path, transport: str, held: Callable[[], int]
 ) -> None:
     both = zoo.graph(["A:a", "B:b"], ["A:c", "B:d"], zoo.passing("a c", "b d"))
     zoo.add_graph(tmp_path, "both", both)
@@ -187,11 +207,13 @@ def test_what_requests_have_in_use_has_a_limit_together(
             on.send(ask("both", {"b": FIVE}, at=0))
             assert on.answer()
             assert until(lambda: code() == "OK")
+            assert until(lambda: held() < 3 * MIB)
             on.send(ask("both", {"a": large}, at=3))
             assert until(lambda: code() == "RESOURCE_EXHAUSTED")
         # The client has gone, and what it had in the graph.
         assert until(server.is_idle)
         assert until(lambda: code() == "OK")
+        assert until(lambda: held() == 0)
         three = (ask("both", {"a": large}, at=n) for n in range(3))
         with Stream(channel, *three, ask("both", {"b": FIVE}, at=0)) as on:
             assert on.answer()
@@ -199,7 +221,7 @@ def test_what_requests_have_in_use_has_a_limit_together(
 
 @pytest.mark.parametrize("is_json", [True, False], ids=["JSON", "binary"])
 def test_what_websockets_have_in_use_counts_as_well(
-    tmp_path: Path, is_json: bool
+    tmp_path: Path, is_json: bool, held: Callable[[], int]
 ) -> None:
     """Together with what came by gRPC; what came in JSON counts as the numbers that it
     says.
@@ -223,6 +245,7 @@ def test_what_websockets_have_in_use_counts_as_well(
             return refusal(channel, ask("echo", {"in": np.zeros(MIB, np.uint8)}))[0]
 
         assert code() == "OK"
+        assert until(lambda: held() == 0)
         with web.stream(server, "both") as on:
             # What is at one input of the graph waits there for the other.
             for _ in range(4):
