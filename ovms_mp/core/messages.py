@@ -69,13 +69,18 @@ class OutputTensor(NamedTuple):
 
 
 class InferResponse(NamedTuple):
-    """What a servable answers; the frontend puts it on the wire unchanged."""
+    """What a servable answers; the frontend puts it on the wire unchanged.
+
+    `asked_as` are the names by which the request asked for the outputs, one of each; none
+    if these are their own.
+    """
 
     model_name: str
     model_version: str
     id: str = ""
     parameters: Mapping[str, Parameter] = NO_PARAMETERS
     outputs: tuple[OutputTensor, ...] = ()
+    asked_as: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

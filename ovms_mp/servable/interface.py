@@ -128,12 +128,24 @@ class GraphInterface:
         or by the one that a Python tensor has of its own; all of them if none is wanted,
         or if the graph has made the whole message. Raises ServingError.
         """
-        if not wanted or self._outputs[0][0] is Kind.RESPONSE:
+        if not wanted:
             return response
-        pairs = list(zip(self.output_names, response.outputs, strict=True))
-        _check_wanted(wanted, {n for name, each in pairs for n in (name, each.name)})
-        left = [each for name, each in pairs if {name, each.name}.intersection(wanted)]
-        return response._replace(outputs=tuple(left))
+        is_whole = self._outputs[0][0] is Kind.RESPONSE
+        names = [*self.output_names] * (len(response.outputs) if is_whole else 1)
+        pairs = list(zip(names, response.outputs, strict=True))
+        if not is_whole:
+            _check_wanted(
+                wanted, {n for name, each in pairs for n in (name, each.name)}
+            )
+        left = [
+            (each, name if name in wanted else each.name)
+            for name, each in pairs
+            if is_whole or {name, each.name}.intersection(wanted)
+        ]
+        return response._replace(
+            outputs=tuple([each for each, _ in left]),
+            asked_as=tuple([name for _, name in left]),
+        )
 
     def response(
         self, packets: Sequence[tuple[int, Packet]], request_id: str
@@ -159,7 +171,7 @@ class GraphInterface:
             outputs.append(write(name, packet.payload))
         return make(
             InferResponse,
-            (self.name, VERSION, request_id, parameters, tuple(outputs)),
+            (self.name, VERSION, request_id, parameters, tuple(outputs), ()),
         )
 
 

@@ -178,8 +178,37 @@ def test_only_the_outputs_that_are_asked_for_come_in_that_order(rest: Rest) -> N
     answer = rest.infer("pair", inputs(*given, outputs=[{"name": "nobody"}]))
     assert answer.code == 400
     assert answer.error == (
-        "Missing output with specific name - Required output: nobody"
+        "Missing output with specific name - Requested output: nobody"
     )
+
+
+@pytest.mark.parametrize("graph", ["py", "whole"])
+@pytest.mark.parametrize("names", [["out"], ["in"], ["out", "in"]], ids="-".join)
+def test_an_output_with_a_name_of_its_own_is_found_by_its_streams_too(
+    graph: str, names: list[str], rest: Rest
+) -> None:
+    """Metadata have the stream's; the tensor is called as it came in."""
+    wanted = [{"name": each, "parameters": {"binary_data": True}} for each in names]
+    answer = rest.infer(graph, inputs(tensor("in", TEN), outputs=wanted))
+    assert answer.code == 200, answer.body
+    length = int(answer.headers[HEADER.lower()])
+    (output,) = json.loads(answer.body[:length])["outputs"]
+    assert output["name"] == "in"
+    assert answer.body[length:] == TEN.tobytes()
+    asked = inputs(tensor("in", TEN), outputs=[{"name": "nobody"}])
+    assert rest.infer(graph, asked).code == 400
+
+
+def test_who_asks_for_nobodys_output_changes_no_state(rest: Rest) -> None:
+    """It is known before the model, which remembers, is asked."""
+    one = tensor("x", np.ones((1, 4), np.float32))
+    begun = inputs(one, parameters={"sequence_id": 81, "sequence_start": True})
+    assert rest.infer("total", begun).output("y") == [1.0] * 4
+    for keys in ({"outputs": [{"name": "nobody"}]}, {"sequence_end": True}):
+        outputs = {"outputs": keys.pop("outputs")} if "outputs" in keys else {}
+        asked = inputs(one, parameters={"sequence_id": 81, **keys}, **outputs)
+        answer = rest.infer("total", asked)
+    assert answer.output("y") == [2.0] * 4
 
 
 def test_a_large_tensor_goes_there_and_back(rest: Rest) -> None:

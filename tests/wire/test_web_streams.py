@@ -145,6 +145,15 @@ def test_a_failure_ends_the_stream_with_its_reason(server: Server) -> None:
         assert told["error"].startswith(closed.rcvd.reason)
 
 
+def test_the_log_tells_whose_first_message_was_none(server: Server) -> None:
+    with stream(server, "burst") as on:
+        on.send("{")
+        assert answer(on)["error_code"] == "INVALID_ARGUMENT"
+        assert end(on).rcvd is not None
+    said = 'REST WebSocket infer_stream "burst" failed: INVALID_ARGUMENT: '
+    assert until(lambda: server.said(said, "not valid json"))
+
+
 def test_who_is_not_served_is_told_so(server: Server) -> None:
     with stream(server, "nobody") as on:
         on.send(request("in"))

@@ -27,7 +27,7 @@ from ovms_mp.frontend.grpc.outlet import Line, Outlet
 from ovms_mp.frontend.grpc.quota import UNLIMITED, Quota
 from ovms_mp.frontend.grpc.recording import INTERFACE, method_of
 from ovms_mp.frontend.grpc.status import Outcome, outcome_of
-from ovms_mp.frontend.grpc.wire import MalformedMessage
+from ovms_mp.frontend.grpc.wire import MalformedMessage, first_text
 from ovms_mp.frontend.transport.seam import Session, StreamCall
 from ovms_mp.servable.base import StreamSession, StreamSink
 from ovms_mp.telemetry import requests
@@ -63,6 +63,10 @@ class Wire(ABC):
         """Raises MalformedMessage, ServingError."""
 
     @abstractmethod
+    def named(self, message: bytes) -> str:
+        """The servable that a message is for, which may be broken; "" if none is told."""
+
+    @abstractmethod
     def response(self, answer: InferResponse) -> bytes:
         """An answer as a message."""
 
@@ -81,6 +85,10 @@ class Protobuf(Wire):
     def decode(self, message: bytes) -> InferRequest:
         """See Wire."""
         return decode_request(message, self._quota)
+
+    def named(self, message: bytes) -> str:
+        """See Wire."""
+        return first_text(message)
 
     def response(self, answer: InferResponse) -> bytes:
         """See Wire."""
@@ -136,6 +144,7 @@ class ModelStream(Session):
             self._name = request.model_name
             self._session = self._catalog.open_stream(request, self)
         except (MalformedMessage, ServingError) as error:
+            self._name = self._name or self._wire.named(message)
             self._refuse(error)
         except Exception as error:
             self._outlet.fail(self._failure(error))

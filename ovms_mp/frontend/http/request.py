@@ -104,6 +104,7 @@ def decode(
     tensors = tuple([reader.read(each) for each in inputs])
     reader.end()
     has_raw = all(each.raw is not None for each in tensors)
+    named = dict(_output(each, is_binary) for each in outputs)
     request = InferRequest(
         name,
         version,
@@ -112,9 +113,9 @@ def decode(
         tensors,
         len(tensors) if has_raw else 0,
         INTERFACE,
+        tuple(named),
     )
-    named = dict(_output(each, is_binary) for each in outputs)
-    limits.judge(request._replace(outputs=tuple(named)))
+    limits.judge(request)
     return Asked(request, Wanted(named or None, is_binary))
 
 

@@ -96,9 +96,20 @@ def _chosen(
 ) -> Sequence[tuple[OutputTensor, bool]]:
     if wanted.outputs is None:
         return [(each, wanted.binary) for each in response.outputs]
-    there = {each.name: each for each in response.outputs}
+    there: dict[str, list[OutputTensor]] = {}
+    for name, output in zip(
+        response.asked_as or [each.name for each in response.outputs],
+        response.outputs,
+        strict=True,
+    ):
+        there.setdefault(name, []).append(output)
+    known = {*there, *(each.name for each in response.outputs)}
     for name in wanted.outputs:
-        if name not in there:
-            details = f"Required output: {name}"
+        if name not in known:
+            details = f"Requested output: {name}"
             raise Refusal(Problem.INVALID_MISSING_OUTPUT, details)
-    return [(there[name], is_binary) for name, is_binary in wanted.outputs.items()]
+    return [
+        (each, is_binary)
+        for name, is_binary in wanted.outputs.items()
+        for each in there.get(name, ())
+    ]

@@ -66,6 +66,10 @@ class WebWire(Wire):
             self._wanted = Wanted(None, wanted.binary)
         return said
 
+    def named(self, message: bytes) -> str:
+        """See Wire."""
+        return self._name
+
     def response(self, answer: InferResponse) -> bytes:
         """See Wire."""
         response.fitting(answer, self._limits.answer)

@@ -10,6 +10,7 @@ from ovms_mp.core.messages import InferRequest, InferResponse
 from ovms_mp.frontend.grpc.streaming import ModelStream
 from ovms_mp.frontend.transport.seam import Code, Metadata
 from ovms_mp.servable.base import StreamSink
+from ovms_mp.telemetry.requests import FAILED
 from tests.fakes.call import FakeStreamCall
 from tests.fakes.catalog import EchoSession, FakeCatalog, servable
 
@@ -83,6 +84,17 @@ def test_a_name_that_nothing_has_is_the_status_and_no_message(client: Client) ->
     assert client.call.status == (Code.NOT_FOUND, text)
     assert client.call.read() is None
     assert client.call.credits == 0
+
+
+def test_the_log_tells_whose_first_message_was_none(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = kserve.ModelInferRequest(model_name="graph").SerializeToString()
+    with caplog.at_level("INFO", FAILED):
+        client.send_bytes(message + b"\xff")
+    assert client.call.status is not None
+    assert client.call.status[0] is Code.INVALID_ARGUMENT
+    assert 'ModelStreamInfer "graph" failed: INVALID_ARGUMENT' in caplog.text
 
 
 def test_half_close_before_any_request_is_told_as_such(client: Client) -> None:
