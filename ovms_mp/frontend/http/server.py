@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import ssl
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import uvicorn
 
 from ovms_mp.core import addresses
+from ovms_mp.frontend.http.handshakes import HandshakeLoop, ToldHandshake
 from ovms_mp.frontend.http.protocol import LimitedProtocol
 from ovms_mp.frontend.http.websocket import MAX_MESSAGE_BYTES, LimitedSocket
 
@@ -43,6 +45,7 @@ class HttpServer:
         shares_port: bool = False,
         protocol: type[LimitedProtocol] = LimitedProtocol,
         web_socket: type[LimitedSocket] = LimitedSocket,
+        loop: type[HandshakeLoop] = HandshakeLoop,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._hosts = tuple(hosts)
@@ -57,7 +60,6 @@ class HttpServer:
                 # While a session has no room nothing is read, pongs neither.
                 ws_ping_interval=None,
                 ws_per_message_deflate=False,  # some bytes would become many
-                loop="asyncio",
                 lifespan="off",
                 log_config=None,
                 log_level=logging.ERROR,  # what clients do wrong is no warning
@@ -67,7 +69,8 @@ class HttpServer:
                 timeout_keep_alive=IDLE_SECONDS,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
                 ssl_context_factory=None if tls is None else _always(tls),
-            )
+            ),
+            loop,
         )
         self._thread: threading.Thread | None = None
 
@@ -103,6 +106,8 @@ class HttpServer:
 def _always(
     context: ssl.SSLContext,
 ) -> Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext]:
+    context.sslobject_class = ToldHandshake
+
     def make(_: uvicorn.Config, __: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         return context
 
@@ -112,13 +117,15 @@ def _always(
 class _Server(uvicorn.Server):
     """Tells when it has started, or will not."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, loop: type[HandshakeLoop]) -> None:
         super().__init__(config)
+        self._loop = loop
         self.has_settled = threading.Event()
 
     def serve_on(self, sockets: list[socket.socket]) -> None:
         try:
-            self.run(sockets)
+            with asyncio.Runner(loop_factory=self._loop) as runner:
+                runner.run(self.serve(sockets))
         finally:
             self.has_settled.set()
             for each in sockets:
