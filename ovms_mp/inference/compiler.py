@@ -30,7 +30,8 @@ def main() -> None:
 def compiled(asked: Asked) -> memoryview:
     """What OpenVINO exports of the model that is asked for."""
     reading = Reading(asked.extension)
-    model = as_wanted(reading.read(asked.path, {MMAP: False}), asked.config)
+    read = reading.read(asked.path, {MMAP: False})
+    model = as_wanted(read, asked.config, asked.path)
     made = reading.core.compile_model(
         model, asked.config.target_device, dict(asked.properties)
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import openvino as ov
@@ -40,12 +41,12 @@ _log = logging.getLogger(__name__)
 _WHAT_COMES: Final = Dim(1, UNBOUNDED)
 
 
-def adapt(model: ov.Model, config: ModelConfig) -> ov.Model:
-    """`model`, or another one, as `config` wants it. Raises ServingError for what does
+def adapt(model: ov.Model, config: ModelConfig, path: Path) -> ov.Model:
+    """`model`, which was read at `path`, or another one, as `config` wants it. Raises ServingError for what does
     not fit the model, RuntimeError for what OpenVINO refuses.
     """
     wanted, names = config.adaptation, config.names
-    _check(model, wanted, names)
+    _check(model, wanted, names, path)
     if wanted.layouts or wanted.converts:
         model = _preprocessed(model, wanted, names)
     shapes: dict[Any, ov.PartialShape] = {}
@@ -93,7 +94,7 @@ def _opened(port: Port, wanted: Adaptation) -> Port:
     return replace(port, shape=(_WHAT_COMES,) * len(shape), told=shape)
 
 
-def _check(model: ov.Model, wanted: Adaptation, names: NameMapping) -> None:
+def _check(model: ov.Model, wanted: Adaptation, names: NameMapping, path: Path) -> None:
     """Every name in the config is one of the model's, and no name is needed."""
     has_many = len(model.inputs) > 1
     anonymous = wanted.shapes.get(WHICHEVER)
@@ -109,8 +110,8 @@ def _check(model: ov.Model, wanted: Adaptation, names: NameMapping) -> None:
         (port.get_names() or {f"out_{index}"}, names.outputs)
         for index, port in enumerate(model.outputs)
     ]
-    _check_mapping(inputs, "inputs")
-    _check_mapping(outputs, "outputs")
+    _check_mapping(inputs, "inputs", path)
+    _check_mapping(outputs, "outputs", path)
     _check_names(
         wanted.shapes,
         inputs,
@@ -126,7 +127,7 @@ def _check(model: ov.Model, wanted: Adaptation, names: NameMapping) -> None:
 
 
 def _check_mapping(
-    ports: Sequence[tuple[set[str], Mapping[str, str]]], kind: str
+    ports: Sequence[tuple[set[str], Mapping[str, str]]], kind: str, path: Path
 ) -> None:
     """Public names are of one port each, and of one that is there."""
     taken: dict[str, int] = {}
@@ -138,8 +139,10 @@ def _check_mapping(
                 details = f"mapping_config.json: two {kind} are called {name}"
                 raise ServingError(Status.MODEL_NOT_LOADED, details)
     known = {name for names, _ in ports for name in names}
-    for name in set(ports[0][1] if ports else ()) - known:
-        _log.warning("mapping_config.json: %s has no %s", kind, name)
+    for name in sorted(set(ports[0][1] if ports else ()) - known):
+        _log.warning(
+            "mapping_config.json of %s: none of its %s is %s", path, kind, name
+        )
 
 
 def _check_names(

@@ -126,7 +126,7 @@ class OpenVINOEngine:
                 lent = self._lent(path, properties, held) if mapping is None else None
                 mapping = mapping or lent is not None
                 read = self._reading.read(path, {MMAP: mapping}, lent)
-                model = as_wanted(read, config)
+                model = as_wanted(read, config, path)
                 status = Status.CANNOT_COMPILE_MODEL_INTO_TARGET_DEVICE
                 # Weights that are mapped are those of other processes, too: to have them
                 # from one that compiles would be to have them once more.

@@ -70,9 +70,11 @@ class Reading:
             raise ServingError(Status.FILE_INVALID, public_text(details)) from error
 
 
-def as_wanted(model: ov.Model, config: ModelConfig) -> ov.Model:
-    """`model`, or another one, as it is to be compiled. Raises as `adapt` does."""
-    model = adapt(model, config)
+def as_wanted(model: ov.Model, config: ModelConfig, path: Path) -> ov.Model:
+    """`model`, which was read at `path`, or another one, as it is to be compiled. Raises
+    as `adapt` does.
+    """
+    model = adapt(model, config, path)
     if config.low_latency:
         _unroll_into_states(model)
     return model

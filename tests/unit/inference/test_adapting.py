@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -312,6 +313,16 @@ def test_a_config_speaks_of_public_names(load: Load, key: str, status: Status) -
 def test_a_mapping_that_makes_two_of_a_name_is_refused(load: Load) -> None:
     error = refused(load, tiny.two_inputs(), names=NameMapping({"a": "b"}))
     assert "two inputs are called b" in error.details
+
+
+def test_a_mapping_of_what_there_is_not_is_told_with_its_model(
+    engine: OpenVINOEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tiny.save(tmp_path, tiny.two_inputs())
+    names = NameMapping({"zip": "a"}, {"sum": "total"})
+    engine.load(path, replace(EXACT, names=names))
+    line = f"mapping_config.json of {path}: none of its inputs is zip"
+    assert [each.getMessage() for each in caplog.records] == [line]
 
 
 def test_outputs_without_a_name_are_numbered(
