@@ -10,6 +10,7 @@ from ovms_mp.commands.managing import CONFIG_FILE
 from ovms_mp.commands.parsing import Parser
 from ovms_mp.core.errors import ServingError
 from ovms_mp.repository import config as repository
+from ovms_mp.repository.models import is_model_name, versions
 from ovms_mp.settings import UsageError
 
 if TYPE_CHECKING:
@@ -71,7 +72,14 @@ def _explained(
             raise UsageError("a name chooses a graph of a config, and this is a graph")
         graph = explanation.explain(pbtxt, calculators=calculators)
         return (pbtxt.parent.absolute().name if home else path.stem), graph
-    read = repository.read(path / CONFIG_FILE if path.is_dir() else path)
+    config = path / CONFIG_FILE if path.is_dir() else path
+    if is_model_name(path) or (path.is_dir() and not config.is_file()):
+        what = "is a model's" if _is_a_models(path) else "has neither"
+        raise UsageError(
+            f"{path} {what}; expected the folder of a graph, with {repository.GRAPH_FILE}, "
+            f"its pbtxt, or a config or the folder of one, with {CONFIG_FILE}"
+        )
+    read = repository.read(config)
     specs = {spec.name: spec for spec in read.graphs}
     if name is None and len(specs) == 1:
         (name,) = specs
@@ -86,6 +94,13 @@ def _explained(
         base_path=spec.base_path,
     )
     return name, graph
+
+
+def _is_a_models(path: Path) -> bool:
+    try:
+        return is_model_name(path) or bool(versions(path))
+    except ServingError:
+        return False
 
 
 def _drawn(graph: Explanation, name: str, *, expand: bool) -> str:

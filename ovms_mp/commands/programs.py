@@ -15,7 +15,8 @@ from ovms_mp.commands import benchmarking, explaining, reaching
 from ovms_mp.commands.managing import CONFIG_FILE
 from ovms_mp.commands.parsing import Parser
 from ovms_mp.core.errors import ServingError
-from ovms_mp.repository.config import ModelSpec
+from ovms_mp.repository.config import GRAPH_FILE, ModelSpec
+from ovms_mp.repository.models import is_model_name
 from ovms_mp.settings import Settings, UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +46,11 @@ def validate(arguments: Sequence[str]) -> int:
         description="Loads a config, or the model or graph of a folder, as a server "
         "would, and prints a line for each problem.",
     )
-    parser.add_argument("source", metavar="DIR|CONFIG")
+    parser.add_argument(
+        "source",
+        metavar="DIR|CONFIG",
+        help="a config, its folder, or that of a model or graph, or the file of one",
+    )
     parser.add_argument("--calculators_path", metavar="DIR", type=Path)
     given = parser.parse_args(arguments)
     calculators: Path | None = given.calculators_path
@@ -59,6 +64,13 @@ def _source(text: str) -> Path | ModelSpec:
     path = Path(text).absolute()
     if path.is_dir() and not (path / CONFIG_FILE).is_file():
         return ModelSpec(path.name, path)
+    if path.name == GRAPH_FILE and path.is_file():
+        return ModelSpec(path.parent.name, path.parent)
+    if is_model_name(path) and path.is_file():
+        return ModelSpec(path.stem, path)
+    if path.suffix == ".pbtxt" and path.is_file():
+        here = f"{text} is a graph's: name it in a config as graph_path"
+        raise UsageError(f"{here}, or ask `ovms-mp explain`")
     return path / CONFIG_FILE if path.is_dir() else path
 
 

@@ -36,6 +36,11 @@ _FORMATS: Final = {
 _SAVED_MODEL: Final = "saved_model.pb"
 
 
+def is_model_name(file: Path) -> bool:
+    """True for a path that ends as a model's file does."""
+    return file.suffix in _FORMATS
+
+
 def versions(base_path: Path) -> dict[int, Path]:
     """Every version of the model at `base_path`, ascending, with its directory; a model
     file is its own version 1.

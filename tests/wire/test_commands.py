@@ -101,6 +101,37 @@ def test_what_a_server_would_serve_is_valid(
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("which", ["good/graph.pbtxt", "m", "m/1/model.xml"])
+def test_the_file_of_a_model_or_graph_will_do(
+    config: Path, which: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    zoo.add_model(config.parent, "m", tiny.add_one())
+    assert main(["validate", str(config.parent / which)]) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["validate", "good/other.pbtxt"], "name it in a config as graph_path"),
+        (["explain", "m"], "m is a model's; expected the folder of a graph"),
+        (["explain", "m/1/model.xml"], "model.xml is a model's; expected the folder"),
+        (["explain", "empty"], "empty has neither; expected the folder of a graph"),
+    ],
+    ids=["pbtxt", "model", "model's file", "nothing"],
+)
+def test_what_a_command_is_not_for_is_told_with_what_it_is_for(
+    config: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = config.parent
+    zoo.add_model(folder, "m", tiny.add_one())
+    (folder / "empty").mkdir()
+    (folder / "good" / "other.pbtxt").write_text(GOOD)
+    command, which = arguments
+    assert main([command, str(folder / which)]) == 64
+    assert said in capsys.readouterr().err
+
+
 def test_a_config_that_breaks_its_schema_is_a_line_with_the_place(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
