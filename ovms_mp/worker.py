@@ -42,10 +42,11 @@ RELOAD_SECONDS: Final = 3600.0
 # What one worker has changed counts, whatever others had seen before they were asked.
 _WEIGHTS: Final = {
     Outcome.UNCHANGED: 0,
-    Outcome.LOADED: 1,
-    Outcome.RELOADED: 2,
-    Outcome.REMOVED: 3,
-    Outcome.FAILED: 4,
+    Outcome.SKIPPED: 1,
+    Outcome.LOADED: 2,
+    Outcome.RELOADED: 3,
+    Outcome.REMOVED: 4,
+    Outcome.FAILED: 5,
 }
 
 

@@ -91,7 +91,8 @@ def _problems(settings: Settings) -> list[str]:
         return [error.text]
     finally:
         app.stop(0)
-    failed = [each for each in report.changes if each.outcome is Outcome.FAILED]
+    wrong = {Outcome.FAILED, Outcome.SKIPPED}
+    failed = [each for each in report.changes if each.outcome in wrong]
     problems = [f"{each.kind} {each.name}: {each.reason}" for each in failed]
     return [*problems, report.error] if report.error else problems
 

@@ -51,6 +51,7 @@ GRAPH_FILE: Final = "graph.pbtxt"
 SUBCONFIG_FILE: Final = "subconfig.json"
 FALLBACK_SUBCONFIG_FILE: Final = "config.json"
 MAX_NIREQ: Final = 100_000
+_OCCUPIED: Final = {Status.MODEL_NAME_OCCUPIED, Status.MEDIAPIPE_GRAPH_NAME_OCCUPIED}
 LOW_LATENCY_OF_STATELESS: Final = "low_latency_transformation needs stateful"
 
 
@@ -120,6 +121,12 @@ class RepositoryConfig:
     documents: tuple[Path, ...] = ()
     brought_by: Mapping[str, str] = field(default_factory=dict[str, str])
     unread: tuple[Path, ...] = ()
+
+    @property
+    def overruled(self) -> frozenset[str]:
+        """Names of whose definitions nothing is wrong but that another one counts."""
+        wrong = {p.subject for p in self.problems if p.error.status not in _OCCUPIED}
+        return frozenset({p.subject for p in self.problems} - wrong)
 
 
 def read(source: Path | ModelSpec, root: Path | None = None) -> RepositoryConfig:
@@ -232,8 +239,7 @@ class _Reading:
         if self.models.setdefault(spec.name, spec) != spec:
             # The same name in the subconfigs of two graphs is easily said by mistake.
             taken = "the name is taken by a model with other settings, which counts"
-            details = f"{file}: {taken}"
-            raise ServingError(Status.MODEL_NOT_LOADED, details)
+            raise ServingError(Status.MODEL_NAME_OCCUPIED, f"{file}: {taken}")
 
     def _graph(
         self, entry: GraphEntry, directory: Path, config: Path | None = None

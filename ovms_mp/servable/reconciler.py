@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -134,10 +135,9 @@ class Reconciler:
         taken = Status.MEDIAPIPE_GRAPH_NAME_OCCUPIED
         refused = {each.subject: each.error for each in wanted.config.problems}
         names = {name: each.text for name, each in refused.items() if ": " not in name}
-        for name in wanted.graphs:
-            if name in wanted.models:
-                refused[f"graph {name} is not served"] = ServingError(taken, name)
-                names[name] = ServingError(taken, name).text
+        for name in [each for each in wanted.graphs if each in wanted.models]:
+            refused[f"graph {name} is not served"] = ServingError(taken, name)
+            names[name] = ServingError(taken, name).text
         if wanted.error is not None:
             refused["the configuration before goes on"] = wanted.error
         whole = "" if wanted.error is None else wanted.error.text
@@ -148,7 +148,9 @@ class Reconciler:
             if key.kind == "config" and key.name not in refused:
                 self._mend(key)
         for subject, error in refused.items():
-            yield self._fail(Key("config", subject), None, error.text)
+            change = self._fail(Key("config", subject), None, error.text)
+            is_skipped = subject in wanted.config.overruled
+            yield replace(change, outcome=Outcome.SKIPPED) if is_skipped else change
 
     def _are_read(self, config: RepositoryConfig) -> bool:
         """False if there is a subconfig that never could be read. What one that could
@@ -350,8 +352,7 @@ class Reconciler:
 
     def _mend(self, key: Key) -> bool:
         """True if there was something to mend."""
-        is_mended = self._faults.discard(key)
-        if is_mended:
+        if is_mended := self._faults.discard(key):
             self._metrics.outdated(*_labels(key), is_outdated=False)
         return is_mended
 

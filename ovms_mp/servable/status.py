@@ -44,6 +44,7 @@ class Outcome(Enum):
     """What a reload did with a servable."""
 
     UNCHANGED = "unchanged"
+    SKIPPED = "skipped"  # another definition of the name counts
     LOADED = "loaded"
     RELOADED = "reloaded"
     FAILED = "failed"
@@ -53,8 +54,8 @@ class Outcome(Enum):
 @dataclass(frozen=True, slots=True)
 class Change:
     """What became of a version of a model, of a graph (version 1), or, where there is
-    nothing to load, of a name (version 0). `reason` is why it failed: what was served
-    before is served still.
+    nothing to load, of a name (version 0). `reason` is why it failed, or was skipped:
+    what was served before is served still.
     """
 
     name: str
@@ -83,5 +84,5 @@ class Report:
     @property
     def has_changed(self) -> bool:
         """True if something else is served than before."""
-        nothing = {Outcome.UNCHANGED, Outcome.FAILED}
+        nothing = {Outcome.UNCHANGED, Outcome.SKIPPED, Outcome.FAILED}
         return any(each.outcome not in nothing for each in self.changes)

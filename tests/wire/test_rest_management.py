@@ -127,6 +127,23 @@ def test_what_cannot_be_loaded_is_told_with_its_reason_and_served_as_before(
     assert "reason" not in version
 
 
+def test_a_second_definition_of_a_name_fails_no_reload(
+    config: Path, rest: Rest
+) -> None:
+    """OVMS skips it; why it does not count is told until it is gone."""
+    once, twice = [zoo.entry("add_one")], zoo.entry("add_one", nireq=2)
+    zoo.write_config(config.parent, [*once, twice], [ECHO])
+    for _ in range(2):
+        answer = rest.ask("POST", RELOAD)
+        assert answer.code == 200
+        assert "other settings, which counts" in answer.json["add_one"]["reason"]
+    zoo.write_config(config.parent, [*once, {**twice, "config": {"name": 1}}], [ECHO])
+    assert rest.ask("POST", RELOAD).code == 412
+    zoo.write_config(config.parent, once, [ECHO])
+    assert rest.ask("POST", RELOAD).code == 200
+    assert "reason" not in rest.get("/v1/config").json["add_one"]
+
+
 def test_readiness_is_that_of_what_is_configured_now(
     config: Path, server: Server, rest: Rest
 ) -> None:

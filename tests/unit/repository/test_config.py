@@ -221,7 +221,7 @@ def test_of_two_models_of_a_name_the_first_counts(config: Path) -> None:
     assert found.models == (ModelSpec("m", config.parent / "a"),)
     taken = "the name is taken by a model with other settings, which counts"
     details = f"{config}: {taken}"
-    assert problems(found) == [("m", Status.MODEL_NOT_LOADED, details)]
+    assert problems(found) == [("m", Status.MODEL_NAME_OCCUPIED, details)]
 
 
 def test_repeating_a_definition_word_for_word_is_no_problem(config: Path) -> None:

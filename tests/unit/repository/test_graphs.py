@@ -142,7 +142,7 @@ def test_of_a_model_in_config_and_subconfig_the_one_in_the_config_counts(
         ModelSpec("n", config.parent / "g/n"),
     )
     taken = "the name is taken by a model with other settings, which counts"
-    assert problems(found) == [("m", Status.MODEL_NOT_LOADED, f"{own}: {taken}")]
+    assert problems(found) == [("m", Status.MODEL_NAME_OCCUPIED, f"{own}: {taken}")]
 
 
 def test_graphs_may_share_the_models_of_one_subconfig(config: Path) -> None:
