@@ -15,6 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+if __name__ == "__main__":  # what `pip install .` has brought lacks this folder
+    sys.path.append(str(Path(__file__).parents[1]))
+
 from graphs import assets, made
 
 _GRAPHS: Final = Path(__file__).parent

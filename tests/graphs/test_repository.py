@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,16 @@ def served(folder: Path) -> list[str]:
     config = json.loads((folder / "config.json").read_text())
     assert config["model_config_list"] == []
     return [each["name"] for each in config["mediapipe_config_list"]]
+
+
+def test_the_command_of_the_documentation_needs_no_checkout_on_the_path(tmp_path: Path):
+    # As where `pip install .` was run: no checkout on the path, and not even packages.
+    bare = (sys.executable, "-I", "-S", repository.__file__)
+    told = subprocess.run(
+        bare, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (told.returncode, told.stderr) == (2, "")
+    assert "people_tracking" in told.stdout
 
 
 def test_a_model_lies_in_a_directory_of_its_version(tmp_path: Path):
