@@ -76,4 +76,21 @@ def test_a_server_that_does_not_listen_is_not_healthy(port: str) -> None:
 def test_a_server_is_asked_where_its_flags_say_it_listens(
     flags: list[str], address: tuple[str, str]
 ) -> None:
-    assert healthcheck.address_of(["ovms-mp", *flags, ""]) == address
+    assert healthcheck.address_of(["ovms-mp", *flags, ""], {}) == address
+
+
+def test_a_server_is_asked_where_the_environment_says_it_listens(port: str) -> None:
+    command = [sys.executable, "-c", "input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        asked = health(process.pid, OVMS_MP_PORT=port, OVMS_MP_GRPC_BIND_ADDRESS="::1")
+        process.communicate(b"\n")
+    assert asked.stdout == f"[::1]:{port} is not ready\n"
+
+
+def test_a_flag_wins_over_the_environment_and_a_service_of_kubernetes_is_none() -> None:
+    service = {"OVMS_MP_PORT": "tcp://192.0.2.7:80"}
+    default = "127.0.0.1", str(DEFAULT_PORT)
+    assert healthcheck.address_of(["ovms-mp", ""], service) == default
+    other = {"OVMS_MP_PORT": "9001"}
+    given = ["ovms-mp", "--port", "9000", ""]
+    assert healthcheck.address_of(given, other) == ("127.0.0.1", "9000")
