@@ -41,6 +41,7 @@ class ClipVectorSizeCalculator(Calculator):
     """Leaves items away."""
 
     timestamp_offset = 0
+    requires_side_inputs = True
 
     vector: Input[list[Any]] = Input(list)
     clipped: Output[list[Any]] = Output(list)
@@ -58,8 +59,7 @@ class ClipVectorSizeCalculator(Calculator):
         """How many."""
         self._limit = self.options.max_vec_size
         for port in self.node.side_inputs:
-            if ctx.has_side(port):
-                self._limit = ctx.side(port)
+            self._limit = ctx.side(port)
 
     def process(self, ctx: Context) -> None:
         """One list."""

@@ -51,6 +51,7 @@ class FilterDetectionCalculator(Calculator):
     """Fails for detections that have not a score for each label."""
 
     timestamp_offset = 0
+    requires_side_inputs = True
 
     detection = Input(Detection, "DETECTION", optional=True)
     detections: Input[list[Detection]] = Input(list, "DETECTIONS", optional=True)
@@ -89,12 +90,12 @@ class FilterDetectionCalculator(Calculator):
 
     def _given(self, ctx: Context) -> frozenset[str] | None:
         """Labels that are allowed; None for all."""
-        if self.labels_csv and ctx.has_side(self.labels_csv):
+        if self.labels_csv:
             names = ctx.side(self.labels_csv).split(",")
             return frozenset(name.strip() for name in names if name.strip())
-        if self.labels and ctx.has_side(self.labels):
+        if self.labels:
             return frozenset(ctx.side(self.labels))
-        if self.label_map and ctx.has_side(self.label_map):
+        if self.label_map:
             return frozenset(ctx.side(self.label_map).values())
         return None
 

@@ -41,6 +41,7 @@ class HasMinSizeCalculator(Calculator):
 
     is_short = True
     timestamp_offset = 0
+    requires_side_inputs = True
 
     items: Input[list[Any]] = Input(list, "ITERABLE")
     is_enough = Output(bool)
@@ -58,8 +59,7 @@ class HasMinSizeCalculator(Calculator):
         """How many."""
         self._least = self.options.min_size
         for port in self.node.side_inputs:
-            if ctx.has_side(port):
-                self._least = ctx.side(port)
+            self._least = ctx.side(port)
 
     def process(self, ctx: Context) -> None:
         """One list."""

@@ -72,6 +72,7 @@ class ImageTransformationCalculator(Calculator):
     """Fails for images without pixels, and for sizes and turns that there are not."""
 
     timestamp_offset = 0
+    requires_side_inputs = True
 
     frame = Input(ImageFrame, "IMAGE")
     dimensions: Input[tuple[int, int]] = Input(
@@ -126,13 +127,13 @@ class ImageTransformationCalculator(Calculator):
         self._flips = options.flip_horizontally, options.flip_vertically
         color = options.padding_color
         self._color = color.red, color.green, color.blue
-        if self.side_dimensions and ctx.has_side(self.side_dimensions):
+        if self.side_dimensions:
             self._size = _checked_size(ctx.side(self.side_dimensions))
-        if self.side_degrees and ctx.has_side(self.side_degrees):
+        if self.side_degrees:
             self._angle = _checked_angle(ctx.side(self.side_degrees))
-        if self.side_horizontally and ctx.has_side(self.side_horizontally):
+        if self.side_horizontally:
             self._flips = ctx.side(self.side_horizontally), self._flips[1]
-        if self.side_vertically and ctx.has_side(self.side_vertically):
+        if self.side_vertically:
             self._flips = self._flips[0], ctx.side(self.side_vertically)
 
     def process(self, ctx: Context) -> None:

@@ -47,6 +47,7 @@ class PassThroughCalculator(Calculator):
     """Sends each input's packet on the output with the same tag and index."""
 
     is_short = True
+    requires_side_inputs = True
     inputs = Inputs(_ANYTHING, optional=True)
     outputs = Outputs(_ANYTHING, optional=True)
     side_inputs = _SideInputs(_ANYTHING, ANY_TAG, optional=True)

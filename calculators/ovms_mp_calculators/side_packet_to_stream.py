@@ -46,6 +46,8 @@ _TAGS: Final = (*_TIMESTAMPS, *_TICKS, "AT_TIMESTAMP")
 class SidePacketToStreamCalculator(Calculator):
     """Sends side packets when its output's tag says."""
 
+    requires_side_inputs = True
+
     tick = Input(Any, "TICK", optional=True)
     at = SideInput(int, "TIMESTAMP", optional=True)
     values = SideInputs(Any)

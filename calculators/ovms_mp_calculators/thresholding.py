@@ -43,6 +43,7 @@ class ThresholdingCalculator(Calculator):
 
     is_short = True
     timestamp_offset = 0
+    requires_side_inputs = True
 
     number = Input(float, "FLOAT")
     threshold = Input(float, "THRESHOLD", optional=True)
@@ -69,7 +70,7 @@ class ThresholdingCalculator(Calculator):
     def open(self, ctx: Context) -> None:
         """What is known at the start."""
         self._threshold = self.options.threshold
-        if self.side_threshold and ctx.has_side(self.side_threshold):
+        if self.side_threshold:
             self._threshold = ctx.side(self.side_threshold)
 
     def process(self, ctx: Context) -> None:

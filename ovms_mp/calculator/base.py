@@ -114,6 +114,10 @@ class Calculator:
     """How many process calls may wait for their `Context.wait` at a time, unless the
     pbtxt's `max_in_flight` says otherwise."""
 
+    requires_side_inputs: ClassVar[bool] = False
+    """A run must give every side packet that a node names, optional ports too: these
+    the node need not name."""
+
     is_short: ClassVar[bool] = False
     """Says of this very class, not of those derived from it, that its methods return in
     some microseconds and wait for nothing but by `Context.wait`. A graph of only such

@@ -306,12 +306,12 @@ class _Builder:
         raise node.error(_INVALID, name.line, message)
 
     def _side_inputs(self, node: _Node) -> tuple[tuple[str, bool], ...]:
-        pairs = zip(
-            node.config.side_inputs, node.binding.side_inputs_optional, strict=True
-        )
+        may_lack = not node.registered.calculator.requires_side_inputs
+        names = (each.name for each in node.config.side_inputs)
+        pairs = zip(names, node.binding.side_inputs_optional, strict=True)
         return tuple(
-            (each.name, is_optional or each.name in PROVIDED_SIDE_PACKETS)
-            for each, is_optional in pairs
+            (name, (is_optional and may_lack) or name in PROVIDED_SIDE_PACKETS)
+            for name, is_optional in pairs
         )
 
     def _sides(self, nodes: Sequence[_Node]) -> tuple[dict[str, Any], dict[str, Any]]:

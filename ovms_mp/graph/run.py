@@ -113,11 +113,15 @@ class GraphRun:
         """Open all nodes. On the strand, as the first call posted.
 
         `side_packets` holds a value for every side packet that no node makes; what no
-        node takes is ignored. A node that cannot be opened fails the run.
+        node takes is ignored. One that a node makes, and a node that cannot be opened,
+        fail the run.
         """
         known = self._definition
         problem = problem_with(
-            known.side_inputs, known.optional_side_inputs, side_packets
+            known.side_inputs,
+            known.optional_side_inputs,
+            side_packets,
+            self._scheduler.made,
         )
         if problem is not None:
             self.fail(ServingError(Status.MEDIAPIPE_GRAPH_START_ERROR, problem))

@@ -42,11 +42,11 @@ class Scheduler:
 
     __slots__ = (
         "_by_rank",
-        "_made",
         "_ready",
         "_sources",
         "_unopened",
         "flow",
+        "made",
         "nodes",
         "open_inputs",
         "running",
@@ -69,7 +69,7 @@ class Scheduler:
         """Graph inputs that are not closed."""
         self._ready: list[int] = []
         self._unopened = list(self.nodes)
-        self._made = {name for node in definition.nodes for name in node.side_outputs}
+        self.made = {name for node in definition.nodes for name in node.side_outputs}
         """Side packets that a node of the graph makes, sooner or later."""
         self._sources = Sources()
         self.running = 0
@@ -141,7 +141,7 @@ class Scheduler:
         for node in self._unopened:
             definition = node.definition
             if all(
-                name in values or (is_optional and name not in self._made)
+                name in values or (is_optional and name not in self.made)
                 for name, is_optional in definition.side_inputs
             ) and all(
                 self.nodes[producer].state is not NodeState.CREATED
