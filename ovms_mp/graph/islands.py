@@ -16,10 +16,10 @@ from google.protobuf import text_format
 from google.protobuf.wrappers_pb2 import StringValue
 
 from ovms_mp.calculator.base import Calculator, ContractError
-from ovms_mp.core.errors import Status
-from ovms_mp.graph import neighbours
+from ovms_mp.core.errors import Status, public_text
+from ovms_mp.graph import neighbours, switch
 from ovms_mp.graph.config import GraphConfig, NodeConfig, StreamName
-from ovms_mp.graph.pbtxt import OptionsUnavailable
+from ovms_mp.graph.pbtxt import NoCalculator, OptionsUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ovms_mp.graph.expansion import Use
     from ovms_mp.graph.pbtxt import OptionsOf
     from ovms_mp.graph.registry import Registry
+    from ovms_mp.graph.subgraphs import Folders
 
 ISLAND: Final = "NativeIslandCalculator"
 """The calculator of the node that an island becomes."""
@@ -68,15 +69,24 @@ class Native(Protocol):
         ...
 
 
-def options_of(registry: Registry, native: Native) -> OptionsOf:
+def options_of(registry: Registry, native: Native, subgraphs: Folders) -> OptionsOf:
     """Options messages by calculator name: the registry's, then the native ones."""
 
     def find(name: str) -> type[Message] | None:
-        if _is_ours(registry, name):
-            return registry.options(name)
+        if name == switch.NAME:
+            return None
+        try:
+            if registry.find(name) is not None:
+                return registry.options(name)
+        except ContractError as error:
+            raise NoCalculator(public_text(str(error))) from error
         if name in native.names() and (problem := native.problem()):
             raise OptionsUnavailable(_unavailable(name, problem))
-        return native.options(name)
+        if (message := native.options(name)) is not None or name in native.names():
+            return message
+        if subgraphs.has(name):
+            return None
+        raise NoCalculator(registry.missing(name))
 
     return find
 

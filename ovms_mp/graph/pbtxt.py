@@ -45,6 +45,10 @@ class OptionsUnavailable(Exception):
     """Why what a calculator needs is not installed; told if its options are read."""
 
 
+class NoCalculator(OptionsUnavailable):
+    """Why there is none of this name; told beside options of an unknown type."""
+
+
 class GraphConfigError(ServingError):
     """A graph cannot be served; the text begins with `file:line:` and has three lines at
     most, whatever stands in the names that it quotes.
@@ -167,6 +171,7 @@ class _Parser:
         except positions.PbtxtTooDeep as error:
             raise invalid(file, error.line, str(error)) from error
         self._unavailable: list[tuple[Position, str]] = []
+        self._missing: dict[str, str] = {}
         self._types = Types(self._plug_ins(options) if options else ())
 
     def _plug_ins(self, options: OptionsOf) -> Iterator[type[Message]]:
@@ -184,6 +189,8 @@ class _Parser:
             try:
                 if (message := options(name)) is not None:
                     yield message
+            except NoCalculator as error:
+                self._missing[name] = str(error)
             except OptionsUnavailable as error:
                 self._unavailable += [(at, str(error)) for at in named[name]]
 
@@ -249,6 +256,9 @@ class _Parser:
                 return refused(self._file, at.line, f"{_label(at)}{why}")
         for at in self._position.fields.get("node", ()):
             if self._spans(at, line):
+                why = self._missing.get(at.child("calculator").text)
+                if why and _is_of_unknown_type(message):
+                    message = f"{why}; {message}"
                 return invalid(self._file, line, f"{_label(at)}{message}")
         return invalid(self._file, line, message)
 
@@ -265,6 +275,11 @@ class _Parser:
                         if full_name and full_name in message:
                             return at[0].line
         return 1
+
+
+def _is_of_unknown_type(message: str) -> bool:
+    """What the parser says of a type or an extension that it does not find."""
+    return "not found in descriptor pool" in message or "not registered" in message
 
 
 def _label(node: Position) -> str:

@@ -47,9 +47,8 @@ class Registry:
     @classmethod
     def installed(cls) -> Registry:
         """All calculators of installed distributions. Each is imported on first use, so
-        that one whose dependencies are missing disturbs only graphs that name it.
-
-        Raises ContractError when two distributions bring the same name.
+        that one whose dependencies are missing disturbs only graphs that name it; so
+        does a name that two distributions bring, which is in the log.
         """
         registry = cls()
         for entry in entry_points(group=ENTRY_POINTS):
@@ -59,7 +58,8 @@ class Registry:
                     f"calculator '{entry.name}' comes from {_origin(other)} "
                     f"and from {_origin(entry)}"
                 )
-                raise ContractError(msg)
+                log.error("%s", msg)
+                registry._wrong[entry.name] = ContractError(msg)
         return registry
 
     def add(self, name: str, calculator: type[Calculator], origin: str) -> None:
@@ -95,7 +95,7 @@ class Registry:
 
     @property
     def problems(self) -> Mapping[str, str]:
-        """What of folders cannot be used, by the names of files and calculators."""
+        """What cannot be used, by the names of calculators and of files in folders."""
         return self._failed | {name: str(error) for name, error in self._wrong.items()}
 
     def close(self) -> None:

@@ -63,6 +63,10 @@ class Folders:
             )
         return self._parsed[name]
 
+    def has(self, name: str) -> bool:
+        """True if there is a file of that type, or several."""
+        return any(name in by_type for by_type in self._types())
+
     def _path(self, name: str) -> Path | None:
         for by_type in self._types():
             paths = by_type.get(name, [])

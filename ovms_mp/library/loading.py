@@ -74,11 +74,12 @@ def _formed(
     text: str | None,
     check: Callable[[GraphConfig], object] | None,
 ) -> GraphConfig:
+    subgraphs = Folders.beside(path)
     parsed = config.parse(
         pbtxt.contents(path) if text is None else text.encode(),
         path.name,
-        options=islands.options_of(registry, native),
-        subgraphs=Folders.beside(path),
+        options=islands.options_of(registry, native, subgraphs),
+        subgraphs=subgraphs,
     )
     if check is not None:
         check(parsed)
