@@ -124,8 +124,10 @@ def _shape(text: str) -> Shape | Auto:
 def _batch_size(text: str) -> Dim | Auto | None:
     if text == AUTO:
         return AUTO
-    dim = _dim("".join(text.split()), Status.DIM_WRONG_FORMAT, text)
-    return None if dim == Dim(0, 0) else dim  # OVMS's word for: as it is
+    bare = "".join(text.split())
+    if bare == "0":  # OVMS's word for: as it is
+        return None
+    return _dim(bare, Status.DIM_WRONG_FORMAT, text)
 
 
 def _dim(part: str, status: Status, text: str) -> Dim:
@@ -134,11 +136,11 @@ def _dim(part: str, status: Status, text: str) -> Dim:
         _refuse(status, text, "a number, -1, or a range as 1:8")
     low, high = int(found[1]), int(found[2] or 0)
     if found[2] is None:
-        if low > MAX_LENGTH:
-            _refuse(status, text, f"at most {MAX_LENGTH}")
+        if not low or low > MAX_LENGTH:
+            _refuse(status, text, f"-1, or a number from 1 to {MAX_LENGTH}")
         return ANY_LENGTH if low < 0 else Dim(low, low)
-    if not 0 <= low < high <= MAX_LENGTH:
-        _refuse(status, text, "a range that ends above its beginning")
+    if not 1 <= low < high <= MAX_LENGTH:
+        _refuse(status, text, "a range from at least 1 that ends above its beginning")
     return Dim(low, high)
 
 
