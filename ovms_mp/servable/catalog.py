@@ -165,7 +165,7 @@ class Catalog:
                 for entry in model.versions.values()
                 if entry.state < VersionState.UNLOADING
             ]
-            model.is_settled = model.is_retired = True
+            model.retire()
             if name in self._entries.graphs:
                 del self._entries.models[name]
         for leave in leaving:

@@ -61,6 +61,8 @@ class VersionEntry:
         """What happened."""
         self.state = VERSION_TRANSITIONS[self.state, event]
         self.has_failed = event is VersionEvent.FAILED
+        if event is VersionEvent.RETIRE:
+            self.reason = ""
 
     def listed(self, name: str, version: int) -> Listed:
         """A load that failed is none that goes on."""
@@ -83,6 +85,11 @@ class ModelEntry:
     is_retired: bool = False
     reason: str = ""
     """Why there are no versions to look at."""
+
+    def retire(self) -> None:
+        """Nobody wants it any more."""
+        self.is_settled = self.is_retired = True
+        self.reason = ""
 
     def available(self) -> tuple[str, ...]:
         """The versions that are served, ascending."""

@@ -61,6 +61,10 @@ class Faults:
         """What failed."""
         return iter(tuple(self._known))
 
+    def versions(self, model: str) -> set[int]:
+        """Those of a model that failed; 0 is the model as a whole."""
+        return {key.version for key in self.all() if key[:2] == ("model", model)}
+
     def reason(self, key: Key, made_of: object) -> str:
         """Why it would only fail again; empty if it is worth a try."""
         fault = self._known.get(key)

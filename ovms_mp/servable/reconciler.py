@@ -190,7 +190,7 @@ class Reconciler:
                 continue
             versions = self._models.pop(name)
             self._catalog.model_removed(name)
-            for number in versions or (0,):
+            for number in sorted(self._faults.versions(name).union(versions)) or (0,):
                 yield self._remove(Key("model", name, number))
         for name in self._graphs.keys() - graphs.keys():
             if self._is_hidden(name, wanted) or self._models.get(name) == {}:
@@ -239,9 +239,10 @@ class Reconciler:
                 changes.append(self._version(spec, number, parts.versions[number]))
             (kept if number in served else failed).add(number)
         changes += self._settle(whole, kept, has_hope=bool(failed or moving))
-        for key in self._faults.all():
-            if key[:2] == whole[:2] and key.version not in {0, *parts.versions}:
-                self._mend(key)
+        known = self._faults.versions(spec.name)
+        for number in known - {0, *served, *failed, *moving}:
+            self._catalog.model_retired(spec.name, number)
+            changes.append(self._remove(whole._replace(version=number)))
         return changes
 
     def _settle(
