@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
@@ -111,14 +112,18 @@ class Digests:
         self._known: dict[Path, tuple[Stamp, bytes]] = {}
 
     def of(self, path: Path, stamp: Stamp | None) -> bytes:
-        """The hash; empty if there is no file."""
+        """The hash; empty if there is no file, but a pipe, say, on which who reads waits
+        for who writes.
+        """
         if stamp is None:
             return b""
         known = self._known.get(path)
         if known is not None and known[0] == stamp:
             return known[1]
         try:
-            with path.open("rb") as file:
+            with open(path, "rb", opener=_at_once) as file:
+                if not S_ISREG(os.fstat(file.fileno()).st_mode):
+                    return b""
                 digest = hashlib.file_digest(file, _hash).digest()
         except OSError:
             return b""
@@ -129,6 +134,10 @@ class Digests:
         """Files that nobody has anything to do with any more."""
         kept = set(paths)
         self._known = {path: each for path, each in self._known.items() if path in kept}
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _hash() -> hashlib.blake2b:
