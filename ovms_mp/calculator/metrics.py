@@ -42,8 +42,8 @@ def recording(recorder: Recorder) -> Generator[None]:
 
 
 class _Metric:
-    """A declared meter. Raises ValueError for names that do not do, RuntimeError when
-    nothing is being loaded.
+    """A declared meter. Raises ValueError or TypeError for what does not do, RuntimeError
+    when nothing is being loaded.
     """
 
     kind: Kind
@@ -59,7 +59,9 @@ class _Metric:
         recorder = _RECORDER.get()
         if recorder is None:
             raise RuntimeError("metrics are declared while a handler is loaded")
-        self._meter = Meter(self.kind, name, help, tuple(labels), tuple(buckets))
+        # What prometheus_client lets one end with, a page has anyway.
+        bounds = tuple(each for each in map(float, buckets) if each != math.inf)
+        self._meter = Meter(self.kind, name, help, tuple(labels), bounds)
         self._recorder = recorder
         recorder.declare(self._meter)
 

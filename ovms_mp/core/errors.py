@@ -197,6 +197,7 @@ class ServingError(Exception):
 
 # One line of a terminal or dashboard; OpenVINO's own messages run to pages.
 MAX_PUBLIC_TEXT: Final = 512
+_MAX_READ: Final = 16 * MAX_PUBLIC_TEXT
 _PATH: Final = re.compile(
     r"(?:\bfile://|(?<![\w./:-]))/(?:[^\s/'\"<>:]+/)+(?=[^\s/'\"<>:]*)"
 )
@@ -216,5 +217,10 @@ def public_text(message: str) -> str:
     """`message` fit for a client: one line of at most 512 characters, in which a path
     is reduced to its last component.
     """
-    line = _UNPRINTABLE.sub(" ", _PATH.sub("", message)).strip()
-    return line if len(line) <= MAX_PUBLIC_TEXT else line[: MAX_PUBLIC_TEXT - 1] + "…"
+    # What comes after is not read: an exception may repeat all that a client has sent,
+    # and no thread of the server runs while a regular expression does.
+    read = message[:_MAX_READ]
+    line = _UNPRINTABLE.sub(" ", _PATH.sub("", read)).strip()
+    if len(line) <= MAX_PUBLIC_TEXT and len(message) <= _MAX_READ:
+        return line
+    return line[: MAX_PUBLIC_TEXT - 1] + "…"

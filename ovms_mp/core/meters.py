@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias
@@ -44,7 +45,8 @@ class Meter:
         for label in self.labels:
             if not _NAME.fullmatch(label) or label in _RESERVED_LABELS:
                 raise ValueError(f"{label!r} is no name for a label")
-        if list(self.buckets) != sorted(set(self.buckets)):
+        is_finite = all(map(math.isfinite, self.buckets))
+        if not is_finite or list(self.buckets) != sorted(set(self.buckets)):
             raise ValueError("buckets are bounds that rise")
 
 

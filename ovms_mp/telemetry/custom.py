@@ -175,9 +175,15 @@ class NodeRecorder:
             raise ValueError("the metric was not declared with such labels")
         if not math.isfinite(amount) or (meter.kind == "counter" and amount < 0):
             raise ValueError(f"{amount} is no number for a {meter.kind}")
-        short = tuple(each[:MAX_LABEL_VALUE] for each in values)
+        short = tuple(map(_shown, values))
         self._metrics.record(meter, (*self._place, *short), amount)
 
     def close(self) -> None:
         """See Recorder."""
         self._metrics.closed(*self._place)
+
+
+def _shown(value: str) -> str:
+    # Two that would be shown as one are one: a page has each set of labels once.
+    short = value[:MAX_LABEL_VALUE]
+    return short if short.isascii() else short.encode(errors="replace").decode()

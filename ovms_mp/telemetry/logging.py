@@ -37,6 +37,9 @@ LEVELS: Final = {
 }
 """The values of --log_level."""
 
+MAX_TEXT: Final = 1 << 16
+"""Characters of a message, and of a traceback; the rest is dropped."""
+
 # These describe themselves at DEBUG and INFO: of use to who debugs them, not a server. A
 # line of watchdog's, in a file beside the config, is a change that makes another one.
 _CHATTERS: Final = ("asyncio", "grpc", "uvicorn", "watchdog")
@@ -77,11 +80,11 @@ class JsonFormatter(logging.Formatter):
             "level": _level(record.levelno),
             "logger": record.name,
             **self._source,
-            "message": record.getMessage(),
+            "message": _cut(record.getMessage()),
             **getattr(record, FIELDS, {}),
         }
         if record.exc_info:
-            said["exception"] = self.formatException(record.exc_info)
+            said["exception"] = _cut(self.formatException(record.exc_info))
         return json.dumps(said, default=str)
 
 
@@ -99,9 +102,9 @@ class OvmsFormatter(logging.Formatter):
         date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
         head = f"[{date}.{int(record.msecs):03d}][{_logger(record.name)}]"
         head += f"[{_level(record.levelno)}]{self._source}"
-        line = f"{head} {escape(record.getMessage())}"
+        line = f"{head} {escape(_cut(record.getMessage()))}"
         if record.exc_info:
-            trace = self.formatException(record.exc_info)
+            trace = _cut(self.formatException(record.exc_info))
             # Only "\n": a message must not break a line by other means.
             line += "".join(f"\n    {escape(part)}" for part in trace.split("\n"))
         return line
@@ -149,6 +152,10 @@ def escape(text: str) -> str:
     as `\n`, `\x1b` or `\u2028`.
     """
     return _UNSAFE.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
 
 
 def _configure(name: str, level: int) -> tuple[logging.Logger, int]:

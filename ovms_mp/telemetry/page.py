@@ -37,8 +37,11 @@ Page: TypeAlias = tuple[Section, ...]
 
 
 def render(page: Page) -> bytes:
-    """The page in Prometheus's text format 0.0.4 (CONTENT_TYPE)."""
-    return "".join(line for section in page for line in _lines(section)).encode()
+    """The page in Prometheus's text format 0.0.4 (CONTENT_TYPE). Whatever it holds, it
+    can be read: characters that UTF-8 has not are shown as `?`.
+    """
+    text = "".join(line for section in page for line in _lines(section))
+    return text.encode(errors="replace")
 
 
 def merged(pages: Iterable[Page], flags: Collection[str] = ()) -> Page:
@@ -95,7 +98,7 @@ def _sample(lists: Any) -> tuple[Sample, float]:
 
 
 def _lines(section: Section) -> Iterator[str]:
-    yield f"# HELP {section.name} {section.help}\n"
+    yield f"# HELP {section.name} {_one_line(section.help)}\n"
     yield f"# TYPE {section.name} {section.kind}\n"
     for sample, value in section.samples.items():
         labels = ",".join(
@@ -108,7 +111,11 @@ def _lines(section: Section) -> Iterator[str]:
 
 
 def _escape(value: str) -> str:
-    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+    return _one_line(value).replace('"', r"\"")
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\\", r"\\").replace("\n", r"\n")
 
 
 def _number(value: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import grpc
+import numpy as np
 import pytest
 
 from ovms_mp.core.meters import MAX_SERIES
@@ -20,10 +21,12 @@ class OvmsPythonModel:
     def initialize(self, kwargs):
         self.words = Counter("words", "Words.", labels=("language",))
         self.last = Gauge("last_length", "Of the last word.")
-        self.lengths = Histogram("lengths", "Of words.", buckets=(2, 4))
+        self.lengths = Histogram("lengths", "Of words.", buckets=(2, 4, float("inf")))
+        Counter("lines", "In one,\\n\\\\ and another.")
 
     def execute(self, inputs):
-        language, _, word = bytes(inputs[0]).decode().partition(" ")
+        said = str(bytes(inputs[0]), "utf-8", "surrogateescape")
+        language, _, word = said.partition(" ")
         if language == "nonsense":
             self.words.inc(-1, language="en")
         if language == "unlabelled":
@@ -94,6 +97,24 @@ def test_what_cannot_be_counted_fails_the_call(
     assert why.endswith("ValueError: -1 is no number for a counter")
     _, why = refusal(channel, said(name, "unlabelled x"))
     assert why.endswith("ValueError: expected the labels language, found none")
+
+
+@pytest.mark.parametrize("name", ["inside", "outside"])
+def test_no_bytes_of_a_client_make_the_page_unreadable(
+    server: Server, channel: grpc.Channel, name: str
+) -> None:
+    for byte in (b"\xff", b"\xfe"):
+        sent = np.frombuffer(b"half" + byte + b" word", np.uint8)
+        infer(channel, ask(name, {"in": sent}))
+    page = server.app.metrics.render().decode()
+    labels = {"graph": name, "node": "worker", "language": "half?"}
+    assert sample(page, "ovms_mp_node_words", labels) == 2
+
+
+def test_a_help_of_several_lines_is_one(server: Server) -> None:
+    page = server.app.metrics.render().decode()
+    shown = r"# HELP ovms_mp_node_lines In one,\n\\ and another."
+    assert shown in page.splitlines()
 
 
 @pytest.mark.parametrize("name", ["inside", "outside"])

@@ -28,3 +28,9 @@ def test_public_text_is_one_line_without_directories(message, expected):
 
 def test_public_text_is_short():
     assert len(public_text("x" * 10_000)) == MAX_PUBLIC_TEXT
+
+
+def test_what_follows_a_long_beginning_is_not_read():
+    """Regular expressions hold up all threads: seconds for what a client may send."""
+    assert public_text(" " * 5_000_000 + "end") == "…"
+    assert public_text("/etc/a " + " " * 600 + "b") == "a b"

@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovms_mp.telemetry.logging import LEVELS, TRACE, OvmsFormatter, escape, logging_to
+from ovms_mp.telemetry.logging import (
+    FORMATS,
+    LEVELS,
+    MAX_TEXT,
+    TRACE,
+    JsonFormatter,
+    OvmsFormatter,
+    escape,
+    logging_to,
+)
 
 LINE = re.compile(
     r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\]\[([\w-]+)\]\[([a-z]+)\] (.*)"
@@ -136,3 +145,17 @@ def test_warnings_of_python_go_to_the_log(capsys: pytest.CaptureFixture[str]) ->
     name, level, text = parts(line)
     assert (name, level) == ("py", "warning")
     assert "UserWarning: old ways" in text
+
+
+@pytest.mark.parametrize("form", [OvmsFormatter(), JsonFormatter()], ids=FORMATS)
+def test_a_text_without_end_has_one(form: logging.Formatter) -> None:
+    """What an exception says may be all that a client has sent."""
+    try:
+        raise ValueError("x\n" * 1_000_000)
+    except ValueError as error:
+        trace = (ValueError, error, error.__traceback__)
+    text = "y" * 1_000_000
+    record = logging.LogRecord("a", logging.ERROR, "", 1, text, None, trace)
+    shown = form.format(record)
+    assert MAX_TEXT <= shown.count("y") < MAX_TEXT + 100
+    assert MAX_TEXT // 3 < shown.count("x") < MAX_TEXT
