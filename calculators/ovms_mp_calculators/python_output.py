@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final, TextIO, cast
+from typing import Any, Final, TextIO, cast
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +135,20 @@ class _Attribution(logging.Filter):
 _ATTRIBUTION: Final = _Attribution()
 
 
+class _Removal:
+    """`removeHandler` of the root logger. A handler's `basicConfig(force=True)` would
+    take the log from everybody; it removes what is its own.
+    """
+
+    def __init__(self, root: logging.Logger) -> None:
+        self._remove = root.removeHandler
+        self._there_before = [*root.handlers]
+
+    def __call__(self, handler: logging.Handler) -> None:
+        if _SPEAKER.get() is None or handler not in self._there_before:
+            self._remove(handler)
+
+
 def listen() -> None:
     """Stand between handlers and what is standard output, error and log now; what has
     been done before is not done again.
@@ -143,7 +157,10 @@ def listen() -> None:
         stream: TextIO | None = getattr(sys, name)
         if stream is not None and not isinstance(stream, _Output):
             setattr(sys, name, cast("TextIO", _Output(stream)))
-    for handler in logging.getLogger().handlers:
+    root: Any = logging.getLogger()
+    if not isinstance(root.removeHandler, _Removal):
+        root.removeHandler = _Removal(root)
+    for handler in root.handlers:
         if _ATTRIBUTION not in handler.filters:
             handler.addFilter(_ATTRIBUTION)
 

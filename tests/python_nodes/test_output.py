@@ -25,6 +25,7 @@ print("at import")
 
 class OvmsPythonModel:
     def initialize(self, kwargs):
+        logging.basicConfig(level=logging.DEBUG, force=True)  # the log is not its own
         print("at initialize")
 
     def open_session(self):
