@@ -16,6 +16,7 @@ from ovms_mp.graph.config import GraphConfig
 from ovms_mp.graph.definition import GraphDefinition
 from ovms_mp.graph.registry import Registry
 from ovms_mp.graph.run import GraphRun
+from ovms_mp.graph.subgraphs import Folders
 from ovms_mp.native import offer
 
 ENDS_WITHIN = 40.0
@@ -23,7 +24,7 @@ ENDS_WITHIN = 40.0
 
 def formed(text: str, registry: Registry | None = None) -> GraphConfig:
     registry = registry or Registry.installed()
-    options = islands.options_of(registry, offer)
+    options = islands.options_of(registry, offer, Folders())
     parsed = config.parse(text.encode(), "graph.pbtxt", options=options)
     return islands.form_islands(parsed, registry, offer)
 
