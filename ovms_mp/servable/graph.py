@@ -56,7 +56,7 @@ class GraphServable:
         self._condition = condition
         self._graph = graph
         self._shape = shape_of(name, graph.definition)
-        self._portrait = Portrait(graph.definition)
+        self._portrait = Portrait(graph.definition, self._shape)
         self._watching = watching or Watching()
         self._streams = Streams(name, policy, metrics.streams(name))
         self._interface = GraphInterface(name, graph.definition)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ovms_mp.core.happenings import Shape
     from ovms_mp.drawing.layout import Picture
     from ovms_mp.library.explanation import Explanation
     from ovms_mp.library.hosting import GraphDefinition
@@ -25,12 +27,14 @@ class Drawn(NamedTuple):
 
 
 class Portrait:
-    """Of one graph. Thread-safe."""
+    """Of one graph, whose runs have `shape`. Thread-safe."""
 
-    def __init__(self, definition: GraphDefinition) -> None:
+    def __init__(self, definition: GraphDefinition, shape: Shape) -> None:
+        self.shape: Final = shape
         self._definition = definition
         self._lock = threading.Lock()
         self._explanation: Explanation | None = None
+        self._mark = ""
         self._drawn: dict[tuple[bool, str], Drawn] = {}
 
     @property
@@ -42,26 +46,39 @@ class Portrait:
             [name.name for name, _ in outputs if name.tag.startswith(_PICTURES)],
         )
 
+    @property
+    def mark(self) -> str:
+        """The same for graphs that look the same, in whichever process."""
+        with self._lock:
+            if not self._mark:
+                told = repr(self._explained()).encode()
+                self._mark = hashlib.sha256(told).hexdigest()[:16]
+            return self._mark
+
     def drawn(self, *, expand: bool, within: str = "") -> Drawn | None:
         """With subgraphs folded, or as what is in them; all of it, or what is `within`
         the use of a subgraph, by the key of its item; None if there is none. The first
         time may take a second for some hundred nodes.
         """
-        # A tenth of a server's start is not for those who never look.
-        from ovms_mp.library.explanation import of
-
         prefix = within.removeprefix(_SUBGRAPH)
         with self._lock:
-            if self._explanation is None:
-                self._explanation = of(self._definition)
-            nodes = self._explanation.nodes
+            explanation = self._explained()
+            nodes = explanation.nodes
             if within and prefix not in {u.prefix for n in nodes for u in n.within}:
                 return None
             key = expand, prefix
             if key not in self._drawn:
-                drawn = _drawn(self._explanation, prefix, expand=expand)
+                drawn = _drawn(explanation, prefix, expand=expand)
                 self._drawn[key] = drawn
             return self._drawn[key]
+
+    def _explained(self) -> Explanation:
+        # A tenth of a server's start is not for those who never look.
+        from ovms_mp.library.explanation import of
+
+        if self._explanation is None:
+            self._explanation = of(self._definition)
+        return self._explanation
 
 
 def _drawn(explanation: Explanation, within: str, *, expand: bool) -> Drawn:

@@ -13,7 +13,7 @@ from ovms_mp.core.happenings import CLIENT, Kind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ovms_mp.core.happenings import Happening, Sink, Subject
+    from ovms_mp.core.happenings import Happening, Shape, Sink, Subject
     from ovms_mp.core.timestamp import Timestamp
     from ovms_mp.servable.watching import OpenStream
 
@@ -56,7 +56,10 @@ class Pulse:
 
     def __init__(self) -> None:
         self._happenings: deque[Happening] = deque(maxlen=MAX_HAPPENINGS)
-        self._subject: Subject | None = None
+        self._shapes: dict[int, Shape] = {}  # of runs
+        self._closed: deque[int] = deque()
+        self._leaving: Sequence[int] = ()  # closed before the last look
+        self._latest: Shape | None = None
         self._entered: dict[tuple[int, Timestamp], int] = {}
         self._looked = perf_counter()
 
@@ -67,27 +70,27 @@ class Pulse:
 
     def opened(self, subject: Subject) -> None:
         """See Watcher."""
-        self._subject = subject
+        self._shapes[subject.run] = self._latest = subject.shape
 
     def closed(self, run: int) -> None:
         """See Watcher."""
+        if run in self._shapes:
+            self._closed.append(run)
 
-    def take(self, streams: Sequence[OpenStream]) -> GraphPulse | None:
-        """What has happened since the last time, and what waits in these streams now;
-        None as long as nobody has used the graph.
+    def take(self, shape: Shape, streams: Sequence[OpenStream]) -> GraphPulse | None:
+        """What has happened since the last time in runs of this shape, and what waits in
+        these streams now; None as long as nobody has used the graph as it is.
         """
         now = perf_counter()
         seconds, self._looked = max(now - self._looked, 1e-3), now
-        happenings, subject = self._happenings, self._subject
-        found = [happenings.popleft() for _ in range(len(happenings))]
-        if subject is None:
+        runs, found = self._happened(shape)
+        if self._latest != shape and not runs:
             return None
         calls: Counter[int] = Counter()
         busy: Counter[int] = Counter()
         spent: Counter[int] = Counter()
         packets: Counter[str] = Counter()
         latencies: dict[tuple[int, Timestamp], int] = {}
-        shape = subject.shape
         for each in found:
             node, took = each.node, each.ended - each.begun
             match each.kind:
@@ -128,6 +131,17 @@ class Pulse:
             answers / seconds,
             _each(sum(latencies.values()), len(latencies)) if latencies else None,
         )
+
+    def _happened(self, shape: Shape) -> tuple[set[int], Sequence[Happening]]:
+        """Runs of this shape, and what happened in them."""
+        happenings = self._happenings
+        closed = [self._closed.popleft() for _ in range(len(self._closed))]
+        found = [happenings.popleft() for _ in range(len(happenings))]
+        runs = {run for run, its in tuple(self._shapes.items()) if its == shape}
+        for run in self._leaving:
+            self._shapes.pop(run, None)
+        self._leaving = closed
+        return runs, [each for each in found if each.run in runs]
 
     def _enter(self, happening: Happening) -> None:
         entered = self._entered

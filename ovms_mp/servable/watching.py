@@ -205,10 +205,13 @@ class Watching:
         now = time.perf_counter()
         return len(found), [_state(n, known, now) for n, known in found[:most]]
 
-    def of(self, graph: str, most: int) -> Sequence[OpenStream]:
-        """The oldest open streams of a graph."""
+    def of(self, shape: Shape, most: int) -> Sequence[OpenStream]:
+        """The oldest open streams of a graph as it is now, not as it was before it was
+        loaded anew.
+        """
         with self._lock:
-            return [each.stream for each in self._of(graph)[:most]]
+            known = [e for e in self._of(shape.graph) if e.subject.shape == shape]
+            return [each.stream for each in known[:most]]
 
 
 def _state(number: int, known: _Known, now: float) -> StreamState:

@@ -91,6 +91,7 @@ class TraceFile:
         self.recording: Final = Recording()
         self._path = path
         path.write_bytes(b"")
+        log.info("a trace is recorded; it is in %s when the server has ended", path)
 
     def write(self) -> None:
         """What was recorded; a disk that is full is in the log."""

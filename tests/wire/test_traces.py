@@ -259,6 +259,7 @@ def test_a_file_is_written_at_the_end(tmp_path: Path) -> None:
     flags = ("--config_path", str(config), "--trace_path", str(path))
     with Process(tmp_path, *flags) as server:
         address = server.ready()
+        assert f"a trace is recorded; it is in {path} when" in server.log
         with connect(address) as channel, Stream(channel) as stream:
             for number in range(10):
                 stream.send(ask("echo", {"in": floats(number)}, at=number))

@@ -11,7 +11,7 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ovms_mp.core.errors import public_text
+from ovms_mp.core.errors import ServingError, public_text
 from ovms_mp.frontend.http import sights
 from ovms_mp.servable.pulse import MAX_STREAMS, Pulse
 from ovms_mp.telemetry.trace import MAX_HAPPENINGS, Recording
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ovms_mp.frontend.http.catalog import Catalog
+    from ovms_mp.servable.portrait import Portrait
     from ovms_mp.servable.watching import Watching
     from ovms_mp.telemetry.recent import Recent
 
@@ -89,8 +90,12 @@ class Looks:
             ],
         }
         if pulse is not None:
-            taken = pulse.take(self._watching.of(graph, MAX_STREAMS))
-            seen["graph"] = None if taken is None else sights.pulse(taken)
+            portrait = self._portrait(graph)
+            taken = portrait and pulse.take(
+                portrait.shape, self._watching.of(portrait.shape, MAX_STREAMS)
+            )
+            seen["graph"] = taken and sights.pulse(taken)
+            seen["mark"] = portrait and portrait.mark
         return seen
 
     def seen_from_afar(self, viewer: str, graph: str) -> Seen:
@@ -119,6 +124,12 @@ class Looks:
     def stop(self) -> None:
         """End what lasts."""
         self._over.set()
+
+    def _portrait(self, graph: str) -> Portrait | None:
+        try:
+            return self._catalog.describe(graph, "").portrait
+        except ServingError:
+            return None  # it is not served any more, or not yet
 
     def _forget(self) -> None:
         while not self._over.wait(FORGOTTEN_SECONDS / 4):

@@ -41,6 +41,7 @@ def picture(drawn: Drawn, portrait: Portrait) -> Told:
     inputs, outputs = portrait.pictures
     laid = drawn.picture
     return {
+        "mark": portrait.mark,
         "width": laid.width,
         "height": laid.height,
         "pictures": {"inputs": inputs, "outputs": outputs},

@@ -62,6 +62,8 @@ def together(number: int, own: Seen, others: Mapping[int, Seen | None]) -> Seen:
     }
     if "graph" in own:
         merged["graph"] = _graph([each.get("graph") for each in seen])
+    if "mark" in own:
+        merged["mark"] = own["mark"]
     return merged
 
 

@@ -10,6 +10,9 @@ import {timeline} from "./timeline.js";
 
 const AGAIN = 2000; // milliseconds until a lost server is looked for
 let chosen = null, kind = "", following = new AbortController();
+let drawn = null; // the mark of the graph that is drawn
+let versions = ""; // of the model whose form is shown
+let showing = 0; // answers that are awaited
 let path = []; // of subgraphs, each in the one before
 
 const status = text => { by("status").textContent = text; };
@@ -20,22 +23,33 @@ function tell(seen) {
   lists.servables(seen.servables, chosen, choose);
   lists.streams(seen.open, seen.streams);
   lists.errors(seen.errors);
-  if (chosen === null && seen.servables.length) {
-    const graphs = seen.servables.filter(isServed);
-    choose((graphs.find(each => each.kind === "graph") ?? seen.servables[0]).name, seen);
-  } else if (seen.graph !== undefined) {
-    beat(seen.graph);
-  }
   known = seen.servables;
   reason();
+  if (chosen === null) {
+    const first = known.find(each => isServed(each) && each.kind === "graph") ?? known[0];
+    if (first) choose(first.name);
+  } else if (kindOf(chosen) !== kind) {
+    choose(chosen); // it came, or went
+  } else if (seen.graph !== undefined) {
+    if (seen.mark === drawn) beat(seen.graph);
+    else if (seen.mark && !showing) show(); // it was loaded anew
+  } else if (kind === "model" && versionsOf(chosen) !== versions) {
+    show();
+  }
 }
 
 let known = [];
 const isServed = ({versions}) => versions.some(each => each.state === "AVAILABLE");
+const foundOf = name => known.find(each => each.name === name);
+const kindOf = name => { const found = foundOf(name); return found && isServed(found) ? found.kind : ""; };
+const versionsOf = name => JSON.stringify(foundOf(name)?.versions.map(each => [each.version, each.state]));
 
 function reason() {
-  const found = known.find(each => each.name === chosen);
+  const found = foundOf(chosen);
   const texts = found ? [found.reason, ...found.versions.map(each => each.reason)].filter(Boolean) : [];
+  if (chosen !== null && !texts.length && !kindOf(chosen)) {
+    texts.push(`Not served now${found?.versions.length ? `: ${found.versions.map(each => each.state.toLowerCase()).join(", ")}` : ""}`);
+  }
   by("reason").hidden = !texts.length;
   by("reason").textContent = texts.join("; ");
 }
@@ -50,19 +64,23 @@ async function look() {
       status("The server has ended; looking for it");
     } catch (error) {
       if (mine.signal.aborted) continue;
-      if (error instanceof Refused && error.code === 404) kind = "";
+      if (error instanceof Refused && error.code === 404) { known = []; choose(chosen); }
       status(error instanceof Refused ? error.message : "The server does not answer; looking for it");
+      if (error instanceof Refused && error.code === 401) {
+        await new Promise(wake => { again = wake; });
+        continue;
+      }
     }
     await new Promise(wake => { again = wake; setTimeout(wake, AGAIN); });
   }
 }
 let again = () => {};
 
-async function choose(name, seen = null) {
-  const found = (seen?.servables ?? known).find(each => each.name === name);
+function choose(name) {
   chosen = name;
+  drawn = null;
   path = [];
-  kind = found && isServed(found) ? found.kind : "";
+  kind = kindOf(name);
   by("chosen-title").textContent = name;
   by("graph").hidden = kind !== "graph";
   by("request").hidden = true;
@@ -70,28 +88,40 @@ async function choose(name, seen = null) {
   reason();
   following.abort();
   again();
-  if (!kind) return;
-  try {
-    if (kind === "graph") await picture(true);
-    await request.offer(name);
-  } catch (error) { status(error.message); }
+  if (kind) show();
 }
 
-async function picture(isNew) {
+// What it is now, and what it takes.
+async function show() {
+  showing += 1;
+  path = [];
+  versions = versionsOf(chosen);
+  try {
+    if (kind === "graph") await picture();
+    await request.offer(chosen);
+    showing -= 1;
+  } catch (error) {
+    status(error.message);
+    setTimeout(() => { versions = ""; showing -= 1; }, AGAIN); // and then once more
+  }
+}
+
+async function picture() {
   const name = chosen, expand = by("expand").checked;
   const within = path.at(-1)?.key ?? "";
   const query = `expand=${expand}&within=${encodeURIComponent(within)}`;
   const told = await (await ask(`/v1/graphs/${encodeURIComponent(name)}?${query}`)).json();
-  if (name !== chosen || within !== (path.at(-1)?.key ?? "")) return;
+  if (name !== chosen || within !== (path.at(-1)?.key ?? "") || expand !== by("expand").checked) return;
+  drawn = told.mark;
   trail();
   paint(told, (key, title) => go([...path, {key, title}]));
-  if (isNew) camera.offer(name, told.pictures);
+  camera.offer(name, told.pictures);
 }
 
 function go(to) {
   path = to;
   by("expand").checked = false;
-  picture(false).then(() => by("picture").focus()).catch(error => status(error.message));
+  picture().then(() => by("picture").focus()).catch(error => status(error.message));
 }
 
 // The way into subgraphs, and back.
@@ -105,7 +135,7 @@ function trail() {
   }));
 }
 
-by("expand").onchange = () => picture(false).catch(error => status(error.message));
+by("expand").onchange = () => picture().catch(error => status(error.message));
 by("fit").onchange = fit;
 
 onKeyWanted(() => { by("key").hidden = false; });
@@ -132,8 +162,10 @@ by("trace").querySelector("form").onsubmit = async event => {
     link.hidden = false;
     const run = timeline(JSON.parse(await file.text()).traceEvents);
     said.textContent = run ? `${run}; a colour is a packet` : "Nothing happened meanwhile";
-  } catch (error) { said.textContent = error.message; }
-  finally { button.disabled = false; }
+  } catch (error) {
+    said.textContent = error.message;
+    if (error instanceof Refused && error.code === 403) by("key").hidden = false; // of another who may
+  } finally { button.disabled = false; }
 };
 
 look();

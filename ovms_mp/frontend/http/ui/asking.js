@@ -6,7 +6,8 @@ let wanted = () => {};
 
 export const onKeyWanted = call => { wanted = call; };
 export const useKey = key => sessionStorage.setItem(KEY, key);
-const key = () => sessionStorage.getItem(KEY);
+// In UTF-8, for neither heads nor btoa take any other letters.
+const key = () => String.fromCharCode(...new TextEncoder().encode(sessionStorage.getItem(KEY) ?? ""));
 
 export class Refused extends Error {
   constructor(code, text) {

@@ -36,14 +36,16 @@ export const seconds = value =>
 
 export const rate = value => value < 10 ? value.toFixed(1) : value.toFixed(0);
 
-// A tensor UINT8 [height, width, 3] on a canvas, colours as they come.
-export function show(canvas, [height, width], bytes) {
-  const picture = new ImageData(width, height);
-  for (let from = 0, to = 0; to < picture.data.length; to += 4) {
-    picture.data[to] = bytes[from++];
-    picture.data[to + 1] = bytes[from++];
-    picture.data[to + 2] = bytes[from++];
-    picture.data[to + 3] = 255;
+export const isPicture = ({datatype, shape}) => datatype === "UINT8" && shape.length === 3 && [1, 3, 4].includes(shape[2]);
+
+// A tensor UINT8 [height, width, channels] on a canvas: grey, or colours as they come.
+export function show(canvas, [height, width, channels], bytes) {
+  const picture = new ImageData(width, height), [green, blue] = channels === 1 ? [0, 0] : [1, 2];
+  for (let from = 0, to = 0; to < picture.data.length; from += channels, to += 4) {
+    picture.data[to] = bytes[from];
+    picture.data[to + 1] = bytes[from + green];
+    picture.data[to + 2] = bytes[from + blue];
+    picture.data[to + 3] = channels === 4 ? bytes[from + 3] : 255;
   }
   Object.assign(canvas, {width, height});
   canvas.getContext("2d").putImageData(picture, 0, 0);

@@ -8,6 +8,7 @@ export function servables(told, chosen, choose) {
   list.told = text;
   const focused = document.activeElement?.dataset?.name;
   list.replaceChildren(...told.map(each => make("li", {}, entry(each, chosen, choose))));
+  if (!told.length) list.append(make("li", {class: "dim"}, "Nothing"));
   if (focused !== undefined) {
     [...list.querySelectorAll("button")].find(each => each.dataset.name === focused)?.focus();
   }

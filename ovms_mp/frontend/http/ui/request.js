@@ -15,14 +15,16 @@ const said = () => section().querySelector("output");
 export async function offer(servable) {
   name = servable;
   const form = section().querySelector("form");
-  section().hidden = true;
-  section().querySelector(".answer").replaceChildren();
-  said().textContent = "";
   const metadata = await (await ask(`/v2/models/${encodeURIComponent(servable)}`)).json();
   if (name !== servable) return;
+  section().hidden = false;
+  const told = JSON.stringify([servable, metadata.inputs]);
+  if (form.told === told) return; // what is written there stays
+  form.told = told;
+  section().querySelector(".answer").replaceChildren();
+  said().textContent = "";
   form.replaceChildren(...metadata.inputs.map(input), make("button", {}, "Send"));
   form.onsubmit = event => { event.preventDefault(); send(form, metadata.inputs); };
-  section().hidden = false;
 }
 
 function input({name, datatype, shape}) {
