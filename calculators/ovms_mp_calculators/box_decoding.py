@@ -5,6 +5,7 @@ orders. Computed in float32, for the boxes that are wanted only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _OPTIONS: Final = graph.TensorsToDetectionsCalculatorOptions
 _BOX: Final = 4
+_ONE: Final = np.float32(1)
 _PLACES: Final = {
     "detections": 0,
     "classes": 1,
@@ -31,7 +33,7 @@ _PLACES: Final = {
 Floats: TypeAlias = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Coding:
     """The options, of either message. `box_indices` are the places of ymin, xmin, ymax
     and xmax in a box that needs no decoding; `mapping` is empty for the usual order of
@@ -59,6 +61,22 @@ class Coding:
     box_format: int
     box_indices: tuple[int, ...]
     mapping: dict[str, int]
+
+    @cached_property
+    def columns(self) -> NDArray[np.intp]:
+        """Where in a row are x and y of the centre, of the size and of the key points."""
+        box, points = self.box_offset, self.keypoint_offset
+        begins = box, box + 2, *range(points, points + 2 * self.num_keypoints, 2)
+        is_turned = self.box_format == _OPTIONS.YXHW
+        pair = (1, 0) if is_turned else (0, 1)
+        return np.array([begin + each for begin in begins for each in pair])
+
+    @cached_property
+    def divisors(self) -> Floats:
+        """Of the same pairs, [2 + key points, 2]."""
+        x, y, w, h = self.scales
+        pairs = [(x, y), (w, h), *[(x, y)] * self.num_keypoints]
+        return np.array(pairs, np.float32)
 
     @classmethod
     def of(cls, options: Any) -> Self:
@@ -236,43 +254,36 @@ def activated(scores: Floats, coding: Coding) -> Floats:
         return scores
     if coding.clipping is not None:
         limit = np.float32(coding.clipping)
-        scores = scores.clip(-limit, limit)
-    one = np.float32(1)
-    return one / (one + np.exp(-scores))
+        scores = np.minimum(np.maximum(scores, -limit), limit)
+    shares = np.exp(-scores)
+    shares += _ONE
+    return np.divide(_ONE, shares, out=shares)
 
 
 def decoded(boxes: Floats, anchors: Floats, coding: Coding) -> Floats:
     """Rows of ymin, xmin, ymax, xmax, and what follows them; key points are x, y."""
-    center, size = anchors[:, :2], anchors[:, 2:]
-    wide = size[:, ::-1]  # w, h, as the centres are x, y
-    at, reach = _read(boxes[:, coding.box_offset : coding.box_offset + 4], coding)
-    scale = np.array(coding.scales, np.float32)
-    at = at / scale[:2] * wide + center
-    reach = reach / scale[2:]
-    if coding.is_exponential:
-        reach = np.exp(reach)
-    reach = reach * wide / np.float32(2)
-    found = np.zeros_like(boxes)
-    if coding.num_keypoints:
-        places = slice(
-            coding.keypoint_offset, coding.keypoint_offset + 2 * coding.num_keypoints
-        )
-        points = boxes[:, places].reshape(len(boxes), coding.num_keypoints, 2)
-        if coding.box_format == _OPTIONS.YXHW:
-            points = points[..., ::-1]
-        points = points / scale[:2] * wide[:, None] + center[:, None]
-        found[:, places] = points.reshape(len(boxes), 2 * coding.num_keypoints)
-    # As MediaPipe: at the beginning, wherever the box was.
-    found[:, :2] = (at - reach)[:, ::-1]
-    found[:, 2:4] = (at + reach)[:, ::-1]
-    return found
-
-
-def _read(boxes: Floats, coding: Coding) -> tuple[Floats, Floats]:
-    """Centre and size, [n, 2] each, x before y."""
-    first, last = boxes[:, :2], boxes[:, 2:]
-    if coding.box_format == _OPTIONS.XYWH:
-        return first, last
+    center, wide = anchors[:, np.newaxis, :2], anchors[:, np.newaxis, :1:-1]
+    # Pairs of x and y: the centre, the size, and the key points.
+    pairs = boxes.take(coding.columns, axis=1).reshape(
+        len(boxes), *coding.divisors.shape
+    )
     if coding.box_format == _OPTIONS.XYXY:
-        return (last - first) / np.float32(2), first + last
-    return first[:, ::-1], last[:, ::-1]
+        first, last = pairs[:, 0].copy(), pairs[:, 1].copy()
+        pairs[:, 0], pairs[:, 1] = (last - first) / np.float32(2), first + last
+    pairs /= coding.divisors
+    if coding.is_exponential:
+        pairs[:, 1] = np.exp(pairs[:, 1])
+    pairs *= wide
+    reach = pairs[:, 1] / np.float32(2)
+    pairs += center
+    at = pairs[:, 0]
+    low, high = at - reach, at + reach
+    rows = pairs.reshape(boxes.shape)
+    if coding.num_keypoints and coding.keypoint_offset != _BOX:
+        points, rows = rows[:, _BOX:], np.zeros_like(rows)
+        begin = coding.keypoint_offset
+        rows[:, begin : begin + 2 * coding.num_keypoints] = points
+    # As MediaPipe: at the beginning, wherever the box was.
+    rows[:, 1::-1] = low
+    rows[:, 3:1:-1] = high
+    return rows

@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 
 _OPTIONS: Final = graph.TensorsToDetectionsCalculatorOptions
 _OPENVINO: Final = graph.OpenVINOTensorsToDetectionsCalculatorOptions
-_LEAST: Final = np.finfo(np.float32).min
+_LEAST: Final = np.float32(np.finfo(np.float32).min)
 _NO_CLASS: Final = -1
 _NO_ANCHORS: Final = "No anchor data available."
 
@@ -188,19 +188,26 @@ class TensorsToDetectionsCalculator(Calculator):
         _check_anchors(anchors.shape, coding)
         best, classes = self._best(scores)
         chosen = self._above(best, classes)
-        decoded = box_decoding.decoded(boxes[chosen], anchors[chosen], coding)
-        return self._detections(decoded, best[chosen, None], classes[chosen, None])
+        if not len(chosen):
+            return []
+        decoded = box_decoding.decoded(
+            boxes.take(chosen, axis=0), anchors.take(chosen, axis=0), coding
+        )
+        scores = best.take(chosen)[:, np.newaxis]
+        return self._detections(decoded, scores, classes.take(chosen)[:, np.newaxis])
 
     def _best(self, scores: Floats) -> tuple[Floats, Array]:
         """Score and class of each box: the first of its best that is allowed."""
         count = len(scores)
         if not len(self._classes):
             return np.full(count, _LEAST, np.float32), np.full(count, _NO_CLASS)
-        values = box_decoding.activated(scores[:, self._classes], self._coding)
-        values = np.fmax(values, np.float32(_LEAST))  # what is no number, too
         if len(self._classes) == 1:  # as of most models here
-            best = values[:, 0]
-            return best, np.where(best > _LEAST, self._classes[0], _NO_CLASS)
+            number = self._classes[0]
+            values = box_decoding.activated(scores[:, number], self._coding)
+            best = np.fmax(values, _LEAST)  # what is no number, too
+            return best, np.where(best > _LEAST, number, _NO_CLASS)
+        values = box_decoding.activated(scores[:, self._classes], self._coding)
+        values = np.fmax(values, _LEAST)
         places = values.argmax(axis=1)
         best = values[np.arange(count), places]
         return best, np.where(best > _LEAST, self._classes[places], _NO_CLASS)
@@ -252,31 +259,33 @@ class TensorsToDetectionsCalculator(Calculator):
     ) -> list[Detection]:
         """`boxes` are ymin, xmin, ymax, xmax and the rest of the row."""
         coding = self._coding
-        ymin, xmin, ymax, xmax = (boxes[:, place] for place in coding.box_indices)
-        sizes = xmax - xmin, ymax - ymin
+        if coding.box_indices != (0, 1, 2, 3):
+            corners = boxes[:, coding.box_indices]
+        else:
+            corners = boxes[:, :4]
+        sides = corners[:, 2:] - corners[:, :2]
+        tops = corners[:, 0]
         if coding.flip_vertically:
-            ymin = np.float32(1) - ymax
-        sides = np.stack([xmin, ymin, *sizes], axis=1)
-        is_box = (sizes[0] >= 0) & (sizes[1] >= 0)
+            tops = np.float32(1) - corners[:, 2]
+        places = zip(corners[:, 1].tolist(), tops.tolist(), sides.tolist(), strict=True)
         points = self._keypoints(boxes)
+        every = zip(scores.tolist(), classes.tolist(), strict=True)
         found: list[Detection] = []
-        for place in np.flatnonzero(is_box).tolist():
+        for number, ((xmin, ymin, (height, width)), graded) in enumerate(
+            zip(places, every, strict=True)
+        ):
+            if not (width >= 0 and height >= 0):
+                continue
             if coding.max_results >= 0 and len(found) == coding.max_results:
                 break
-            pairs = [
-                (score, number)
-                for score, number in zip(
-                    scores[place].tolist(), classes[place].tolist(), strict=True
-                )
-                if self._is_kept(score, number)
-            ]
+            pairs = [pair for pair in zip(*graded, strict=True) if self._is_kept(*pair)]
             if pairs:
                 found.append(
                     Detection(
-                        box=Box(*sides[place].tolist()),
-                        scores=tuple(score for score, _ in pairs),
-                        label_ids=tuple(number for _, number in pairs),
-                        keypoints=NO_KEYPOINTS if points is None else points[place],
+                        Box(xmin, ymin, width, height),
+                        tuple([score for score, _ in pairs]),
+                        tuple([label for _, label in pairs]),
+                        keypoints=NO_KEYPOINTS if points is None else points[number],
                     )
                 )
         return found
