@@ -16,7 +16,7 @@ leaves.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ovms_mp.calculator import Context, InputPort, NodeInfo, OutputPort
+
+# Of a box, in sizes of it.
+_CORNERS: Final = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float32)
 
 
 class DetectionProjectionCalculator(Calculator):
@@ -85,18 +88,11 @@ def _projected(detections: Sequence[Detection], matrix: Array) -> list[Detection
             raise ValueError(f"a location of {each.format.name} cannot be projected")
     turn = matrix[:2, :2].astype(np.float32).T
     move = matrix[:2, 3].astype(np.float32)
-    boxes = boxes_of(detections)
-    corners = np.empty((len(boxes), 4, 2), np.float32)
-    corners[:, :, 0] = boxes[:, [0]] + boxes[:, [2]] * np.array(
-        [0, 1, 1, 0], np.float32
-    )
-    corners[:, :, 1] = boxes[:, [1]] + boxes[:, [3]] * np.array(
-        [0, 0, 1, 1], np.float32
-    )
-    corners = corners @ turn + move
-    low, high = corners.min(axis=1), corners.max(axis=1)
-    sides = np.concatenate([low, high - low], axis=1).tolist()
+    boxes = boxes_of(detections)[:, np.newaxis]
+    corners = (boxes[..., :2] + boxes[..., 2:] * _CORNERS) @ turn + move
+    low = np.minimum.reduce(corners, axis=1)
+    sizes = (np.maximum.reduce(corners, axis=1) - low).tolist()
     return [
-        replace(each, box=Box(*box), keypoints=each.keypoints @ turn + move)
-        for each, box in zip(detections, sides, strict=True)
+        replace(each, box=Box(*at, *size), keypoints=each.keypoints @ turn + move)
+        for each, at, size in zip(detections, low.tolist(), sizes, strict=True)
     ]
