@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -150,7 +149,7 @@ class Reconciler:
         for subject, error in refused.items():
             change = self._fail(Key("config", subject), None, error.text)
             is_skipped = subject in wanted.config.overruled
-            yield replace(change, outcome=Outcome.SKIPPED) if is_skipped else change
+            yield change.skipped() if is_skipped else change
 
     def _are_read(self, config: RepositoryConfig) -> bool:
         """False if there is a subconfig that never could be read. What one that could

@@ -6,7 +6,7 @@ Reasons are for operators and may name paths.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,10 @@ class Change:
     version: int
     outcome: Outcome
     reason: str = ""
+
+    def skipped(self) -> Change:
+        """The same of what never counts."""
+        return replace(self, outcome=Outcome.SKIPPED)
 
 
 @dataclass(frozen=True, slots=True)
