@@ -209,7 +209,9 @@ def test_what_requests_have_in_use_has_a_limit_together(
             assert until(lambda: code() == "OK")
             assert until(lambda: held() < 3 * MIB)
             on.send(ask("both", {"a": large}, at=3))
-            assert until(lambda: code() == "RESOURCE_EXHAUSTED")
+            # Of two that come at a time the other one may be first, and this one refused.
+            assert until(lambda: held() > 3 * MIB)
+            assert code() == "RESOURCE_EXHAUSTED"
         # The client has gone, and what it had in the graph.
         assert until(server.is_idle)
         assert until(lambda: code() == "OK")
