@@ -208,6 +208,8 @@ def test_a_trace_is_recorded_and_drawn(page: Page, site: Site) -> None:
     opened(page, site)
     section = page.locator("#trace")
     with streaming(site):
+        # A row that comes above between a button's way down and up makes it no click.
+        expect(page.get_by_role("heading", name="Open streams 1")).to_be_visible()
         section.get_by_label("Seconds").fill("1")
         section.get_by_role("button", name="Record").click()
         expect(section.get_by_role("status")).to_contain_text(f"{site.graph} stream")

@@ -72,7 +72,7 @@ class OvmsPythonModel:
                     file.write(".")
                 yield [Tensor("out", b"x" * 100_000)]
                 number += 1
-        except GeneratorExit:
+        except (GeneratorExit, KeyboardInterrupt):  # which a process is sent at its work
             (folder / "count").write_text(str(number))
             raise
 """
