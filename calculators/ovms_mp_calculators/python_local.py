@@ -120,6 +120,7 @@ class LocalSession:
         self._opening = threading.Lock()
         self._state: Any = _UNOPENED
         self._opened: asyncio.Task[Any] | None = None
+        self._turn = asyncio.Lock()
         self._running = 0
         self._is_closed = False
 
@@ -186,8 +187,10 @@ class LocalSession:
     async def _keywords(self) -> dict[str, Any]:
         if self._opened is None:
             self._opened = asyncio.ensure_future(self._open_async())
-        # To give up one call must not give up what others wait for.
-        state = await asyncio.shield(self._opened)
+        # Who comes when it has just been opened is not to overtake those who waited.
+        async with self._turn:
+            # To give up one call must not give up what others wait for.
+            state = await asyncio.shield(self._opened)
         return {"session": state} if self._model.takes_session else {}
 
     async def _open_async(self) -> Any:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ovms_mp_calculators import python_handler
+from ovms_mp_calculators.python_output import Voice
 
 from ovms_mp.calculator.pyovms import Tensor
 from tests.unit.calculators.listened import FREE, Listened
@@ -46,6 +49,40 @@ def test_a_session_is_a_streams_own_from_its_first_call_to_its_end(
     notes = tmp_path / "sessions"
     assert until(lambda: notes.read_text().count("\n") == 4)
     assert notes.read_text().splitlines()[::2] == ["open", "open"]
+
+
+MORE_COMES = """
+from pyovms import Tensor
+class OvmsPythonModel:
+    def initialize(self, kwargs):
+        self.call = kwargs["call"]
+    async def open_session(self):
+        self.call()
+        return []
+    async def execute(self, inputs, session):
+        session.append(bytes(inputs[0]))
+        return [Tensor("out", b" ".join(session))]
+"""
+
+
+def test_what_comes_as_a_session_opens_does_not_overtake_what_opened_it(
+    tmp_path: Path,
+):
+    file = tmp_path / "handler.py"
+    file.write_text(MORE_COMES)
+    answers: list[Any] = []
+
+    def call() -> None:
+        answers.append(session.execute([Tensor("in", b"later")]))
+
+    voice = Voice("node", lambda level, line: None)
+    session = python_handler.load(file, voice, "node", {"call": call}).open(
+        is_serial=False
+    )
+    first: Any = session.execute([Tensor("in", b"first")])
+    assert bytes(first.result(10)[0]) == b"first"
+    assert bytes(answers[0].result(10)[0]) == b"first later"
+    session.close()
 
 
 OPENING = """
