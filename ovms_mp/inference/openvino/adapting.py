@@ -42,8 +42,8 @@ _WHAT_COMES: Final = Dim(1, UNBOUNDED)
 
 
 def adapt(model: ov.Model, config: ModelConfig, path: Path) -> ov.Model:
-    """`model`, which was read at `path`, or another one, as `config` wants it. Raises ServingError for what does
-    not fit the model, RuntimeError for what OpenVINO refuses.
+    """`model`, which was read at `path`, or another one, as `config` wants it. Raises
+    ServingError for what does not fit the model, RuntimeError for what OpenVINO refuses.
     """
     wanted, names = config.adaptation, config.names
     _check(model, wanted, names, path)
