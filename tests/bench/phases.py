@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from tests.bench import cases, limits, peers, servers, video, vision
+from tests.bench import cases, limits, peers, servers, undrawn, video, vision
 from tests.bench.cases import Case
 from tests.bench.fleet import Fleet
 from tests.bench.measure import Row, rows_of
@@ -139,6 +139,7 @@ def seeing(folder: Path, fleet: Fleet, with_peers: bool) -> Iterator[list[Row]]:
         for scene in vision.SCENES:
             home = folder / scene.graph
             config = lay_out(home, (), [scene.graph])
+            undrawn.add(config, scene.graph)
             server = stack.enter_context(servers.ours(config, home / "log"))
             rows += stack.enter_context(vision.rows(scene, server, home))
         yield rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from functools import partial
@@ -73,17 +73,23 @@ def streamed(
     pid: int,
     window: int = WINDOW,
     stop: threading.Event | None = None,
+    begins: Callable[[], object] = lambda: None,
 ) -> Slice:
     """One stream with `window` frames in flight, always: a frame is, from when it is
     handed to the client until these outputs of it are there, each an answer of its own.
-    The first one is not timed; `stop` ends it before its time.
+
+    The first one, for which what is followed has to be found, is by itself and is not
+    timed. Time begins when `begins` has returned after it, and ends with the last answer,
+    so that it has all of the work on all frames that are counted, and none on others.
+    `stop` ends the stream before its time.
     """
     sent: dict[int, float] = {}
     missing: dict[int, int] = {}
     latencies = array("d")
-    room = threading.Semaphore(window)
+    room = threading.Semaphore(1)
     over = stop or threading.Event()
     before, begun = cpu_of(pid), time.perf_counter()
+    now = begun
     # Answers make room in the client's own window with the first of their outputs.
     with client.stream(graph, window=2 * window) as stream:
 
@@ -107,13 +113,15 @@ def streamed(
             missing[at] -= 1
             if not missing[at]:
                 now = time.perf_counter()
+                began = sent.pop(at)
                 if at:
-                    latencies.append(now - sent[at])
+                    latencies.append(now - began)
+                    room.release()
                 else:
-                    before, begun = cpu_of(pid), now
-                del sent[at]
+                    begins()
+                    before, begun = cpu_of(pid), time.perf_counter()
+                    room.release(window)
                 if now - begun > seconds:
                     over.set()
-                room.release()
         sender.join()
-    return Slice(time.perf_counter() - begun, latencies, cpu_of(pid) - before)
+    return Slice(now - begun, latencies, cpu_of(pid) - before)

@@ -1,6 +1,7 @@
 """Faces, hands, bodies and whole persons in a video: the graphs of `graphs/` as streams
 over gRPC, beside mp.solutions in a process of its own, which has no wire, and neither
-draws nor gives frames back.
+draws nor gives frames back: as they are, and without their picture, which is what it
+gives.
 
 Both see the same frames in the same order, forwards and backwards, so that what is
 followed does not jump, and compute in FP32.
@@ -12,11 +13,12 @@ import gzip
 import json
 import subprocess
 import tempfile
+import threading
 from array import array
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -26,14 +28,17 @@ from ovms_mp_clients import Client
 
 from graphs import assets
 from tests.bench import runtime
-from tests.bench.fleet import Slice, cpu_of
+from tests.bench import undrawn as undrawn_graphs
+from tests.bench.fleet import Slice
 from tests.bench.measure import Row
 from tests.bench.servers import OURS, Server
-from tests.bench.video import WINDOW, streamed
+from tests.bench.video import streamed
 from tests.graphs.in_process import Pixels, clip
 
 SOLUTIONS: Final = "mp.solutions"
 ONE_BY_ONE: Final = f"{OURS}, 1 frame in flight"
+UNDRAWN: Final = f"{OURS}, no picture"
+UNDRAWN_ONE_BY_ONE: Final = f"{UNDRAWN}, 1 frame in flight"
 STREAMS: Final = 4
 DRAWN: Final = frozenset({"annotated"})
 """What there is of each frame, and what comes last of it."""
@@ -80,30 +85,38 @@ SCENES: Final = (FACES, HANDS, POSE, HOLISTIC)
 def rows(scene: Scene, server: Server, folder: Path) -> Iterator[list[Row]]:
     """Of one graph; a person's also with several streams."""
     frames = scene.frames()
-    play = partial(streamed, graph=scene.graph, frames=frames, awaited=DRAWN)
     with (
         Client("{}:{}".format(*server.address)) as client,
         solution(scene, frames, folder) as solved,
     ):
-
-        def one(window: int, seconds: float) -> Slice:
-            return play(client, seconds=seconds, pid=server.pid, window=window)
+        play = partial(streamed, client, frames=frames, pid=server.pid)
+        drawn = partial(play, graph=scene.graph, awaited=DRAWN)
+        undrawn = partial(
+            play,
+            graph=undrawn_graphs.name_of(scene.graph),
+            awaited=undrawn_graphs.outputs_of(scene.graph),
+        )
 
         def several(seconds: float) -> Slice:
-            before = cpu_of(server.pid)
+            # All begin when each follows what it has found.
+            begins = threading.Barrier(STREAMS, timeout=60)
+            one = partial(drawn, seconds, begins=begins.wait)
             with ThreadPoolExecutor(STREAMS) as pool:
-                done = [pool.submit(one, WINDOW, seconds) for _ in range(STREAMS)]
+                done = [pool.submit(one) for _ in range(STREAMS)]
                 parts = [each.result() for each in done]
             every = array("d")
             for each in parts:
                 every += each.latencies
-            taken = max(each.seconds for each in parts)
-            return Slice(taken, every, cpu_of(server.pid) - before)
+            # What the processor did is the server's, for all streams.
+            longest = max(parts, key=lambda each: each.seconds)
+            return replace(longest, latencies=every)
 
         found = [
-            Row(scene.stream, server.name, partial(one, WINDOW)),
+            Row(scene.stream, server.name, drawn),
+            Row(scene.stream, UNDRAWN, undrawn),
             Row(scene.stream, SOLUTIONS, solved),
-            Row(scene.stream, ONE_BY_ONE, partial(one, 1)),
+            Row(scene.stream, ONE_BY_ONE, partial(drawn, window=1)),
+            Row(scene.stream, UNDRAWN_ONE_BY_ONE, partial(undrawn, window=1)),
         ]
         if scene is HOLISTIC:
             found.append(Row(scene.streams, server.name, several))

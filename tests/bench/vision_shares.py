@@ -1,5 +1,5 @@
-"""Where a frame's time goes in the graphs of `vision.py`, and what memory a further stream
-takes.
+"""Where a frame's time goes in the graphs of `vision.py`, as they are and without their
+picture, and what memory a further stream takes.
 
 The share outside inference is of traces of a stream with one frame in flight: of the time
 from when a request enters its graph until its last answer is on its way, what is not
@@ -17,7 +17,7 @@ import threading
 import time
 import urllib.request
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from ovms_mp_clients import Client
 
-from tests.bench import servers
+from tests.bench import servers, undrawn
 from tests.bench.models import lay_out
 from tests.bench.video import streamed
 from tests.bench.vision import DRAWN, HOLISTIC, SCENES, Scene
@@ -43,7 +43,7 @@ _MORE: Final = 4  # streams
 
 def measure(rounds: int) -> Mapping[str, Sequence[Mapping[str, Any]]]:
     """Two tables."""
-    shares = [_share(scene, rounds) for scene in SCENES]
+    shares = [each for scene in SCENES for each in _shares(scene, rounds)]
     return {SHARES: shares, MEMORY: [_memory(HOLISTIC)]}
 
 
@@ -54,27 +54,33 @@ def _serving(scene: Scene) -> Iterator[tuple[servers.Server, int]]:
     rest = ("--rest_bind_address", "127.0.0.1", "--rest_port", str(port))
     with tempfile.TemporaryDirectory() as name:
         config = lay_out(Path(name, scene.graph), (), [scene.graph])
+        undrawn.add(config, scene.graph)
         with servers.ours(config, Path(name, "log"), *rest) as server:
             yield server, port
 
 
-def _share(scene: Scene, rounds: int) -> dict[str, Any]:
-    found: list[tuple[float, float]] = []
+def _shares(scene: Scene, rounds: int) -> Iterator[dict[str, Any]]:
+    """Of the graph as it is, and without its picture."""
     with (
         _serving(scene) as (server, port),
         Client("{}:{}".format(*server.address)) as client,
-        ThreadPoolExecutor(1) as pool,
     ):
         play = partial(
-            streamed,
-            client,
-            graph=scene.graph,
-            frames=scene.frames(),
-            awaited=DRAWN,
-            pid=server.pid,
-            window=1,
+            streamed, client, frames=scene.frames(), pid=server.pid, window=1
         )
-        play(1)
+        for name, awaited in (
+            (scene.graph, DRAWN),
+            (undrawn.name_of(scene.graph), undrawn.outputs_of(scene.graph)),
+        ):
+            yield _share(name, partial(play, graph=name, awaited=awaited), port, rounds)
+
+
+def _share(
+    graph: str, play: Callable[..., Any], port: int, rounds: int
+) -> dict[str, Any]:
+    found: list[tuple[float, float]] = []
+    play(1)
+    with ThreadPoolExecutor(1) as pool:
         while len(found) < _FEWEST * rounds:
             # The trace begins and ends while frames are on their way.
             over = threading.Event()
@@ -86,7 +92,7 @@ def _share(scene: Scene, rounds: int) -> dict[str, Any]:
             playing.result()
     whole, within = (statistics.median(each) for each in zip(*found, strict=True))
     return {
-        "case": scene.graph,
+        "case": graph,
         "frames": len(found),
         "ms in the graph": round(whole, 2),
         "ms in models": round(within, 2),
