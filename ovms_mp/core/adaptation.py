@@ -100,7 +100,13 @@ def parse(written: Mapping[str, Written]) -> Adaptation:
 
 def _one(given: Mapping[str, Written], name: str, read: Callable[[str], T]) -> T | None:
     text = given.get(name)
-    return read(text) if isinstance(text, str) else None
+    if not isinstance(text, str):
+        return None
+    try:
+        return read(text)
+    except ServingError as error:
+        # Two of them may be of one format.
+        raise ServingError(error.status, f"{name}: {error.details}") from None
 
 
 def _by_name(written: Written, read: Callable[[str], T]) -> dict[str, T]:

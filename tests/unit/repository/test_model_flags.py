@@ -66,7 +66,14 @@ def test_what_is_done_to_numbers_needs_a_layout(flag: str) -> None:
         ({"shape": '{"a": true}'}, "--shape: a: expected a string or a number"),
         ({"batch_size": "many"}, "The provided dimension is in wrong format"),
         ({"layout": "XYZ"}, "The provided layout is in wrong format"),
-        ({"layout": "NHWC", "mean": "x"}, "The provided float is in wrong format"),
+        (
+            {"layout": "NHWC", "mean": "x"},
+            "The provided float is in wrong format - mean: 'x': expected",
+        ),
+        (
+            {"layout": "NHWC", "mean": "1", "scale": "[1,,2]"},
+            "The provided float is in wrong format - scale: '[1,,2]': expected",
+        ),
     ],
 )
 def test_a_flag_of_a_wrong_form_is_wrong_usage(
