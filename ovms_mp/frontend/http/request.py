@@ -233,17 +233,18 @@ class _Inputs:
             raise Refusal(Problem.BINARY_BUFFER_LEFT, details)
 
     def _with_binary(self, tensor: InputTensor, size: Parameter | None) -> InputTensor:
+        missing = ""
         if size is None:
             if tensor.datatype == BYTES:
                 return self._with_all(tensor)
-            size = _size_of(tensor)
+            size, missing = _size_of(tensor), f", without data and {_BINARY_SIZE}"
         elif type(size) is not int or size < 0:
             details = f"input name: {tensor.name}"
             raise Refusal(Problem.BINARY_DATA_SIZE_INVALID, details)
         if size > len(self._binary):
             details = (
                 f"Expected: {size} bytes; Actual: {len(self._binary)} bytes; "
-                f"input name: {tensor.name}"
+                f"input name: {tensor.name}{missing}"
             )
             raise Refusal(Problem.BINARY_BUFFER_EXCEEDED, details)
         raw, self._binary = self._binary[:size], self._binary[size:]

@@ -159,6 +159,12 @@ X: dict[str, Any] = {"name": "x", "shape": [2], "datatype": "FP32"}
             {"inputs": [X]},
             b"1234567",
             "Received buffer size is smaller than binary_data_size parameter "
+            "indicates - Expected: 8 bytes; Actual: 7 bytes; input name: x, "
+            "without data and binary_data_size",
+        ),
+        (
+            {"inputs": [{**X, "parameters": {"binary_data_size": 8}}]},
+            b"1234567",
             "indicates - Expected: 8 bytes; Actual: 7 bytes; input name: x",
         ),
         ({"inputs": [X]}, b"123456789", "larger than the inputs take - 1 bytes"),
