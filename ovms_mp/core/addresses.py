@@ -24,7 +24,7 @@ def resolved(host: str) -> list[tuple[socket.AddressFamily, str]]:
         )
     except OSError as error:
         details = f"cannot listen on {host}: {error.strerror}"
-        raise OSError(error.errno, details) from error
+        raise OSError(details) from error
     return [(family, str(address[0])) for family, _, _, _, address in found]
 
 
@@ -67,4 +67,4 @@ def listen(listener: socket.socket, host: str, port: int) -> None:
 
 def _taken(host: str, port: int, error: OSError) -> OSError:
     details = f"cannot listen on {text(host, port)}: {error.strerror}"
-    return OSError(error.errno, details)
+    return OSError(details)

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
+from ovms_mp.core import addresses
 from ovms_mp.core.addresses import UNIX
 
 
 def listening_error(address: str) -> OSError:
-    """Why there is no server on `address`."""
-    return OSError(
-        f"cannot listen on {address}: it is taken, or not this machine's to take"
-    )
+    """Why there is no server on `address`: grpcio does not say."""
+    reason = "it is taken, or not this machine's to take"
+    if not address.startswith(UNIX):
+        host, _, port = address.rpartition(":")
+        try:
+            for each in addresses.resolved(host.strip("[]")):
+                addresses.bound(host.strip("[]"), each, int(port)).close()
+        except OSError as error:
+            return error
+    elif not Path(address.removeprefix(UNIX)).parent.is_dir():
+        reason = "its directory is missing"
+    return OSError(f"cannot listen on {address}: {reason}")
 
 
 def ensure_nobody_answers(address: str) -> None:

@@ -42,6 +42,23 @@ def test_an_address_that_is_taken_is_named(world: World) -> None:
         world.transport({}, [taken])
 
 
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("no-such-host.invalid:0", r"on no-such-host\.invalid: "),
+        # Of documentation (RFC 5737): no machine has it.
+        ("192.0.2.1:0", r"on 192\.0\.2\.1:0: Cannot assign requested address"),
+        ("unix:/no/such/directory/socket", "socket: its directory is missing"),
+    ],
+)
+def test_why_there_is_no_server_on_an_address_is_told(
+    world: World, address: str, why: str
+) -> None:
+    with pytest.raises(OSError, match=why) as caught:
+        world.transport({}, [address])
+    assert "taken" not in str(caught.value)
+
+
 def test_a_unix_socket_is_taken_from_the_dead_only_and_gone_at_the_end(
     world: World, tmp_path: Path
 ) -> None:
