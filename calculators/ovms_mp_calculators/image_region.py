@@ -5,20 +5,18 @@ centre. Numbers are float32's, as MediaPipe computes with.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from ovms_mp.core.image import Pixels
     from ovms_mp.core.tensor import Array
     from ovms_mp.formats.rect import NormalizedRect
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(NamedTuple):
     """In pixels; `rotation` in radians, clockwise as seen in the image."""
 
     center_x: float
@@ -60,36 +58,32 @@ def padded(
     half = np.float32(2)
     if wanted > found:
         across, along = 0.0, float((1 - found / wanted) / half)
-        region = replace(region, height=float(np.float32(region.width) * wanted))
+        region = region._replace(height=float(np.float32(region.width) * wanted))
     else:
         across, along = float((1 - wanted / found) / half), 0.0
-        region = replace(region, width=float(np.float32(region.height) / wanted))
+        region = region._replace(width=float(np.float32(region.height) / wanted))
     return region, (across, along, across, along)
 
 
-def surrounded(pixels: Pixels, corners: Array, most: int) -> tuple[Pixels, Array]:
-    """What is around the `corners` [4, 2] of a part that is not all within the image, the
-    image's edges repeated where it is not, and the matrix [3, 3] from there to the image;
-    the image as it is, if that would be more than `most` pixels, or nothing of the image.
-
-    OpenCV reads pixels that are there in half of the time that it takes for its border.
+def inverse_of(region: Region, width: int, height: int) -> Array:
+    """Float64 [3, 3]: from the pixels of a tensor to those of the image, as OpenCV inverts
+    the way there.
     """
-    height, width = pixels.shape[:2]
-    # One pixel more on each side, which weighs nothing.
-    x0, y0 = (corners.min(axis=0) - 1).tolist()
-    x1, y1 = (corners.max(axis=0) + 2).tolist()
-    is_within = x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height
-    is_seen = x0 < width and y0 < height and x1 > 0 and y1 > 0
-    if is_within or not (is_seen and (x1 - x0 + 1) * (y1 - y0 + 1) <= most):
-        return pixels, np.eye(3)
-    left, top = math.floor(x0), math.floor(y0)
-    right, bottom = math.ceil(x1), math.ceil(y1)
-    sides = max(0, -top), max(0, bottom - height), max(0, -left), max(0, right - width)
-    within = pixels[max(0, top) : bottom, max(0, left) : right]
-    found = cv2.copyMakeBorder(within, *sides, cv2.BORDER_REPLICATE)
-    if found.ndim < pixels.ndim:
-        found = found[..., np.newaxis]
-    return found, np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
+    corners = cv2.boxPoints(
+        (
+            (region.center_x, region.center_y),
+            (region.width, region.height),
+            np.float32(region.rotation * 180 / np.pi).item(),
+        )
+    )
+    there = cv2.getPerspectiveTransform(corners, _corners_of(width, height))
+    return cv2.invert(there)[1]
+
+
+@lru_cache(maxsize=64)
+def _corners_of(width: int, height: int) -> Array:
+    """Float32 [4, 2], in the order of OpenCV's boxes."""
+    return np.array([(0, height), (0, 0), (width, 0), (width, height)], np.float32)
 
 
 def rotated_matrix(region: Region, width: int, height: int) -> Array:

@@ -30,6 +30,7 @@ array without the list. `gpu_origin` has no meaning here.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import cv2
@@ -50,12 +51,12 @@ from ovms_mp.core.image import ImageFormat, ImageFrame
 from ovms_mp.core.tensor import Array, Datatype
 from ovms_mp.formats.rect import NormalizedRect
 from ovms_mp_calculators.image_region import (
-    Region,
+    inverse_of,
     padded,
     region_of,
     rotated_matrix,
-    surrounded,
 )
+from ovms_mp_calculators.image_warp import Places, places, repeated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,9 +72,22 @@ _CHANNELS: Final = {
 }
 # Beyond, OpenCV's maps do not fit their integers.
 _MAX_SIDE: Final = (1 << 15) - 2
-# As many pixels as a tensor has are made faster than OpenCV looks for an eighth of them
-# outside of an image.
-_FEW_TIMES: Final = 8
+# So many pixels of a tensor have their places remembered; of 256x256 those take 0.4 MB.
+_MOST_KEPT: Final = 1 << 17
+
+
+@dataclass(slots=True)
+class _Part:
+    """What of an image becomes a tensor: `inverse` leads from there to the image's pixels,
+    `matrix` if somebody asks for it the same in fractions.
+    """
+
+    width: int
+    height: int
+    inverse: Array
+    padding: tuple[float, float, float, float]
+    matrix: Array | None
+    places: Places | None = None
 
 
 class ImageToTensorCalculator(Calculator):
@@ -150,6 +164,9 @@ class ImageToTensorCalculator(Calculator):
             self._table = values.astype(dtype)
         is_zero = options.border_mode == _OPTIONS.BORDER_ZERO
         self._border = cv2.BORDER_CONSTANT if is_zero else cv2.BORDER_REPLICATE
+        self._size = options.output_tensor_width, options.output_tensor_height
+        self._keeps_aspect_ratio = options.keep_aspect_ratio
+        self._last_size = 0, 0
 
     def process(self, ctx: Context) -> None:
         """One image."""
@@ -160,52 +177,66 @@ class ImageToTensorCalculator(Calculator):
         if rect is not None and rect.width == 0 and rect.height == 0:
             return
         _check_frame(frame)
-        width = self.options.output_tensor_width or frame.width
-        height = self.options.output_tensor_height or frame.height
-        region = region_of(frame.width, frame.height, rect)
-        padding = (0.0, 0.0, 0.0, 0.0)
-        if self.options.keep_aspect_ratio:
-            region, padding = padded(region, width, height)
-        tensor = self._tensor(frame, region, width, height)
+        if rect is None:
+            part = self._whole(frame.width, frame.height)
+        else:
+            part = self._part(frame.width, frame.height, rect)
+        tensor = self._tensor(frame, part)
         if self.tensors:
             ctx.send(self.tensors, [tensor])
         else:
             ctx.send(self.tensor, tensor)
         if self.padding:
-            ctx.send(self.padding, padding)
-        if self.matrix:
-            ctx.send(self.matrix, rotated_matrix(region, frame.width, frame.height))
+            ctx.send(self.padding, part.padding)
+        if part.matrix is not None:
+            ctx.send(self.matrix, part.matrix)
 
-    def _tensor(
-        self, frame: ImageFrame, region: Region, width: int, height: int
-    ) -> Array:
-        corners = cv2.boxPoints(
-            (
-                (region.center_x, region.center_y),
-                (region.width, region.height),
-                np.float32(region.rotation * 180 / np.pi).item(),
-            )
-        )
-        target = np.array(
-            [(0, height), (0, 0), (width, 0), (width, height)], np.float32
-        )
-        projection: Array = cv2.getPerspectiveTransform(corners, target)
-        pixels = frame.pixels
-        if self._border == cv2.BORDER_REPLICATE:
-            pixels, move = surrounded(pixels, corners, _FEW_TIMES * width * height)
-            projection = projection @ move
-        part: Pixels = cv2.warpPerspective(
-            pixels,
-            projection,
-            (width, height),
-            flags=cv2.INTER_LINEAR,
-            borderMode=self._border,
-        )
+    def _whole(self, width: int, height: int) -> _Part:
+        """One for all images of a size."""
+        if (width, height) != self._last_size:
+            self._last_size = width, height
+            self._last = self._part(width, height, None)
+            return self._last
+        part = self._last
+        # From the second image on it is worth to know where its pixels are.
+        if part.places is None and part.width * part.height <= _MOST_KEPT:
+            inverse = tuple(part.inverse.ravel().tolist())
+            part.places = places(inverse, part.width, part.height)
+        return part
+
+    def _part(self, width: int, height: int, rect: NormalizedRect | None) -> _Part:
+        wide, high = self._size
+        wide, high = wide or width, high or height
+        region, padding = region_of(width, height, rect), (0.0, 0.0, 0.0, 0.0)
+        if self._keeps_aspect_ratio:
+            region, padding = padded(region, wide, high)
+        matrix = None
+        if self.matrix:
+            matrix = rotated_matrix(region, width, height)
+            matrix.flags.writeable = False
+        return _Part(wide, high, inverse_of(region, wide, high), padding, matrix)
+
+    def _tensor(self, frame: ImageFrame, part: _Part) -> Array:
+        pixels = self._pixels(frame.pixels, part)
         if frame.format is ImageFormat.SRGBA:
-            part = cv2.cvtColor(part, cv2.COLOR_RGBA2RGB)
+            pixels = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
         table = self._table
-        values = self._floats(part) if table is None else cv2.LUT(part, table)
-        return values.reshape(1, height, width, _CHANNELS[frame.format])
+        values = self._floats(pixels) if table is None else cv2.LUT(pixels, table)
+        return values.reshape(1, part.height, part.width, _CHANNELS[frame.format])
+
+    def _pixels(self, image: Pixels, part: _Part) -> Pixels:
+        border = self._border
+        if part.places is not None:
+            return cv2.remap(image, *part.places, cv2.INTER_LINEAR, borderMode=border)
+        if border == cv2.BORDER_REPLICATE:
+            found = np.empty((part.height, part.width, image.shape[2]), np.uint8)
+            repeated(image, part.inverse.tolist(), found)
+            return found
+        size = part.width, part.height
+        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpPerspective(
+            image, part.inverse, size, flags=how, borderMode=border
+        )
 
     def _floats(self, pixels: Pixels) -> Array:
         values = np.multiply(pixels, self._scale, dtype=np.float32)
