@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import cv2
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from ovms_mp.core.image import Pixels
     from ovms_mp.formats.render_data import (
-        Color,
         RenderAnnotation,
         RenderData,
         Text,
@@ -65,14 +65,16 @@ class AnnotationRenderer:
     def render(self, data: RenderData, pixels: Pixels) -> None:
         """Everything, in its order."""
         canvas = Canvas(pixels)
-        for (kind, *_), alike in groupby(data.render_annotations, _look):
+        for kind, alike in groupby(data.render_annotations, _kind):
             if kind is shapes.GradientLine:
-                with suppress(NotFinite):
-                    gradient_lines(canvas, [*alike])
+                for _, lines in groupby(alike, _thickness):
+                    with suppress(NotFinite):
+                        gradient_lines(canvas, [*lines])
                 continue
+            draw = self._draw[kind]
             for each in alike:
                 try:
-                    self._draw[kind](canvas, each.data, each)
+                    draw(canvas, each.data, each)
                 except NotFinite:
                     continue
 
@@ -110,5 +112,8 @@ class AnnotationRenderer:
             )
 
 
-def _look(annotation: RenderAnnotation) -> tuple[type[Any], Color, float]:
-    return type(annotation.data), annotation.color, annotation.thickness
+def _kind(annotation: RenderAnnotation) -> type[Any]:
+    return type(annotation.data)
+
+
+_thickness: Final = attrgetter("thickness")

@@ -43,7 +43,12 @@ class Canvas:
         """Where a point is."""
         if not normalized:
             return whole(x), whole(y)
-        return rounded(x * self.width), rounded(y * self.height)
+        x *= self.width
+        y *= self.height
+        # Nearly all that is seen: a face has hundreds of points in each frame.
+        if 0 <= x < _FAR and 0 <= y < _FAR:
+            return int(x + 0.5), int(y + 0.5)
+        return rounded(x), rounded(y)
 
     def length(self, pixels: float, normalized: bool) -> int:
         """A length as points are taken."""
@@ -65,7 +70,6 @@ def whole(value: float) -> int:
 
 def rounded(value: float) -> int:
     """A half goes away from zero."""
-    # Nearly all that is seen: a face has hundreds of points in each frame.
     if 0 <= value < _FAR:
         return int(value + 0.5)
     if not math.isfinite(value):
