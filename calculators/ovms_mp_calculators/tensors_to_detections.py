@@ -38,7 +38,8 @@ some of these.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, cast
 
 import numpy as np
 from ovms_mp_protos import graph
@@ -55,11 +56,11 @@ from ovms_mp.calculator import (
 )
 from ovms_mp.formats.detection import NO_KEYPOINTS, Box, Detection
 from ovms_mp_calculators import box_decoding
-from ovms_mp_calculators.box_decoding import Coding, Floats
+from ovms_mp_calculators.box_decoding import Coding, Floats, Places
 from ovms_mp_calculators.model_tensors import named
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ovms_mp.calculator import Context, Foreseen, InferenceSession, NodeInfo
     from ovms_mp.core.tensor import Array
@@ -67,8 +68,11 @@ if TYPE_CHECKING:
 _OPTIONS: Final = graph.TensorsToDetectionsCalculatorOptions
 _OPENVINO: Final = graph.OpenVINOTensorsToDetectionsCalculatorOptions
 _LEAST: Final = np.float32(np.finfo(np.float32).min)
+_ONE: Final = np.float32(1)
 _NO_CLASS: Final = -1
 _NO_ANCHORS: Final = "No anchor data available."
+
+_Graded: TypeAlias = tuple[tuple[float, ...], tuple[int, ...]]
 
 
 class TensorsToDetectionsCalculator(Calculator):
@@ -147,6 +151,12 @@ class TensorsToDetectionsCalculator(Calculator):
             self._excluded = frozenset(ctx.side(self.ignored))
         count = range(self._coding.num_classes)
         self._classes = np.array([each for each in count if self._is_allowed(each)])
+        self._takes_any = self._is_allowed(_NO_CLASS)
+        only = len(self._classes) == 1  # as of most models here
+        self._label = int(self._classes[0]) if only else None
+        least = self._coding.min_score
+        self._least = None if least is None else np.array(least, np.float32)
+        self._count = 0
 
     def _is_allowed(self, number: int) -> bool:
         if self._coding.allowed:
@@ -157,55 +167,75 @@ class TensorsToDetectionsCalculator(Calculator):
         """One set of tensors."""
         if not ctx.has(self.tensors):
             return
-        given = ctx[self.tensors]
-        whose = [named(given, place) for place in range(len(given))]
-        tensors = list(map(box_decoding.as_floats, given, whose))
-        with np.errstate(over="ignore", invalid="ignore"):
+        tensors = cast("list[Floats]", ctx[self.tensors])
+        for place in range(len(tensors)):
+            box_decoding.floats_at(tensors, place)
+        if len(tensors) != self._count:  # as of the last set
             _check_count(len(tensors), self._coding)
-            if len(tensors) == 4:
-                found = self._given(tensors, whose)
-            else:
-                found = self._decoded(tensors, whose)
+            self._count = len(tensors)
+        read = self._given if len(tensors) == 4 else self._decoded
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = read(tensors)
         ctx.send(self.detections, found)
 
-    def _decoded(
-        self, tensors: Sequence[Floats], whose: Sequence[str]
-    ) -> list[Detection]:
+    def _decoded(self, tensors: Sequence[Floats]) -> list[Detection]:
         coding = self._coding
-        place = coding.place("detections")
+        count, place = coding.num_boxes, coding.place
         boxes = box_decoding.rows(
-            tensors[place], coding.num_boxes, coding.num_coords, whose[place]
+            tensors, place("detections"), count, coding.num_coords
         )
-        place = coding.place("scores", 1)
         scores = box_decoding.rows(
-            tensors[place], coding.num_boxes, coding.num_classes, whose[place]
+            tensors, place("scores", 1), count, coding.num_classes
         )
         anchors = self._anchors
         if len(tensors) == 3:
-            anchors = box_decoding.anchors_of(tensors[coding.place("anchors")])
+            anchors = box_decoding.anchors_of(tensors[place("anchors")])
         if anchors is None:
             raise ValueError(_NO_ANCHORS)
         _check_anchors(anchors.shape, coding)
-        best, classes = self._best(scores)
-        chosen = self._above(best, classes)
-        if not len(chosen):
+        chosen, every = self._few(scores) or self._good(scores)
+        if not every:
             return []
-        decoded = box_decoding.decoded(
+        places = box_decoding.decoded(
             boxes.take(chosen, axis=0), anchors.take(chosen, axis=0), coding
         )
-        scores = best.take(chosen)[:, np.newaxis]
-        return self._detections(decoded, scores, classes.take(chosen)[:, np.newaxis])
+        return self._detections(places, every)
+
+    def _few(self, scores: Floats) -> tuple[Array, list[_Graded]] | None:
+        """As `_good`, where it can be told of what the model gives that most boxes are
+        not: these are not activated.
+        """
+        label, logit, least = self._label, self._coding.least_logit, self._least
+        if label is None or logit is None or least is None:
+            return None
+        scores = scores[:, label]
+        near = (scores >= logit).nonzero()[0]
+        if not len(near):
+            return near, []
+        values = box_decoding.activated(scores.take(near), self._coding)
+        good = values >= least
+        if not good.all():
+            near, values = near[good], values[good]
+        return near, [((score,), (label,)) for score in values.tolist()]
+
+    def _good(self, scores: Floats) -> tuple[Array, list[_Graded]]:
+        """Places of the boxes that are good enough, and how they are graded."""
+        best, classes = self._best(scores)
+        chosen = self._above(best, classes)
+        graded = zip(
+            best.take(chosen).tolist(), classes.take(chosen).tolist(), strict=True
+        )
+        return chosen, [((score,), (label,)) for score, label in graded]
 
     def _best(self, scores: Floats) -> tuple[Floats, Array]:
         """Score and class of each box: the first of its best that is allowed."""
         count = len(scores)
         if not len(self._classes):
             return np.full(count, _LEAST, np.float32), np.full(count, _NO_CLASS)
-        if len(self._classes) == 1:  # as of most models here
-            number = self._classes[0]
-            values = box_decoding.activated(scores[:, number], self._coding)
+        if self._label is not None:
+            values = box_decoding.activated(scores[:, self._label], self._coding)
             best = np.fmax(values, _LEAST)  # what is no number, too
-            return best, np.where(best > _LEAST, number, _NO_CLASS)
+            return best, np.where(best > _LEAST, self._label, _NO_CLASS)
         values = box_decoding.activated(scores[:, self._classes], self._coding)
         values = np.fmax(values, _LEAST)
         places = values.argmax(axis=1)
@@ -214,18 +244,15 @@ class TensorsToDetectionsCalculator(Calculator):
 
     def _above(self, scores: Floats, classes: Array) -> Array:
         """Places of the boxes that are good enough."""
-        threshold = self._coding.min_score
-        if threshold is None:
+        if self._least is None:
             good = np.ones(len(scores), bool)
         else:
-            good = scores >= np.float32(threshold)
-        if self._coding.allowed:
-            good &= np.isin(classes, list(self._coding.allowed))
-        return np.flatnonzero(good)
+            good = scores >= self._least
+        if not self._takes_any:
+            good &= classes != _NO_CLASS
+        return good.nonzero()[0]
 
-    def _given(
-        self, tensors: Sequence[Floats], whose: Sequence[str]
-    ) -> list[Detection]:
+    def _given(self, tensors: Sequence[Floats]) -> list[Detection]:
         """Of a model with a suppression of its own; each box may be there for several
         classes, one behind the other.
         """
@@ -240,7 +267,7 @@ class TensorsToDetectionsCalculator(Calculator):
         most = boxes.shape[1] if boxes.ndim == 3 else 0
         shapes = (1, most, coding.num_coords), (1, most), (1, most), (1,)
         for place, shape in zip(places, shapes, strict=True):
-            box_decoding.expect(whose[place], tensors[place], shape)
+            box_decoding.expect(named(tensors, place), tensors[place], shape)
         each_box = coding.classes_per_box
         if not 0 <= number[0] * each_box <= most:
             raise ValueError(
@@ -248,65 +275,54 @@ class TensorsToDetectionsCalculator(Calculator):
             )
         count = int(number[0])
         kept = slice(count * each_box)
+        every = zip(
+            scores[0, kept].reshape(count, each_box).tolist(),
+            classes[0, kept].reshape(count, each_box).astype(np.int64).tolist(),
+            strict=True,
+        )
         return self._detections(
-            boxes[0, kept][::each_box],
-            scores[0, kept].reshape(count, each_box),
-            classes[0, kept].reshape(count, each_box).astype(np.int64),
+            box_decoding.as_they_are(boxes[0, kept][::each_box], coding),
+            [self._kept(*graded) for graded in every],
         )
 
-    def _detections(
-        self, boxes: Floats, scores: Floats, classes: Array
-    ) -> list[Detection]:
-        """`boxes` are ymin, xmin, ymax, xmax and the rest of the row."""
+    def _kept(self, scores: Sequence[float], labels: Sequence[int]) -> _Graded:
+        """Those that are good enough, and their labels."""
+        least = self._coding.min_score
+        pairs = [
+            (score, label)
+            for score, label in zip(scores, labels, strict=True)
+            if (least is None or score >= least) and self._is_allowed(label)
+        ]
+        return tuple([one for one, _ in pairs]), tuple([label for _, label in pairs])
+
+    def _detections(self, places: Places, every: Sequence[_Graded]) -> list[Detection]:
+        """With the scores and labels of each; those without any are left out."""
         coding = self._coding
-        if coding.box_indices != (0, 1, 2, 3):
-            corners = boxes[:, coding.box_indices]
-        else:
-            corners = boxes[:, :4]
-        sides = corners[:, 2:] - corners[:, :2]
-        tops = corners[:, 0]
+        low, high, points = places
+        sides = (high - low).tolist()
         if coding.flip_vertically:
-            tops = np.float32(1) - corners[:, 2]
-        places = zip(corners[:, 1].tolist(), tops.tolist(), sides.tolist(), strict=True)
-        points = self._keypoints(boxes)
-        every = zip(scores.tolist(), classes.tolist(), strict=True)
+            low, points = low.copy(), points.copy()
+            low[:, 1] = _ONE - high[:, 1]
+            points[..., 1] = _ONE - points[..., 1]
+        points.flags.writeable = False
+        keypoints: Iterable[Floats] = (
+            points if coding.num_keypoints else repeat(NO_KEYPOINTS)
+        )
         found: list[Detection] = []
-        for number, ((xmin, ymin, (height, width)), graded) in enumerate(
-            zip(places, every, strict=True)
+        for (xmin, ymin), (width, height), (scores, labels), its in zip(
+            low.tolist(), sides, every, keypoints, strict=False
         ):
             if not (width >= 0 and height >= 0):
                 continue
             if coding.max_results >= 0 and len(found) == coding.max_results:
                 break
-            pairs = [pair for pair in zip(*graded, strict=True) if self._is_kept(*pair)]
-            if pairs:
+            if scores:
                 found.append(
                     Detection(
-                        Box(xmin, ymin, width, height),
-                        tuple([score for score, _ in pairs]),
-                        tuple([label for _, label in pairs]),
-                        keypoints=NO_KEYPOINTS if points is None else points[number],
+                        Box(xmin, ymin, width, height), scores, labels, keypoints=its
                     )
                 )
         return found
-
-    def _is_kept(self, score: float, number: int) -> bool:
-        threshold = self._coding.min_score
-        is_good = threshold is None or score >= threshold
-        return is_good and self._is_allowed(number)
-
-    def _keypoints(self, boxes: Floats) -> Floats | None:
-        """[n, k, 2]: x and y, or None where there are none."""
-        coding = self._coding
-        if not coding.num_keypoints:
-            return None
-        begin = coding.keypoint_offset
-        flat = boxes[:, begin : begin + 2 * coding.num_keypoints]
-        points = flat.reshape(len(boxes), coding.num_keypoints, 2).copy()
-        if coding.flip_vertically:
-            points[..., 1] = np.float32(1) - points[..., 1]
-        points.flags.writeable = False
-        return points
 
 
 def _check_count(count: int, coding: Coding) -> None:
