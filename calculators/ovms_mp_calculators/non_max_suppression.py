@@ -28,6 +28,7 @@ who come first.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import compress
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -89,6 +90,15 @@ class NonMaxSuppressionCalculator(Calculator):
         """Detections remain detections."""
         return [(port, node.outputs[0]) for port in node.inputs if not port.tag][:1]
 
+    def open(self, ctx: Context) -> None:
+        """What is asked at each packet."""
+        options = self.options
+        self._is_weighted = options.algorithm == _OPTIONS.WEIGHTED
+        self._overlap_type = options.overlap_type
+        self._threshold = np.array(options.min_suppression_threshold, np.float32)
+        self._least = options.min_score_threshold
+        self._most = options.max_num_detections
+
     def process(self, ctx: Context) -> None:
         """What came at one timestamp."""
         given = [each for port in self.streams if ctx.has(port) for each in ctx[port]]
@@ -98,10 +108,10 @@ class NonMaxSuppressionCalculator(Calculator):
             return
         frame = ctx.get(self.image) if self.image else None
         size = None if frame is None else (frame.width, frame.height)
-        if self.options.multiclass_nms:
-            found = self._by_class(given, size)
-        else:
-            found = self._suppressed(given, size)
+        chosen = self._by_class if self.options.multiclass_nms else self._suppressed
+        # Boxes without an area, and scores of 0, are divided by.
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = chosen(given, size)
         ctx.send(self.distinct, found)
 
     def _by_class(
@@ -115,78 +125,73 @@ class NonMaxSuppressionCalculator(Calculator):
             each for group in groups.values() for each in self._suppressed(group, size)
         ]
         found.sort(key=lambda each: -each.scores[0])
-        most = self.options.max_num_detections
-        return found if most < 0 else found[:most]
+        return found if self._most < 0 else found[: self._most]
 
     def _suppressed(
         self, given: Sequence[Detection], size: tuple[int, int] | None
     ) -> list[Detection]:
-        options = self.options
         labelled = [one for each in given if (one := _best_label(each)) is not None]
         labelled.sort(key=lambda each: -each.scores[0])
         if not labelled:
             return []
         corners = _corners(labelled, size)
-        if options.algorithm == _OPTIONS.WEIGHTED:
+        if self._is_weighted:
             return self._weighted(labelled, corners)
-        most = options.max_num_detections
-        good = sum(map(self._is_good, labelled))
-        left: NDArray[np.intp] = np.arange(good)
+        most = self._most
+        left = labelled[: sum(map(self._is_good, labelled))]
+        corners = corners[: len(left)]
         found: list[Detection] = []
-        while len(left) and (most < 0 or len(found) < most):
-            best = int(left[0])
-            found.append(labelled[best])
-            shares = self._overlap(corners[best], corners[left[1:]], second=True)
-            left = left[1:][~(shares > options.min_suppression_threshold)]
+        while left and (most < 0 or len(found) < most):
+            found.append(left[0])
+            goes = self._covered(corners, second=True)
+            goes[0] = True
+            left = list(compress(left, (~goes).tolist()))
+            corners = corners[~goes]
         return found
 
-    def _weighted(
-        self, detections: Sequence[Detection], corners: Floats
-    ) -> list[Detection]:
-        left: NDArray[np.intp] = np.arange(len(detections))
+    def _weighted(self, left: Sequence[Detection], corners: Floats) -> list[Detection]:
         found: list[Detection] = []
-        while len(left):
-            best = int(left[0])
-            # What is not good enough to stay may still go into one that is.
-            if not self._is_good(detections[best]):
-                break
-            shares = self._overlap(corners[best], corners[left], second=False)
-            goes = shares > self.options.min_suppression_threshold
-            together = [detections[int(each)] for each in left[goes]]
-            found.append(_mean(detections[best], together))
+        # What is not good enough to stay may still go into one that is.
+        while left and self._is_good(left[0]):
+            goes = self._covered(corners, second=False)
+            together = list(compress(left, goes.tolist()))
+            if len(together) == len(left):  # as where there is one thing
+                return [*found, _mean(left[0], together, corners)]
+            found.append(_mean(left[0], together, corners[goes]))
             if not together:
                 break
-            left = left[~goes]
+            left = list(compress(left, (~goes).tolist()))
+            corners = corners[~goes]
         return found
 
     def _is_good(self, detection: Detection) -> bool:
-        least = self.options.min_score_threshold
-        return least <= 0 or detection.scores[0] >= least
+        return self._least <= 0 or detection.scores[0] >= self._least
 
-    def _overlap(self, best: Floats, others: Floats, *, second: bool) -> Floats:
-        """How much of each other box lies in the best one; `second` tells that
-        MODIFIED_JACCARD divides by the others' size.
+    def _covered(self, corners: Floats, *, second: bool) -> NDArray[np.bool_]:
+        """Which boxes the first of them overlaps by more than the threshold; `second`
+        tells that MODIFIED_JACCARD divides by the others' size.
         """
-        low = np.maximum(best[:2], others[:, :2])
-        high = np.minimum(best[2:], others[:, 2:])
+        lows, highs = corners[:, :2], corners[:, 2:]
+        best_low, best_high = lows[0], highs[0]
+        low, high = np.maximum(best_low, lows), np.minimum(best_high, highs)
         common = _areas(high - low)
-        area = _areas(best[2:] - best[:2])
-        areas = _areas(others[:, 2:] - others[:, :2])
-        match self.options.overlap_type:
+        match self._overlap_type:
             case _OPTIONS.JACCARD:
-                around = np.maximum(best[2:], others[:, 2:]) - np.minimum(
-                    best[:2], others[:, :2]
-                )
+                around = np.maximum(best_high, highs) - np.minimum(best_low, lows)
                 whole = _areas(around)
             case _OPTIONS.MODIFIED_JACCARD:
-                whole = areas if second else np.full_like(areas, area)
+                areas = _areas(highs - lows)
+                whole = areas if second else np.full_like(areas, areas[0])
             case _:
-                whole = area + areas - common
-        is_box = (low <= high) & (others[:, :2] <= others[:, 2:])
+                areas = _areas(highs - lows)
+                whole = areas[0] + areas - common
+        # Neither box is inside out where what they have in common is not.
+        is_box = low <= high
         meets = is_box[:, 0] & is_box[:, 1] & (whole > 0)
-        if not (best[0] <= best[2] and best[1] <= best[3]):
-            meets[:] = False
-        return np.where(meets, common / np.where(meets, whole, np.float32(1)), 0)
+        goes = (common / whole > self._threshold) & meets
+        if self._threshold < 0:
+            goes |= ~meets  # 0 is more, too
+        return goes
 
 
 def _areas(sides: Floats) -> Floats:
@@ -197,6 +202,8 @@ def _areas(sides: Floats) -> Floats:
 def _best_label(detection: Detection) -> Detection | None:
     """The detection with its best score only; None where it has no label."""
     scores, ids, labels = detection.scores, detection.label_ids, detection.labels
+    if len(scores) == len(ids) == 1:
+        return detection
     if not ids and not labels:
         return None
     if not scores or len(scores) not in {len(ids), len(labels)}:
@@ -226,26 +233,22 @@ def _corners(detections: Sequence[Detection], size: tuple[int, int] | None) -> F
     return boxes
 
 
-def _mean(best: Detection, together: Sequence[Detection]) -> Detection:
+def _mean(best: Detection, together: Sequence[Detection], corners: Floats) -> Detection:
     """The best one, where all of them are, each as much as its score."""
     if not together:
         return best
-    if any(
-        each.format is not LocationFormat.RELATIVE_BOUNDING_BOX for each in together
-    ):
-        raise ValueError("WEIGHTED takes relative bounding boxes")
+    for each in together:
+        if each.format is not LocationFormat.RELATIVE_BOUNDING_BOX:
+            raise ValueError("WEIGHTED takes relative bounding boxes")
     weights = np.array([each.scores[0] for each in together], np.float32)
-    total = weights.sum()
-    corners = boxes_of(together)
-    corners[:, 2:] += corners[:, :2]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        xmin, ymin, xmax, ymax = (weights @ corners) / total
-        points = best.keypoints
-        if points.size:
-            if any(each.keypoints.shape != points.shape for each in together):
-                raise ValueError("detections with different numbers of key points")
-            every = np.stack([each.keypoints for each in together])
-            flat = weights[np.newaxis] @ every.reshape(len(every), -1)
-            points = flat.reshape(points.shape) / total
-    box = Box(float(xmin), float(ymin), float(xmax - xmin), float(ymax - ymin))
-    return replace(best, box=box, keypoints=points.astype(np.float32))
+    total = np.add.reduce(weights)
+    mean = (weights @ corners) / total
+    mean[2:] -= mean[:2]
+    points = best.keypoints
+    if points.size:
+        if {each.keypoints.shape for each in together} != {points.shape}:
+            raise ValueError("detections with different numbers of key points")
+        every = np.concatenate([each.keypoints for each in together])
+        flat = weights[np.newaxis] @ every.reshape(len(together), -1)
+        points = flat.reshape(points.shape) / total
+    return best.at(Box(*mean.tolist()), points.astype(np.float32, copy=False))

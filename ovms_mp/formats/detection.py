@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -59,10 +60,28 @@ class Detection:
     detection_id: int | None = None
     timestamp_usec: int | None = None
 
+    def at(self, box: Box, keypoints: Floats) -> Detection:
+        """The same one elsewhere; in a third of the time that `replace` takes."""
+        return Detection(
+            box,
+            self.scores,
+            self.label_ids,
+            self.labels,
+            keypoints,
+            self.format,
+            self.display_names,
+            self.feature_tag,
+            self.track_id,
+            self.detection_id,
+            self.timestamp_usec,
+        )
+
 
 def boxes_of(detections: Sequence[Detection]) -> Floats:
     """Their boxes, float32 [n, 4]: xmin, ymin, width, height."""
-    return np.array([each.box for each in detections], np.float32).reshape(-1, 4)
+    # numpy looks long at what only derives from a tuple.
+    flat = list(chain.from_iterable([each.box for each in detections]))
+    return np.array(flat, np.float32).reshape(-1, 4)
 
 
 def tensor_of(detections: Sequence[Detection]) -> Floats:
