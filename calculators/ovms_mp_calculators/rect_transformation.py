@@ -23,7 +23,6 @@ shift and not the rect, as in MediaPipe.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ovms_mp_protos import graph
@@ -40,6 +39,8 @@ from ovms_mp.formats.rect import NormalizedRect, Rect
 from ovms_mp_calculators.detections_to_rects import normalized_radians
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ovms_mp.calculator import Context, NodeInfo
 
 _OPTIONS: Final = graph.RectTransformationCalculatorOptions
@@ -75,6 +76,22 @@ class RectTransformationCalculator(Calculator):
             if options.HasField(one) and options.HasField(other):
                 raise ContractError(f"{one} and {other} exclude each other")
 
+    def open(self, ctx: Context) -> None:
+        """What is asked for each rect."""
+        options = self.options
+        self._turn: float | None = None
+        if options.HasField("rotation"):
+            self._turn = options.rotation
+        elif options.HasField("rotation_degrees"):
+            self._turn = math.pi * options.rotation_degrees / 180
+        self._shift = options.shift_x, options.shift_y
+        self._scale = options.scale_x, options.scale_y
+        self._square: Callable[[float, float], float] | None = None
+        if options.square_long:
+            self._square = max
+        elif options.square_short:
+            self._square = min
+
     def process(self, ctx: Context) -> None:
         """One rect or one list."""
         size = (1, 1)
@@ -97,38 +114,37 @@ class RectTransformationCalculator(Calculator):
 
     def _of(self, rect: Any, size: tuple[int, int]) -> Any:
         """`size` is 1 by 1 for a rect in pixels."""
-        options = self.options
         across, down = size
+        shift_x, shift_y = self._shift
+        scale_x, scale_y = self._scale
         rotation = rect.rotation
-        if options.HasField("rotation"):
-            rotation = normalized_radians(rotation + options.rotation)
-        elif options.HasField("rotation_degrees"):
-            degrees = math.pi * options.rotation_degrees / 180
-            rotation = normalized_radians(rotation + degrees)
+        if self._turn is not None:
+            rotation = normalized_radians(rotation + self._turn)
         width, height = rect.width * across, rect.height * down
-        x, y = width * options.shift_x, height * options.shift_y
+        x, y = width * shift_x, height * shift_y
         cos, sin = math.cos(rotation), math.sin(rotation)
         x_center = rect.x_center + (x * cos - y * sin) / across
         y_center = rect.y_center + (x * sin + y * cos) / down
-        if options.square_long:
-            width = height = max(width, height)
-        elif options.square_short:
-            width = height = min(width, height)
-        return replace(
-            rect,
-            x_center=x_center,
-            y_center=y_center,
-            width=width / across * options.scale_x,
-            height=height / down * options.scale_y,
+        if self._square is not None:
+            width = height = self._square(width, height)
+        # By its class, in a third of the time that `replace` takes.
+        return rect.__class__(
+            x_center,
+            y_center,
+            width / across * scale_x,
+            height / down * scale_y,
+            rect.rotation,
+            rect.rect_id,
         )
 
 
 def _whole(rect: Rect) -> Rect:
     """In whole pixels, towards zero."""
-    return replace(
-        rect,
-        x_center=int(rect.x_center),
-        y_center=int(rect.y_center),
-        width=int(rect.width),
-        height=int(rect.height),
+    return Rect(
+        int(rect.x_center),
+        int(rect.y_center),
+        int(rect.width),
+        int(rect.height),
+        rect.rotation,
+        rect.rect_id,
     )
