@@ -30,8 +30,7 @@ upright when the hand is.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from ovms_mp_protos import graph
@@ -49,6 +48,7 @@ from ovms_mp.formats.rect import NormalizedRect, Rect
 
 if TYPE_CHECKING:
     from ovms_mp.calculator import Context, NodeInfo
+    from ovms_mp.formats.detection import Floats
 
 _OPTIONS: Final = graph.DetectionsToRectsCalculatorOptions
 _OUTPUTS: Final = ("RECT", "NORM_RECT", "RECTS", "NORM_RECTS")
@@ -104,6 +104,7 @@ class DetectionsToRectsCalculator(Calculator):
         if options.HasField("rotation_vector_target_angle_degrees"):
             degrees = options.rotation_vector_target_angle_degrees
             self._target = float(np.float32(math.pi * degrees / 180))
+        self._is_of_keypoints = options.conversion_mode == _OPTIONS.USE_KEYPOINTS
 
     def process(self, ctx: Context) -> None:
         """What came at one timestamp."""
@@ -121,19 +122,13 @@ class DetectionsToRectsCalculator(Calculator):
             if self.options.output_zero_rect_for_empty_detections:
                 self._send_zeros(ctx)
         elif self.rect:
-            ctx.send(
-                self.rect, self._turned(self._rect(given[0], size), given[0], size)
-            )
+            ctx.send(self.rect, self._rect(given[0], size))
         elif self.rects:
-            rects = [self._turned(self._rect(each, size), each, size) for each in given]
-            ctx.send(self.rects, rects)
+            ctx.send(self.rects, [self._rect(each, size) for each in given])
         elif self.norm_rect:
-            rect = self._normalized(given[0], size)
-            ctx.send(self.norm_rect, self._turned(rect, given[0], size))
+            ctx.send(self.norm_rect, self._normalized(given[0], size))
         else:
-            found = [
-                self._turned(self._normalized(each, size), each, size) for each in given
-            ]
+            found = [self._normalized(each, size) for each in given]
             ctx.send(self.norm_rects, found)
 
     def _send_zeros(self, ctx: Context) -> None:
@@ -145,50 +140,52 @@ class DetectionsToRectsCalculator(Calculator):
             ctx.send(self.norm_rects, [NormalizedRect()])
 
     def _rect(self, detection: Detection, size: tuple[int, int] | None) -> Rect:
-        if self.options.conversion_mode == _OPTIONS.USE_KEYPOINTS:
+        if self._is_of_keypoints:
             if size is None:
                 raise ValueError("a rect in pixels of key points needs IMAGE_SIZE")
-            around = _around_keypoints(detection)
             width, height = size
-            return Rect(
-                round(around.x_center * width),
-                round(around.y_center * height),
-                round(around.width * width),
-                round(around.height * height),
-            )
-        _check_format(detection, LocationFormat.BOUNDING_BOX)
-        xmin, ymin, width, height = map(int, detection.box)
-        # Towards zero, as C++ divides.
-        return Rect(xmin + int(width / 2), ymin + int(height / 2), width, height)
+            x_center, y_center, wide, high = _around_keypoints(detection)
+            x_center, y_center = round(x_center * width), round(y_center * height)
+            wide, high = round(wide * width), round(high * height)
+        else:
+            _check_format(detection, LocationFormat.BOUNDING_BOX)
+            xmin, ymin, wide, high = map(int, detection.box)
+            # Towards zero, as C++ divides.
+            x_center, y_center = xmin + int(wide / 2), ymin + int(high / 2)
+        return Rect(x_center, y_center, wide, high, self._rotation(detection, size))
 
     def _normalized(
         self, detection: Detection, size: tuple[int, int] | None
     ) -> NormalizedRect:
-        if self.options.conversion_mode == _OPTIONS.USE_KEYPOINTS:
-            return _around_keypoints(detection)
-        _check_format(detection, LocationFormat.RELATIVE_BOUNDING_BOX)
-        xmin, ymin, width, height = detection.box
-        return NormalizedRect(xmin + width / 2, ymin + height / 2, width, height)
+        if self._is_of_keypoints:
+            x_center, y_center, width, height = _around_keypoints(detection)
+        else:
+            _check_format(detection, LocationFormat.RELATIVE_BOUNDING_BOX)
+            xmin, ymin, width, height = detection.box
+            x_center, y_center = xmin + width / 2, ymin + height / 2
+        rotation = self._rotation(detection, size)
+        return NormalizedRect(x_center, y_center, width, height, rotation)
 
-    def _turned(
-        self, rect: Any, detection: Detection, size: tuple[int, int] | None
-    ) -> Any:
+    def _rotation(self, detection: Detection, size: tuple[int, int] | None) -> float:
         if not self._turns or size is None:
-            return rect
-        (x0, y0), (x1, y1) = self._points(detection, size)
-        angle = self._target - math.atan2(-(y1 - y0), x1 - x0)
-        return replace(rect, rotation=normalized_radians(angle))
+            return 0.0
+        return self._angle(*self._points(detection, size))
+
+    def _angle(self, x0: float, y0: float, x1: float, y1: float) -> float:
+        """How far the line from one point to another is to be turned."""
+        return normalized_radians(self._target - math.atan2(-(y1 - y0), x1 - x0))
 
     def _points(
         self, detection: Detection, size: tuple[int, int]
-    ) -> list[tuple[float, float]]:
-        """The two key points, in pixels."""
-        count = len(detection.keypoints)
+    ) -> tuple[float, float, float, float]:
+        """The two key points, in pixels: x and y of each."""
+        keypoints = detection.keypoints
+        count = len(keypoints)
         for place in self._ends:
             if not 0 <= place < count:
                 raise ValueError(f"a detection has {count} key points and no {place}")
-        chosen = detection.keypoints[list(self._ends)] * np.array(size, np.float32)
-        return [(x, y) for x, y in chosen.tolist()]
+        first, second = self._ends
+        return *_in_pixels(keypoints[first], size), *_in_pixels(keypoints[second], size)
 
 
 class AlignmentPointsRectsCalculator(DetectionsToRectsCalculator):
@@ -207,10 +204,13 @@ class AlignmentPointsRectsCalculator(DetectionsToRectsCalculator):
     ) -> NormalizedRect:
         if size is None:
             raise ValueError("Image size is required to calculate the rect")
-        (x0, y0), (x1, y1) = self._points(detection, size)
+        x0, y0, x1, y1 = self._points(detection, size)
         side = 2 * math.hypot(x1 - x0, y1 - y0)
         width, height = size
-        return NormalizedRect(x0 / width, y0 / height, side / width, side / height)
+        rotation = self._angle(x0, y0, x1, y1)
+        return NormalizedRect(
+            x0 / width, y0 / height, side / width, side / height, rotation
+        )
 
 
 class HandDetectionsFromPoseToRectsCalculator(DetectionsToRectsCalculator):
@@ -234,21 +234,41 @@ class HandDetectionsFromPoseToRectsCalculator(DetectionsToRectsCalculator):
     ) -> NormalizedRect:
         if size is None:
             raise ValueError("Image size is required to calculate rotation")
-        (x0, y0), (x1, y1) = self._points(detection, size)
+        x0, y0, x1, y1 = self._points(detection, size)
         side = 2 * math.hypot(x1 - x0, y1 - y0)
         width, height = size
-        return NormalizedRect(x1 / width, y1 / height, side / width, side / height)
+        rotation = self._angle(x0, y0, x1, y1)
+        return NormalizedRect(
+            x1 / width, y1 / height, side / width, side / height, rotation
+        )
 
     def _points(
         self, detection: Detection, size: tuple[int, int]
-    ) -> list[tuple[float, float]]:
+    ) -> tuple[float, float, float, float]:
         """The wrist and the middle finger, which is nearer to the index finger."""
-        count = len(detection.keypoints)
-        if count < 3:
-            raise ValueError(f"a hand of a pose has 3 key points, not {count}")
-        wrist, little, index = detection.keypoints[:3] * np.array(size, np.float32)
-        middle = (2 * index + little) / 3
-        return [(x, y) for x, y in np.stack([wrist, middle]).tolist()]
+        keypoints = detection.keypoints
+        if len(keypoints) < 3:
+            raise ValueError(f"a hand of a pose has 3 key points, not {len(keypoints)}")
+        x, y = _in_pixels(keypoints[0], size)
+        little_x, little_y = _in_pixels(keypoints[1], size)
+        index_x, index_y = _in_pixels(keypoints[2], size)
+        return (
+            x,
+            y,
+            _rounded(_rounded(2 * index_x + little_x) / 3),
+            _rounded(_rounded(2 * index_y + little_y) / 3),
+        )
+
+
+def _in_pixels(point: Floats, size: tuple[int, int]) -> tuple[float, float]:
+    """As float32 has them: two numbers take Python less time than they take numpy."""
+    (x, y), (width, height) = point.tolist(), size
+    return _rounded(x * width), _rounded(y * height)
+
+
+def _rounded(number: float) -> float:
+    """As float32 has it."""
+    return float(np.float32(number))
 
 
 def normalized_radians(angle: float) -> float:
@@ -258,13 +278,14 @@ def normalized_radians(angle: float) -> float:
     return angle - 2 * math.pi * math.floor((angle + math.pi) / (2 * math.pi))
 
 
-def _around_keypoints(detection: Detection) -> NormalizedRect:
+def _around_keypoints(detection: Detection) -> tuple[float, float, float, float]:
+    """The centre of the box around them, and its size."""
     points = detection.keypoints
     if len(points) < 2:
         raise ValueError("2 or more key points required to calculate a rect.")
     low, high = points.min(axis=0), points.max(axis=0)
     center, side = (low + high) / np.float32(2), high - low
-    return NormalizedRect(*center.tolist(), *side.tolist())
+    return *center.tolist(), *side.tolist()
 
 
 def _check_format(detection: Detection, wanted: LocationFormat) -> None:
