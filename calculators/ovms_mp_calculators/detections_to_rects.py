@@ -283,9 +283,14 @@ def _around_keypoints(detection: Detection) -> tuple[float, float, float, float]
     points = detection.keypoints
     if len(points) < 2:
         raise ValueError("2 or more key points required to calculate a rect.")
-    low, high = points.min(axis=0), points.max(axis=0)
-    center, side = (low + high) / np.float32(2), high - low
-    return *center.tolist(), *side.tolist()
+    left, top = np.minimum.reduce(points).tolist()
+    right, bottom = np.maximum.reduce(points).tolist()
+    return (
+        _rounded(left + right) / 2,
+        _rounded(top + bottom) / 2,
+        _rounded(right - left),
+        _rounded(bottom - top),
+    )
 
 
 def _check_format(detection: Detection, wanted: LocationFormat) -> None:
