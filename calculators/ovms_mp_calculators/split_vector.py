@@ -27,6 +27,7 @@ from __future__ import annotations
 from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+import numpy as np
 from ovms_mp_protos import graph
 
 from ovms_mp.calculator import Calculator, ContractError, Inputs, Options, Outputs
@@ -88,23 +89,23 @@ class SplitVectorCalculator(Calculator):
 
     def open(self, ctx: Context) -> None:
         """Read the ranges."""
-        self._ranges = _slices(self.options)
+        options = self.options
+        self._ranges = _slices(options)
         self._least = _least(self._ranges)
+        self._combines = options.combine_outputs
+        self._takes_items = options.element_only
         self._ordered = _in_order(self.outputs)
 
     def process(self, ctx: Context) -> None:
         """One list."""
         whole = ctx[self.inputs[0]]
         _check_length(self._length(whole), self._least)
-        if self.options.combine_outputs:
-            parts = [self._joined(whole)]
-        else:
-            parts = [self._part(whole, each) for each in self._ranges]
-        for output, part in zip(self._ordered, parts, strict=True):
-            if self.options.element_only and not self.options.combine_outputs:
-                ctx.send(output, self._item(part))
-            else:
-                ctx.send(output, part)
+        if self._combines:
+            ctx.send(self._ordered[0], self._joined(whole))
+            return
+        for output, chosen in zip(self._ordered, self._ranges, strict=True):
+            part = self._part(whole, chosen)
+            ctx.send(output, self._item(part) if self._takes_items else part)
 
     def _length(self, whole: Any) -> int:
         return len(whole)
@@ -150,10 +151,15 @@ class SplitListCalculator(SplitVectorCalculator):
     def _item(self, part: Any) -> Any:
         return item_of(part)
 
+    def open(self, ctx: Context) -> None:
+        """Read the ranges, and where their items are."""
+        super().open(ctx)
+        places = [range(each.start, each.stop) for each in self._ranges]
+        self._places = np.array(list(chain.from_iterable(places)), np.intp)
+
     def _joined(self, whole: Any) -> Any:
         if isinstance(whole, Landmarks):
-            places = [range(each.start, each.stop) for each in self._ranges]
-            return whole[list(chain.from_iterable(places))]
+            return whole.take(self._places)
         return joined([part_of(whole, each) for each in self._ranges])
 
 

@@ -54,6 +54,15 @@ class Landmarks:
             None if presence is None else presence[chosen],
         )
 
+    def take(self, places: NDArray[np.intp]) -> Self:
+        """The same by an array, in half the time."""
+        visibility, presence = self.visibility, self.presence
+        return type(self)(
+            self.points.take(places, axis=0),
+            None if visibility is None else visibility.take(places),
+            None if presence is None else presence.take(places),
+        )
+
     def at(self, points: Floats) -> Self:
         """The same ones elsewhere; in a third of the time that `replace` takes."""
         return type(self)(points, self.visibility, self.presence)
