@@ -4,7 +4,7 @@ whose tensor is not as it should be.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast, overload
 
 from ovms_mp.core.tensor import Array
 
@@ -28,10 +28,11 @@ class ModelTensors(list[Array]):
     @overload
     def __getitem__(self, index: slice) -> Self: ...
     def __getitem__(self, index: SupportsIndex | slice) -> Array | Self:
+        found = super().__getitem__(index)
         if isinstance(index, slice):
-            tensors: list[Array] = list(self)[index]
+            tensors = cast("list[Array]", found)
             return type(self)(tensors, self.names[index], self.model)
-        return super().__getitem__(index)
+        return cast("Array", found)
 
 
 def named(tensors: Sequence[Any], place: int) -> str:

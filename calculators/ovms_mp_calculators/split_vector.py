@@ -103,9 +103,9 @@ class SplitVectorCalculator(Calculator):
         if self._combines:
             ctx.send(self._ordered[0], self._joined(whole))
             return
+        cut = self._item if self._takes_items else self._part
         for output, chosen in zip(self._ordered, self._ranges, strict=True):
-            part = self._part(whole, chosen)
-            ctx.send(output, self._item(part) if self._takes_items else part)
+            ctx.send(output, cut(whole, chosen))
 
     def _length(self, whole: Any) -> int:
         return len(whole)
@@ -113,8 +113,8 @@ class SplitVectorCalculator(Calculator):
     def _part(self, whole: Any, chosen: slice) -> Any:
         return whole[chosen]
 
-    def _item(self, part: Any) -> Any:
-        return part[0]
+    def _item(self, whole: Any, chosen: slice) -> Any:
+        return whole[chosen.start]
 
     def _joined(self, whole: Any) -> Any:
         return [item for chosen in self._ranges for item in whole[chosen]]
@@ -148,8 +148,8 @@ class SplitListCalculator(SplitVectorCalculator):
     def _part(self, whole: Any, chosen: slice) -> Any:
         return part_of(whole, chosen)
 
-    def _item(self, part: Any) -> Any:
-        return item_of(part)
+    def _item(self, whole: Any, chosen: slice) -> Any:
+        return item_of(part_of(whole, chosen))
 
     def open(self, ctx: Context) -> None:
         """Read the ranges, and where their items are."""
