@@ -28,19 +28,15 @@ class Landmarks:
     presence: Floats | None = None
 
     def __post_init__(self) -> None:
-        count = len(self.points)
-        if self.points.shape != (count, 3):
-            msg = (
-                f"landmarks have shape [n, 3], the array has {list(self.points.shape)}"
-            )
+        points, visibility, presence = self.points, self.visibility, self.presence
+        count = len(points)
+        if points.shape != (count, 3):
+            msg = f"landmarks have shape [n, 3], the array has {list(points.shape)}"
             raise ValueError(msg)
-        for name, values in (
-            ("visibility", self.visibility),
-            ("presence", self.presence),
-        ):
-            if values is not None and values.shape != (count,):
-                msg = f"{count} landmarks have {name} of shape {list(values.shape)}"
-                raise ValueError(msg)
+        if visibility is not None and visibility.shape != (count,):
+            raise _other_number(count, "visibility", visibility)
+        if presence is not None and presence.shape != (count,):
+            raise _other_number(count, "presence", presence)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -84,6 +80,10 @@ class LandmarkList(Landmarks):
     """In pixels, or in metres around the middle of a body."""
 
     __hash__ = object.__hash__
+
+
+def _other_number(count: int, name: str, values: Floats) -> ValueError:
+    return ValueError(f"{count} landmarks have {name} of shape {list(values.shape)}")
 
 
 def tensor_of(landmarks: Landmarks) -> Floats:
