@@ -35,6 +35,8 @@ from ovms_mp_calculators.tensors_to_landmarks import sigmoid
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from ovms_mp.calculator import Context, Foreseen, NodeInfo
     from ovms_mp.core.tensor import Array
     from ovms_mp.formats.landmark import Floats
@@ -73,6 +75,14 @@ class RefineLandmarksFromHeatmapCalculator(Calculator):
                 raise _no_layers(heat.shape, count, heat.whose)
         return {} if landmarks is None else {node.outputs[0].name: landmarks}
 
+    def open(self, ctx: Context) -> None:
+        """Options as they are computed with."""
+        options = self.options
+        self._least = np.float32(options.min_confidence_to_refine)
+        self._refines_presence = options.refine_presence
+        self._refines_visibility = options.refine_visibility
+        self._windows: _Windows | None = None
+
     def process(self, ctx: Context) -> None:
         """One list and its heatmap."""
         if not ctx.has(self.landmarks):
@@ -90,42 +100,70 @@ class RefineLandmarksFromHeatmapCalculator(Calculator):
     def _refined(
         self, landmarks: NormalizedLandmarkList, heat: Floats
     ) -> NormalizedLandmarkList:
-        options = self.options
-        height, width = heat.shape[:2]
-        size = np.array([width, height], np.float32)
-        at = landmarks.points[:, :2] * size
-        # Towards zero: what is up to a cell outside is in the first one.
-        is_inside = np.all(np.logical_and(at > -1, at < size), axis=1)
-        center = np.where(is_inside[:, None], at, 0).astype(np.intp)
-        offset = int((options.kernel_size - 1) / 2)
-        reach = np.arange(-offset, offset + 1)
-        cols, rows = center[:, :1] + reach, center[:, 1:] + reach
-        layer = np.arange(len(landmarks))[:, None, None]
-        found = heat[
-            rows.clip(0, height - 1)[:, :, None],
-            cols.clip(0, width - 1)[:, None, :],
-            layer,
-        ]
-        is_row = np.logical_and(rows >= 0, rows < height)
-        is_col = np.logical_and(cols >= 0, cols < width)
-        is_known = np.logical_and(is_row[:, :, None], is_col[:, None, :])
-        sure = np.where(is_known, sigmoid(found), np.float32(0))
-        mass = sure.sum(axis=(1, 2))
-        most = sure.max(axis=(1, 2), initial=0)
-        has_mass = is_inside & (mass > 0)
-        moves = has_mass & (most >= np.float32(options.min_confidence_to_refine))
+        if self._windows is None or self._windows.shape != heat.shape:
+            self._windows = _Windows(heat.shape, self.options.kernel_size)
+        windows = self._windows
+        at = np.multiply(landmarks.points.T[:2], windows.size, order="C")
+        # Most often all windows are within the map, and nothing is to be left out.
+        is_whole = (at >= windows.least) & (at < windows.most)
+        are_whole = np.count_nonzero(is_whole) == is_whole.size
+        is_inside = is_whole
+        if not are_whole:
+            # Towards zero: what is up to a cell outside is in the first one.
+            is_inside = (at > -1) & (at < windows.size)
+            at = np.where(is_inside, at, 0)
+        center = at.astype(np.intp)
+        cells = center.astype(np.float32)[:, None] + windows.reach
+        sure = sigmoid(windows.take(heat, center))
+        if not are_whole:
+            is_col, is_row = (cells >= 0) & (cells < windows.size[:, None])
+            sure = np.where(is_row[:, None] & is_col, sure, np.float32(0))
+        each = sure.reshape(-1, len(landmarks)).T.copy()
+        mass = np.add.reduce(each, axis=1)
+        most = np.maximum.reduce(each, axis=1, initial=0)
+        has_mass = mass > 0
+        if not are_whole:
+            has_mass &= is_inside[0] & is_inside[1]
+        moves = has_mass & (most >= self._least)
+        sides = np.empty_like(cells)
+        np.add.reduce(sure, axis=0, out=sides[0])
+        np.add.reduce(sure, axis=1, out=sides[1])
+        sides *= cells
+        refined = np.add.reduce(sides, axis=1)
+        refined /= windows.size
         points = landmarks.points.copy()
-        weight = mass[moves]
-        across = (sure.sum(axis=1) * cols.astype(np.float32)).sum(axis=1)
-        down = (sure.sum(axis=2) * rows.astype(np.float32)).sum(axis=1)
-        points[moves, 0] = across[moves] / size[0] / weight
-        points[moves, 1] = down[moves] / size[1] / weight
+        np.divide(refined, mass, out=points.T[:2], where=moves)
         presence, visibility = landmarks.presence, landmarks.visibility
-        if options.refine_presence and presence is not None:
+        if self._refines_presence and presence is not None:
             presence = np.where(has_mass, np.minimum(presence, most), presence)
-        if options.refine_visibility and visibility is not None:
+        if self._refines_visibility and visibility is not None:
             visibility = np.where(has_mass, np.minimum(visibility, most), visibility)
         return NormalizedLandmarkList(points, visibility, presence)
+
+
+class _Windows:
+    """Where the cells around landmarks are in a heatmap of `shape`, landmarks last: sums
+    over cells are then of long rows.
+    """
+
+    def __init__(self, shape: tuple[int, ...], kernel_size: int) -> None:
+        height, width, layers = self.shape = shape
+        offset = int((kernel_size - 1) / 2)
+        reach = np.arange(-offset, offset + 1)
+        self.size = np.array([[width], [height]], np.float32)
+        self.least = np.float32(offset)
+        self.most = self.size - self.least
+        self.reach = reach[:, None].astype(np.float32)
+        self._around = (reach[:, None] * width + reach)[..., None] * layers
+        self._steps = np.array([layers, width * layers])
+        self._layers = np.arange(layers)
+
+    def take(self, heat: Floats, center: NDArray[np.intp]) -> Floats:
+        """[rows, columns, landmarks] around `center` [2, landmarks], anything where they
+        are outside.
+        """
+        middle = self._steps @ center + self._layers
+        return heat.reshape(-1).take(self._around + middle, mode="clip")
 
 
 def _layers(tensor: Floats, count: int, whose: str) -> Floats:
