@@ -16,9 +16,8 @@ import numpy as np
 from ovms_mp_calculators.visibility_smoothing import low_pass
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ovms_mp.formats.landmark import Floats
+    from ovms_mp_calculators.visibility_smoothing import Doubles
 
 _SECONDS_OF_NS: Final = 1e-9
 # The time between frames that VelocityFilter takes for the longest, in ns.
@@ -47,13 +46,13 @@ class OneEuroFilter:
         self, frequency: float, min_cutoff: float, beta: float, derivate_cutoff: float
     ) -> None:
         self._frequency = frequency
-        self._min_cutoff = min_cutoff
-        self._beta = beta
-        self._derivate_cutoff = derivate_cutoff
+        # In radians per second, as they are computed with.
+        self._min_cutoff = 2 * math.pi * min_cutoff
+        self._beta = 2 * math.pi * beta
+        self._derivate_cutoff = 2 * math.pi * derivate_cutoff
         self._at = -1
-        self._raw: Floats | None = None
-        self._filtered: Floats | None = None
-        self._velocity: Floats | None = None
+        self._raw: Doubles | None = None
+        self._filtered = self._velocity = np.empty(0)
 
     def apply(self, at: int, points: Floats, scale: np.float32) -> Floats:
         """See PointFilter."""
@@ -63,27 +62,31 @@ class OneEuroFilter:
         if self._at != 0 and at != 0:
             self._frequency = 1.0 / ((at - self._at) * _SECONDS_OF_NS)
         self._at = at
-        change = np.zeros(points.shape, np.float32)
-        if self._raw is not None:
-            moved = points.astype(np.float64) - self._raw
-            change = (moved * float(scale) * self._frequency).astype(np.float32)
-        velocity = change
-        if self._velocity is not None:
-            velocity = low_pass(
-                change, self._velocity, self._alpha(self._derivate_cutoff)
-            )
-        filtered = points
-        if self._filtered is not None:
-            speed = np.abs(velocity.astype(np.float64))
-            alpha = self._alpha(self._min_cutoff + self._beta * speed)
-            filtered = low_pass(points, self._filtered, alpha)
-        self._raw, self._filtered, self._velocity = points, filtered, velocity
+        raw = points.astype(np.float64)
+        if self._raw is None:
+            self._raw = self._filtered = raw
+            self._velocity = np.zeros_like(raw)
+            return points
+        change = raw - self._raw
+        change *= float(scale) * self._frequency
+        alpha = 1.0 / (1.0 + self._frequency / self._derivate_cutoff)
+        velocity = low_pass(
+            change.astype(np.float32), self._velocity, float(np.float32(alpha))
+        )
+        self._raw, self._velocity = raw, velocity.astype(np.float64)
+        filtered = low_pass(points, self._filtered, self._alpha(self._velocity))
+        self._filtered = filtered.astype(np.float64)
         return filtered
 
-    def _alpha(self, cutoff: float | NDArray[np.float64]) -> Floats:
-        """How much of a new value counts."""
-        tau = 1.0 / (2 * math.pi * cutoff)
-        return np.asarray(1.0 / (1.0 + tau * self._frequency), np.float32)
+    def _alpha(self, velocity: Doubles) -> Floats:
+        """How much of a new value counts: 1 / (1 + frequency / cutoff)."""
+        each = np.abs(velocity)
+        each *= self._beta
+        each += self._min_cutoff
+        np.divide(self._frequency, each, out=each)
+        each += 1.0
+        np.reciprocal(each, out=each)
+        return each.astype(np.float32)
 
 
 class VelocityFilter:
@@ -96,7 +99,7 @@ class VelocityFilter:
         self._at = -1
         self._last: Floats | None = None
         self._last_scale = np.float32(1)
-        self._filtered: Floats | None = None
+        self._filtered: Doubles | None = None
 
     def apply(self, at: int, points: Floats, scale: np.float32) -> Floats:
         """See PointFilter."""
@@ -110,7 +113,7 @@ class VelocityFilter:
             alpha = one - one / (one + self._velocity_scale * np.abs(velocity))
             filtered = low_pass(points, self._filtered, alpha)
         self._at, self._last, self._last_scale = at, points, scale
-        self._filtered = filtered
+        self._filtered = filtered.astype(np.float64)
         return filtered
 
     def _velocity(self, at: int, distance: Floats) -> Floats:

@@ -97,6 +97,7 @@ class LandmarksSmoothingCalculator(Calculator):
         self._scales = self._kind != "no_filter" and not chosen.disable_value_scaling
         if self._scales:
             self._least = np.float32(chosen.min_allowed_object_scale)
+        self._measured: tuple[tuple[int, int], int] | None = None
         self._filter: PointFilter | None = None
         self._count = 0
 
@@ -126,18 +127,28 @@ class LandmarksSmoothingCalculator(Calculator):
             return landmarks
         if not ctx.has(self.size):
             raise ValueError("landmarks came without the size of their image")
-        width, height = ctx[self.size]
-        if min(width, height) < 1:
-            raise ValueError(f"an image of {width}x{height} has no landmarks")
-        if roi is not None and not isinstance(roi, NormalizedRect):
-            raise TypeError(f"expected NormalizedRect, found {type(roi).__name__}")
-        unit = np.array([width, height, width], np.float32)
+        units = self._units_of(ctx[self.size], len(landmarks))
         scale = None
         if roi is not None:
-            sides = np.array([roi.width, roi.height], np.float32) * unit[:2]
-            scale = np.float32(sides.sum() / np.float32(2))
-        points = self._smooth(landmarks.points * unit, ctx.timestamp, scale)
-        return landmarks.at(points / unit)
+            if not isinstance(roi, NormalizedRect):
+                raise TypeError(f"expected NormalizedRect, found {type(roi).__name__}")
+            width, height = ctx[self.size]
+            across = np.float32(roi.width) * np.float32(width)
+            down = np.float32(roi.height) * np.float32(height)
+            scale = (across + down) / np.float32(2)
+        points = self._smooth(landmarks.points * units, ctx.timestamp, scale)
+        return landmarks.at(points / units)
+
+    def _units_of(self, size: tuple[int, int], count: int) -> Floats:
+        """What an image is measured in, [count, 3]; mostly that of the last one."""
+        if (size, count) != self._measured:
+            width, height = size
+            if min(width, height) < 1:
+                raise ValueError(f"an image of {width}x{height} has no landmarks")
+            self._measured = size, count
+            # A row each: numpy takes twice as long for one that it repeats.
+            self._units = np.full((count, 3), (width, height, width), np.float32)
+        return self._units
 
     def _smooth(
         self, points: Floats, timestamp: int, object_scale: np.float32 | None

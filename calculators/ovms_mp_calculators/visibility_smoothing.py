@@ -18,9 +18,10 @@ known to have no landmarks, because another stream of the node has a packet, beg
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from ovms_mp_protos import graph
 
 from ovms_mp.calculator import (
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from ovms_mp.formats.landmark import Floats
 
 _OPTIONS: Final = graph.VisibilitySmoothingCalculatorOptions
+
+Doubles: TypeAlias = NDArray[np.float64]
 
 
 class VisibilitySmoothingCalculator(Calculator):
@@ -66,9 +69,9 @@ class VisibilitySmoothingCalculator(Calculator):
 
     def open(self, ctx: Context) -> None:
         """Nothing is remembered."""
-        self._last: Floats | None = None
+        self._last: Doubles | None = None
         self._filters = self.options.HasField("low_pass_filter")
-        self._alpha = np.float32(self.options.low_pass_filter.alpha)
+        self._alpha = self.options.low_pass_filter.alpha
 
     def process(self, ctx: Context) -> None:
         """One list."""
@@ -94,7 +97,7 @@ class VisibilitySmoothingCalculator(Calculator):
                     "their number may not change"
                 )
             visibility = low_pass(visibility, last, self._alpha)
-        self._last = visibility
+        self._last = visibility.astype(np.float64)
         return visibility
 
 
@@ -108,7 +111,12 @@ def same_kind(node: NodeInfo) -> None:
         raise ContractError(f"the output is {made}, of the kind of the input")
 
 
-def low_pass(values: Floats, last: Floats, alpha: Any) -> Floats:
-    """The part `alpha` of float32 values, and the rest of the last ones."""
-    rest = (1.0 - np.asarray(alpha, np.float64)) * last
-    return (alpha * values + rest).astype(np.float32)
+def low_pass(values: Floats, last: Doubles, alpha: float | Floats) -> Floats:
+    """The part `alpha` of float32 values, and the rest of the last ones. `alpha` and
+    `last` are float32's, too, and come as a float and as doubles: numpy takes twice as
+    long for both types at once.
+    """
+    exact = alpha.astype(np.float64) if isinstance(alpha, np.ndarray) else alpha
+    mixed = last * (1.0 - exact)
+    mixed += (alpha * values).astype(np.float64)
+    return mixed.astype(np.float32)
