@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 _OPTIONS: Final = graph.TensorsToLandmarksCalculatorOptions
 _NO_TENSORS: Final = "a list without tensors has no landmarks"
+_ONE: Final = np.float32(1)
 _FLIPS: Final = ("FLIP_HORIZONTALLY", "FLIP_VERTICALLY")
 
 
@@ -116,9 +117,15 @@ class TensorsToLandmarksCalculator(Calculator):
         """The size as numbers to compute with."""
         options = self.options
         width, height = options.input_image_width, options.input_image_height
+        self._count = options.num_landmarks
         self._size = np.array([width, height], np.float32)
-        self._unit = np.array([width, height, width], np.float32)
-        self._deep = np.array([1, 1, options.normalize_z], np.float32)
+        # A row each: numpy takes twice as long for one that it repeats.
+        shape = self._count, 3
+        self._units = np.full(shape, (width, height, width), np.float32)
+        self._depth = np.float32(options.normalize_z)
+        self._flips = options.flip_horizontally, options.flip_vertically
+        activations = options.visibility_activation, options.presence_activation
+        self._are_logits = tuple(each == _OPTIONS.SIGMOID for each in activations)
 
     def process(self, ctx: Context) -> None:
         """One list of tensors."""
@@ -129,20 +136,20 @@ class TensorsToLandmarksCalculator(Calculator):
             raise ValueError(_NO_TENSORS)
         whose = named(tensors, 0)
         values = self._values(as_floats(tensors[0], whose), whose)
-        points = np.zeros((len(values), 3), np.float32)
-        known = min(values.shape[1], 3)
-        points[:, :known] = values[:, :known]
-        if self._flips(ctx, self.flip_x, self.side_flip_x, "flip_horizontally"):
+        points = values[:, :3].copy()
+        known = points.shape[1]
+        if known < 3:
+            points = np.pad(points, ((0, 0), (0, 3 - known)))
+        flip_x, flip_y = self._flips
+        if _told(ctx, self.flip_x, self.side_flip_x, flip_x):
             points[:, 0] = self._size[0] - points[:, 0]
-        if known > 1 and self._flips(
-            ctx, self.flip_y, self.side_flip_y, "flip_vertically"
-        ):
+        if known > 1 and _told(ctx, self.flip_y, self.side_flip_y, flip_y):
             points[:, 1] = self._size[1] - points[:, 1]
-        options = self.options
-        visibility = _score(values, 3, options.visibility_activation)
-        presence = _score(values, 4, options.presence_activation)
+        visibility, presence = self._scores(values)
         if self.norm_landmarks:
-            normalized = points / self._unit / self._deep
+            normalized = points / self._units
+            if self._depth != 1:
+                normalized[:, 2] /= self._depth
             found = NormalizedLandmarkList(normalized, visibility, presence)
             ctx.send(self.norm_landmarks, found)
         if self.landmarks:
@@ -150,25 +157,40 @@ class TensorsToLandmarksCalculator(Calculator):
 
     def _values(self, tensor: Floats, whose: str) -> Floats:
         """A row for each landmark."""
-        count = self.options.num_landmarks
-        _check_size(tensor.size, tensor.shape, count, whose)
-        if not np.isfinite(tensor).all():
+        count, size = self._count, tensor.size
+        _check_size(size, tensor.shape, count, whose)
+        if np.count_nonzero(np.isfinite(tensor)) < size:
             raise ValueError(f"{whose} has values that are not finite")
-        each = tensor.size // count
-        return tensor.reshape(-1)[: count * each].reshape(count, each)
+        each, rest = divmod(size, count)
+        if rest:
+            tensor = tensor.reshape(-1)[:-rest]
+        return tensor.reshape(count, each)
 
-    def _flips(
-        self,
-        ctx: Context,
-        port: InputPort[bool] | None,
-        side: SidePort[bool] | None,
-        option: str,
-    ) -> bool:
-        if port and ctx.has(port):
-            return ctx[port]
-        if side and ctx.has_side(side):
-            return ctx.side(side)
-        return getattr(self.options, option)
+    def _scores(self, values: Floats) -> tuple[Floats | None, Floats | None]:
+        """Visibility and presence, where there are values for them."""
+        if values.shape[1] <= 3:
+            return None, None
+        scores = values[:, 3:5].T.copy()
+        if all(self._are_logits):
+            scores = sigmoid(scores)
+        else:
+            for row, is_logit in zip(scores, self._are_logits, strict=False):
+                if is_logit:
+                    row[:] = sigmoid(row)
+        return scores[0], scores[1] if len(scores) > 1 else None
+
+
+def _told(
+    ctx: Context,
+    port: InputPort[bool] | None,
+    side: SidePort[bool] | None,
+    otherwise: bool,
+) -> bool:
+    if port and ctx.has(port):
+        return ctx[port]
+    if side and ctx.has_side(side):
+        return ctx.side(side)
+    return otherwise
 
 
 def _check_size(size: int, shape: tuple[int, ...], count: int, whose: str) -> None:
@@ -178,17 +200,7 @@ def _check_size(size: int, shape: tuple[int, ...], count: int, whose: str) -> No
         )
 
 
-def _score(values: Floats, column: int, activation: int) -> Floats | None:
-    if values.shape[1] <= column:
-        return None
-    scores = values[:, column]
-    if activation == _OPTIONS.SIGMOID:
-        return sigmoid(scores)
-    return scores.copy()
-
-
 def sigmoid(values: Floats) -> Floats:
     """Of logits; the very small ones are 0 without a warning."""
-    one = np.float32(1)
     with np.errstate(over="ignore"):
-        return one / (one + np.exp(-values))
+        return np.reciprocal(_ONE + np.exp(-values))
