@@ -20,7 +20,7 @@ turned; without that stream they leave as they came.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from array import array
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -71,20 +71,27 @@ class LandmarkProjectionCalculator(Calculator):
         if tagged(node.inputs, "IMAGE_DIMENSIONS") and not has_rect:
             raise ContractError("IMAGE_DIMENSIONS goes with NORM_RECT")
 
+    def open(self, ctx: Context) -> None:
+        """Whether the part is taken for one that is not turned."""
+        self._is_upright = self.options.ignore_rotation
+
     def process(self, ctx: Context) -> None:
         """What came at one timestamp."""
-        matrix = self._matrix(ctx)
-        if matrix is None:
+        places = self._places(ctx)
+        if places is None:
             return
-        turn, move = matrix[:3, :3].T, matrix[:3, 3]
+        turn, move = places
         for given, projected in zip(self.given, self.projected, strict=True):
             if ctx.has(given):
                 landmarks = ctx[given]
-                points = landmarks.points @ turn + move
+                points = landmarks.points @ turn
+                points += move
                 ctx.send(projected, landmarks.at(points))
 
-    def _matrix(self, ctx: Context) -> Floats | None:
-        """[4, 4] with a row for z that scales it as x is scaled; None: not known."""
+    def _places(self, ctx: Context) -> tuple[Floats, Floats] | None:
+        """What rows of points are multiplied by, and what is added; z is scaled as x is.
+        None: not known.
+        """
         if self.matrix:
             if not ctx.has(self.matrix):
                 return None
@@ -93,12 +100,11 @@ class LandmarkProjectionCalculator(Calculator):
                 raise ValueError(
                     f"a matrix of shape {list(given.shape)}; expected [4, 4]"
                 )
-            return _with_depth(given.astype(np.float32))
+            return _of_matrix(given.astype(np.float32))
         if not ctx.has(self.rect) or (self.size and not ctx.has(self.size)):
             return None
         rect = ctx[self.rect]
-        if self.options.ignore_rotation:
-            rect = replace(rect, rotation=0.0)
+        rotation = 0.0 if self._is_upright else rect.rotation
         if self.size:
             width, height = ctx[self.size]
             if min(width, height) < 1:
@@ -108,10 +114,10 @@ class LandmarkProjectionCalculator(Calculator):
                 rect.y_center * height,
                 rect.width * width,
                 rect.height * height,
-                rect.rotation,
+                rotation,
             )
-            return _with_depth(rotated_matrix(region, width, height))
-        return _of_square(rect)
+            return _of_matrix(rotated_matrix(region, width, height))
+        return _of_square(rect, rotation)
 
 
 class WorldLandmarkProjectionCalculator(Calculator):
@@ -131,28 +137,27 @@ class WorldLandmarkProjectionCalculator(Calculator):
         if self.rect:
             if not ctx.has(self.rect):
                 return
-            turn = np.eye(3, dtype=np.float32)
-            turn[:2, :2] = _turn(ctx[self.rect].rotation)
-            landmarks = landmarks.at(landmarks.points @ turn.T)
+            angle = ctx[self.rect].rotation
+            cos, sin = math.cos(angle), math.sin(angle)
+            turn = np.array((cos, sin, 0, -sin, cos, 0, 0, 0, 1), np.float32)
+            points = landmarks.points @ turn.reshape(3, 3)
+            landmarks = landmarks.at(points)
         ctx.send(self.projected, landmarks)
 
 
-def _turn(angle: float) -> Floats:
-    cos, sin = math.cos(angle), math.sin(angle)
-    return np.array([[cos, -sin], [sin, cos]], np.float32)
-
-
-def _of_square(rect: NormalizedRect) -> Floats:
+def _of_square(rect: NormalizedRect, rotation: float) -> tuple[Floats, Floats]:
     """Turned as if width and height were of the same unit."""
-    matrix = np.zeros((4, 4), np.float32)
-    size = np.array([[rect.width], [rect.height]], np.float32)
-    matrix[:2, :2] = _turn(rect.rotation) * size
-    half = matrix[:2, :2].sum(axis=1) / 2
-    matrix[:2, 3] = np.array([rect.x_center, rect.y_center], np.float32) - half
-    matrix[2, 2] = rect.width
-    return matrix
+    # Rounded to float32 after each step, as MediaPipe's are; there are few of them.
+    turned = math.cos(rotation), math.sin(rotation)
+    cos, sin, wide, high = array("f", (*turned, rect.width, rect.height))
+    a, b, c, d = array("f", (cos * wide, sin * high, -sin * wide, cos * high))
+    x, y, across, down = array("f", (rect.x_center, rect.y_center, a + c, b + d))
+    x, y = x - across / 2, y - down / 2
+    places = np.array((a, b, 0, c, d, 0, 0, 0, wide, x, y, 0), np.float32)
+    return places[:9].reshape(3, 3), places[9:]
 
 
-def _with_depth(matrix: Floats) -> Floats:
+def _of_matrix(matrix: Floats) -> tuple[Floats, Floats]:
+    """Of a [4, 4], whose row for z does not count."""
     matrix[2] = (0, 0, math.hypot(matrix[0, 0], matrix[1, 0]), 0)
-    return matrix
+    return matrix[:3, :3].T, matrix[:3, 3]
