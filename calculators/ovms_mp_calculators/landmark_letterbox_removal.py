@@ -30,6 +30,7 @@ from ovms_mp.formats.landmark import NormalizedLandmarkList
 
 if TYPE_CHECKING:
     from ovms_mp.calculator import Context, NodeInfo
+    from ovms_mp.formats.landmark import Floats
 
 
 class LandmarkLetterboxRemovalCalculator(Calculator):
@@ -46,21 +47,36 @@ class LandmarkLetterboxRemovalCalculator(Calculator):
         """As many in as out."""
         same_number(node, "LANDMARKS")
 
+    def open(self, ctx: Context) -> None:
+        """No padding is known."""
+        self._padding: tuple[float, ...] | None = None
+
     def process(self, ctx: Context) -> None:
         """What came at one timestamp."""
         if not ctx.has(self.padding):
             return
-        left, top, right, bottom = np.array(ctx[self.padding], np.float32)
-        wide, high = 1 - (left + right), 1 - (top + bottom)
-        if not (wide > 0 and high > 0):
-            raise ValueError("the padding leaves nothing of the image")
-        origin = np.array([left, top, 0], np.float32)
-        inner = np.array([wide, high, wide], np.float32)
+        padding = ctx[self.padding]
+        if padding != self._padding:
+            self._origin, self._inner = _within(padding)
+            self._padding = padding
         for given, adjusted in zip(self.given, self.adjusted, strict=True):
             if ctx.has(given):
                 landmarks = ctx[given]
-                points = (landmarks.points - origin) / inner
-                ctx.send(adjusted, landmarks.at(points))
+                if any(padding):
+                    points = landmarks.points - self._origin
+                    points /= self._inner
+                    landmarks = landmarks.at(points)
+                ctx.send(adjusted, landmarks)
+
+
+def _within(padding: tuple[float, ...]) -> tuple[Floats, Floats]:
+    """Where the image begins in its letterbox, and its size."""
+    left, top, right, bottom = np.array(padding, np.float32)
+    wide, high = 1 - (left + right), 1 - (top + bottom)
+    if not (wide > 0 and high > 0):
+        raise ValueError("the padding leaves nothing of the image")
+    origin = np.array([left, top, 0], np.float32)
+    return origin, np.array([wide, high, wide], np.float32)
 
 
 def same_number(node: NodeInfo, tag: str) -> None:
