@@ -23,7 +23,6 @@ one tells it, the other sets it.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -70,6 +69,11 @@ class VisibilityCopyCalculator(Calculator):
         if [each.tag for each in node.outputs] != [given]:
             raise ContractError(f"the output is {given}, as the input")
 
+    def open(self, ctx: Context) -> None:
+        """What is copied."""
+        self._copies_visibility = self.options.copy_visibility
+        self._copies_presence = self.options.copy_presence
+
     def process(self, ctx: Context) -> None:
         """Two lists."""
         source: Any = self.norm_from or self.world_from
@@ -82,15 +86,15 @@ class VisibilityCopyCalculator(Calculator):
             raise ValueError(
                 f"{count} landmarks to copy from, and {len(landmarks)} to copy to"
             )
-        landmarks = landmarks[:count]
-        if self.options.copy_visibility:
-            told = _or_zeros(known.visibility, count)
-            landmarks = landmarks.seen(told)
-        if self.options.copy_presence:
-            told = _or_zeros(known.presence, count)
-            landmarks = replace(landmarks, presence=told)
+        if len(landmarks) > count:
+            landmarks = landmarks[:count]
+        visibility, presence = landmarks.visibility, landmarks.presence
+        if self._copies_visibility:
+            visibility = _or_zeros(known.visibility, count)
+        if self._copies_presence:
+            presence = _or_zeros(known.presence, count)
         made: Any = self.norm_made or self.world_made
-        ctx.send(made, landmarks)
+        ctx.send(made, type(landmarks)(landmarks.points, visibility, presence))
 
 
 class LandmarkVisibilityCalculator(Calculator):
