@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ovms_mp.formats.landmark import Floats
 
 _OPTIONS: Final = graph.LandmarksToDetectionCalculatorOptions
+_FLOATS: Final = np.finfo(np.float32)
 
 
 class LandmarksToDetectionCalculator(Calculator):
@@ -50,17 +51,19 @@ class LandmarksToDetectionCalculator(Calculator):
 
     def open(self, ctx: Context) -> None:
         """Which ones."""
-        self._selected = list(self.options.selected_landmark_indices)
+        selected = self.options.selected_landmark_indices
+        self._selected = np.array(selected, np.intp)
+        self._last = max(selected, default=-1)
 
     def process(self, ctx: Context) -> None:
         """One list."""
         points = ctx[self.landmarks].points[:, :2]
         if not len(points):
             raise ValueError("Input landmark vector is empty.")
-        if self._selected:
-            if max(self._selected) >= len(points):
+        if self._last >= 0:
+            if self._last >= len(points):
                 raise ValueError(
-                    f"{len(points)} landmarks have none of index {max(self._selected)}"
+                    f"{len(points)} landmarks have none of index {self._last}"
                 )
             points = points[self._selected]
         low, high = limits(points)
@@ -72,7 +75,6 @@ def limits(points: Floats) -> tuple[Floats, Floats]:
     """The smallest and the largest of each column. As MediaPipe's: the largest is never
     below FLT_MIN, wherever the points are; what is no number does not count.
     """
-    kinds = np.finfo(np.float32)
-    low = np.fmin.reduce(points, axis=0, initial=kinds.max)
-    high = np.fmax.reduce(points, axis=0, initial=kinds.tiny)
+    low = np.fmin.reduce(points, axis=0, initial=_FLOATS.max)
+    high = np.fmax.reduce(points, axis=0, initial=_FLOATS.tiny)
     return low, high
