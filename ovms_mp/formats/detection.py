@@ -89,11 +89,18 @@ def tensor_of(detections: Sequence[Detection]) -> Floats:
     first label id (-1 where there is none), then x and y of the k key points. A row with
     fewer key points than the others ends in NaN.
     """
-    most = max((len(each.keypoints) for each in detections), default=0)
+    most = max([len(each.keypoints) for each in detections], default=0)
     rows = np.full((len(detections), 6 + 2 * most), np.nan, np.float32)
+    if not detections:
+        return rows
+    rows[:, :6] = [
+        (
+            *each.box,
+            each.scores[0] if each.scores else 0,
+            each.label_ids[0] if each.label_ids else -1,
+        )
+        for each in detections
+    ]
     for row, each in zip(rows, detections, strict=True):
-        row[:4] = each.box
-        row[4] = each.scores[0] if each.scores else 0
-        row[5] = each.label_ids[0] if each.label_ids else -1
         row[6 : 6 + each.keypoints.size] = each.keypoints.ravel()
     return rows

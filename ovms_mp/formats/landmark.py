@@ -88,20 +88,28 @@ def _other_number(count: int, name: str, values: Floats) -> ValueError:
 
 def tensor_of(landmarks: Landmarks) -> Floats:
     """Float32 [n, 5]: x, y, z, visibility, presence; 0 for what is not known."""
-    rows = np.zeros((len(landmarks), 5), np.float32)
-    rows[:, :3] = landmarks.points
-    if landmarks.visibility is not None:
-        rows[:, 3] = landmarks.visibility
-    if landmarks.presence is not None:
-        rows[:, 4] = landmarks.presence
+    rows = np.zeros((len(landmarks.points), 5), np.float32)
+    _fill(rows, landmarks)
     return rows
 
 
 def tensor_of_lists(lists: Sequence[Landmarks]) -> Floats:
     """Float32 [m, n, 5]. Raises ValueError for lists of different lengths."""
-    lengths = sorted({len(each) for each in lists})
+    lengths = sorted({len(each.points) for each in lists})
     if len(lengths) > 1:
         shown = ", ".join(map(str, lengths))
         msg = f"landmark lists of {shown} landmarks make no tensor"
         raise ValueError(msg)
-    return np.stack([tensor_of(each) for each in lists])
+    # Filled in place: np.stack takes as long as all of this.
+    found = np.zeros((len(lists), *lengths, 5), np.float32)
+    for rows, each in zip(found, lists, strict=True):
+        _fill(rows, each)
+    return found
+
+
+def _fill(rows: Floats, landmarks: Landmarks) -> None:
+    rows[:, :3] = landmarks.points
+    if landmarks.visibility is not None:
+        rows[:, 3] = landmarks.visibility
+    if landmarks.presence is not None:
+        rows[:, 4] = landmarks.presence

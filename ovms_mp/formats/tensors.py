@@ -11,11 +11,11 @@ from google.protobuf.message import Message
 
 from ovms_mp.formats import detection, landmark, rect
 from ovms_mp.formats.detection import Detection
-from ovms_mp.formats.landmark import Landmarks
+from ovms_mp.formats.landmark import LandmarkList, Landmarks, NormalizedLandmarkList
 from ovms_mp.formats.rect import NormalizedRect, Rect
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -75,13 +75,21 @@ def _of_message(message: Any) -> Array | None:
 
 
 def _of_classifications(message: Any) -> NDArray[np.float32]:
-    pairs = [(each.index, each.score) for each in message.classification]
-    return np.array(pairs, np.float32).reshape(-1, 2)
+    return np.array(_pairs(message), np.float32).reshape(-1, 2)
+
+
+def _pairs(message: Any) -> list[tuple[int, float]]:
+    return [(each.index, each.score) for each in message.classification]
 
 
 def _of_list(items: Sequence[Any]) -> Array | None:
     if not items:
         return np.empty((0, 0), np.float32)
+    kinds = {*map(type, items)}
+    # Nearly always they are of one class, and no other one needs to be asked about.
+    made = _OF_LISTS.get(kinds.pop()) if len(kinds) == 1 else None
+    if made is not None:
+        return made(items)
     if all(isinstance(each, Detection) for each in items):
         return detection.tensor_of(items)
     if all(isinstance(each, NormalizedRect | Rect) for each in items):
@@ -91,10 +99,10 @@ def _of_list(items: Sequence[Any]) -> Array | None:
     if all(isinstance(each, _NUMBERS) for each in items):
         return _of_numbers(items)
     if all(_is_classifications(each) for each in items):
-        tensors = [_of_classifications(each) for each in items]
-        if len({len(each) for each in tensors}) > 1:
+        pairs = [_pairs(each) for each in items]
+        if len({len(each) for each in pairs}) > 1:
             raise ValueError("classifications of different lengths make no tensor")
-        return np.stack(tensors)
+        return np.array(pairs, np.float32).reshape(len(items), -1, 2)
     return None
 
 
@@ -109,6 +117,15 @@ def _of_numbers(numbers: Sequence[bool | int | float]) -> Array:
         return np.array(numbers, dtype)
     except OverflowError as error:
         raise ValueError("a number of more than 64 bits") from error
+
+
+_OF_LISTS: Final[Mapping[type[Any], Callable[[Any], Array]]] = {
+    Detection: detection.tensor_of,
+    NormalizedRect: rect.tensor_of,
+    Rect: rect.tensor_of,
+    LandmarkList: landmark.tensor_of_lists,
+    NormalizedLandmarkList: landmark.tensor_of_lists,
+}
 
 
 def _is_classifications(item: object) -> bool:
