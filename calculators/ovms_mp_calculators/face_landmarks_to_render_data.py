@@ -67,4 +67,4 @@ class FaceLandmarksToRenderDataCalculator(LandmarksToRenderDataCalculator):
     def open(self, ctx: Context) -> None:
         """As of all landmarks, but for the lines."""
         super().open(ctx)
-        self._lines = _LINES
+        self._connect(_LINES)

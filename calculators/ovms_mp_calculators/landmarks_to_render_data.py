@@ -24,6 +24,7 @@ than its threshold is not drawn, nor are its lines. Where depths differ and unle
 
 from __future__ import annotations
 
+from itertools import compress, repeat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -47,25 +48,28 @@ from ovms_mp.formats.render_data import (
     RenderAnnotation,
     RenderData,
 )
-from ovms_mp_calculators.landmarks_to_detection import limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ovms_mp.calculator import Context, NodeInfo
     from ovms_mp.formats.landmark import Floats
 
 _OPTIONS: Final = graph.LandmarksToRenderDataCalculatorOptions
 _WHITE: Final = Color(255, 255, 255)
+_GRAYS: Final = [Color(each, each, each) for each in range(256)]
 # Depths that differ by less are one depth.
 _FLAT: Final = 1e-3
+# What no depth is beyond. As MediaPipe's, the largest one is never below FLT_MIN.
+_LARGEST: Final = np.finfo(np.float32).max
+_SMALLEST: Final = np.finfo(np.float32).tiny
 
 
 class _Places(NamedTuple):
-    """Of landmarks: x, y and z of each, whether it is shown, and how deep it is."""
+    """Of landmarks: x and y of each, which of them are shown if not all are, and how deep
+    each is if that is to be seen.
+    """
 
     points: list[list[float]]
-    shown: list[bool]
+    shown: list[bool] | None
     depths: list[float] | None
     is_normalized: bool
 
@@ -98,107 +102,136 @@ class LandmarksToRenderDataCalculator(Calculator):
     def open(self, ctx: Context) -> None:
         """What all of them share."""
         options = self.options
+        self._given: Any = self.norm_landmarks or self.landmarks
         ends = list(options.landmark_connections)
-        self._lines = list(zip(ends[::2], ends[1::2], strict=True))
+        self._connect(list(zip(ends[::2], ends[1::2], strict=True)))
+        self._draws_points = options.render_landmarks
+        self._thickness = options.thickness
         self._point_color = color_of(options.landmark_color)
         self._line_color = color_of(options.connection_color)
+        self._least_visibility = self._least_presence = None
+        if options.utilize_visibility:
+            self._least_visibility = np.float32(options.visibility_threshold)
+        if options.utilize_presence:
+            self._least_presence = np.float32(options.presence_threshold)
+        self._shows_depth = options.visualize_landmark_depth
         self._near, self._far = BLACK, _WHITE
         if options.HasField("min_depth_line_color"):
             self._near = color_of(options.min_depth_line_color)
         if options.HasField("max_depth_line_color"):
             self._far = color_of(options.max_depth_line_color)
+        self._least_size = options.min_depth_circle_thickness
+        self._more_size = options.max_depth_circle_thickness - self._least_size
+
+    def _connect(self, lines: list[tuple[int, int]]) -> None:
+        self._lines = lines
+        self._last = max(map(max, lines), default=-1)
 
     def process(self, ctx: Context) -> None:
         """One list."""
-        given: Any = self.norm_landmarks or self.landmarks
+        given = self._given
         if not ctx.has(given):
             return
-        thickness = self.options.thickness
+        thickness = self._thickness
         if self.scale:
             if not ctx.has(self.scale):
                 raise ValueError("landmarks came without their RENDER_SCALE")
             thickness *= ctx[self.scale]
         landmarks = ctx[given]
-        depths = None
-        if self.options.visualize_landmark_depth:
-            depths = _depths(landmarks.points[:, 2])
         places = _Places(
-            landmarks.points.tolist(),
+            landmarks.points[:, :2].tolist(),
             self._shown(landmarks),
-            depths,
+            _depths(landmarks.points[:, 2]) if self._shows_depth else None,
             isinstance(landmarks, NormalizedLandmarkList),
         )
         thickness = float(np.float32(thickness))
-        drawn = [*self._drawn_lines(places, thickness)]
-        if self.options.render_landmarks:
+        drawn = self._drawn_lines(places, thickness)
+        if self._draws_points:
             drawn += self._drawn_points(places, thickness)
         ctx.send(self.render_data, RenderData(tuple(drawn)))
 
-    def _drawn_lines(
-        self, places: _Places, thickness: float
-    ) -> Iterator[RenderAnnotation]:
+    # Hundreds of a face in each frame: what is not the same for all of them is asked once.
+
+    def _drawn_lines(self, places: _Places, thickness: float) -> list[RenderAnnotation]:
         points, shown, depths, is_normalized = places
-        mixed = [] if depths is None else [*map(self._mixed, depths, shown)]
-        for start, end in self._lines:
-            if start >= len(points) or end >= len(points):
-                continue
-            if not (shown[start] and shown[end]):
-                continue
-            (x0, y0, _), (x1, y1, _) = points[start], points[end]
-            if depths is None:
-                line, color = Line(x0, y0, x1, y1, is_normalized), self._line_color
-            else:
-                first, last = mixed[start], mixed[end]
-                line = GradientLine(x0, y0, x1, y1, is_normalized, first, last)
-                color = BLACK
-            yield RenderAnnotation(line, color, thickness)
+        lines, count = self._lines, len(points)
+        if self._last >= count:
+            lines = [each for each in lines if max(each) < count]
+        if shown is not None:
+            lines = [(a, b) for a, b in lines if shown[a] and shown[b]]
+        ends = [(points[a], points[b]) for a, b in lines]
+        if depths is None:
+            color = self._line_color
+            return [
+                RenderAnnotation(Line(x0, y0, x1, y1, is_normalized), color, thickness)
+                for (x0, y0), (x1, y1) in ends
+            ]
+        mixed = self._mixed(depths, shown)
+        colors = [(mixed[a], mixed[b]) for a, b in lines]
+        return [
+            RenderAnnotation(
+                GradientLine(x0, y0, x1, y1, is_normalized, *both), BLACK, thickness
+            )
+            for ((x0, y0), (x1, y1)), both in zip(ends, colors, strict=True)
+        ]
 
     def _drawn_points(
         self, places: _Places, thickness: float
-    ) -> Iterator[RenderAnnotation]:
+    ) -> list[RenderAnnotation]:
         points, shown, depths, is_normalized = places
-        color = self._point_color
-        least = self.options.min_depth_circle_thickness
-        more = self.options.max_depth_circle_thickness - least
-        for place, (x, y, _) in enumerate(points):
-            if not shown[place]:
-                continue
-            if depths is not None:
-                shade = 255 - int(depths[place] * 255)
-                color = Color(shade, shade, shade)
-                thickness = float(int(least + (1 - depths[place]) * more))
+        if shown is not None:
+            points = [*compress(points, shown)]
+        if depths is None:
+            color = self._point_color
+            return [
+                RenderAnnotation(
+                    Point(x, y, is_normalized), color, thickness, "KEYPOINT"
+                )
+                for x, y in points
+            ]
+        if shown is not None:
+            depths = [*compress(depths, shown)]
+        least, more = self._least_size, self._more_size
+        drawn: list[RenderAnnotation] = []
+        for (x, y), depth in zip(points, depths, strict=True):
+            color = _GRAYS[255 - int(depth * 255)]
+            size = float(int(least + (1 - depth) * more))
             point = Point(x, y, is_normalized)
-            yield RenderAnnotation(point, color, thickness, "KEYPOINT")
+            drawn.append(RenderAnnotation(point, color, size, "KEYPOINT"))
+        return drawn
 
-    def _shown(self, landmarks: LandmarkList | NormalizedLandmarkList) -> list[bool]:
-        options = self.options
-        shown = np.ones(len(landmarks), bool)
-        if options.utilize_visibility and landmarks.visibility is not None:
-            least = np.float32(options.visibility_threshold)
-            shown &= ~(landmarks.visibility < least)
-        if options.utilize_presence and landmarks.presence is not None:
-            least = np.float32(options.presence_threshold)
-            shown &= ~(landmarks.presence < least)
-        return shown.tolist()
+    def _shown(
+        self, landmarks: LandmarkList | NormalizedLandmarkList
+    ) -> list[bool] | None:
+        hidden = None
+        if self._least_visibility is not None and landmarks.visibility is not None:
+            hidden = landmarks.visibility < self._least_visibility
+        if self._least_presence is not None and landmarks.presence is not None:
+            absent = landmarks.presence < self._least_presence
+            hidden = absent if hidden is None else hidden | absent
+        return None if hidden is None else (~hidden).tolist()
 
-    def _mixed(self, share: float, is_shown: bool) -> Color:
+    def _mixed(self, depths: list[float], shown: list[bool] | None) -> list[Color]:
         """The smaller the depth, the more of the colour for the largest one."""
-        if not is_shown:
-            return BLACK
         (r0, g0, b0), (r1, g1, b1) = self._near, self._far
-        rest = 1 - share
-        return Color(
-            int(r0 * share + r1 * rest),
-            int(g0 * share + g1 * rest),
-            int(b0 * share + b1 * rest),
-        )
+        return [
+            Color(
+                int(r0 * share + r1 * (1 - share)),
+                int(g0 * share + g1 * (1 - share)),
+                int(b0 * share + b1 * (1 - share)),
+            )
+            if is_shown
+            else BLACK
+            for share, is_shown in zip(depths, shown or repeat(True), strict=False)
+        ]
 
 
 def _depths(depths: Floats) -> list[float] | None:
     """From 0 for the smallest to 1 for the largest; None where they are all one."""
-    low, high = limits(depths[:, None])
-    reach = float(high[0] - low[0])
+    low = np.fmin.reduce(depths, initial=_LARGEST)
+    high = np.fmax.reduce(depths, initial=_SMALLEST)
+    reach = float(high - low)
     if not reach > _FLAT:
         return None
-    shares = (depths - low[0]) / (reach + 1e-6)
+    shares = (depths - low) / (reach + 1e-6)
     return shares.astype(np.float32).tolist()
