@@ -21,7 +21,6 @@ produce_empty_packet: false nothing.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -40,9 +39,8 @@ from ovms_mp.formats.render_data import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ovms_mp.calculator import Context, NodeInfo
+    from ovms_mp.formats.render_data import Shape
 
 _OPTIONS: Final = graph.DetectionsToRenderDataCalculatorOptions
 # Of a text, by the height of its box.
@@ -75,6 +73,12 @@ class DetectionsToRenderDataCalculator(Calculator):
         options = self.options
         self._text: Text = shape_of(options.text, Text)
         self._color = color_of(options.color)
+        self._thickness = options.thickness
+        self._scene_class = options.scene_class
+        self._delimiter = options.text_delimiter
+        self._is_one_a_line = options.one_label_per_line
+        self._tells_id = options.render_detection_id
+        self._sends_always = options.produce_empty_packet
 
     def process(self, ctx: Context) -> None:
         """What came at one timestamp."""
@@ -85,35 +89,38 @@ class DetectionsToRenderDataCalculator(Calculator):
             given += ctx[self.detections]
         if self.detection and ctx.has(self.detection):
             given.append(ctx[self.detection])
-        if not given and not self.options.produce_empty_packet:
+        if not given and not self._sends_always:
             return
-        drawn = tuple(shape for each in given for shape in self._drawn(each))
-        ctx.send(self.render_data, RenderData(drawn, self.options.scene_class))
+        color, thickness = self._color, self._thickness
+        drawn = [
+            RenderAnnotation(shape, color, thickness, tag)
+            for each in given
+            for shape, tag in self._shapes(each)
+        ]
+        ctx.send(self.render_data, RenderData(tuple(drawn), self._scene_class))
 
-    def _drawn(self, detection: Detection) -> Iterator[RenderAnnotation]:
+    def _shapes(self, detection: Detection) -> list[tuple[Shape, str]]:
         if detection.format is LocationFormat.GLOBAL:
             raise ValueError("a detection without a box cannot be drawn")
         is_relative = detection.format is LocationFormat.RELATIVE_BOUNDING_BOX
         count = max(len(detection.labels), len(detection.label_ids))
-        line_height = self._text.font_height
+        line_height, font_height = self._text.font_height, None
+        left, top, _, height = detection.box
         if is_relative:
             share = min(_LINE_SHARE, 1 / (count + 1))
-            line_height = float(np.float32(detection.box.height * share))
-        left, top, _, height = detection.box
-        font_height = line_height * _FONT_SHARE if is_relative else None
+            line_height = float(np.float32(height * share))
+            font_height = line_height * _FONT_SHARE
+        found: list[tuple[Shape, str]] = []
         for number, label in enumerate(self._labels(detection, count), start=1):
             at = top + number * line_height
-            text = _placed(self._text, label, font_height, left, at)
-            yield self._annotation(text, "LABEL")
+            found.append((_placed(self._text, label, font_height, left, at), "LABEL"))
         tag = _placed(_TAG, detection.feature_tag, font_height, left, top + height)
-        yield self._annotation(tag, "FEATURE")
-        yield self._annotation(_outline(detection, is_relative), "LOCATION")
+        found.append((tag, "FEATURE"))
+        found.append((_outline(detection, is_relative), "LOCATION"))
         if is_relative:
-            for x, y in detection.keypoints.tolist():
-                yield self._annotation(Point(x, y, normalized=True), "KEYPOINT")
-
-    def _annotation(self, data: Text | Rectangle | Point, tag: str) -> RenderAnnotation:
-        return RenderAnnotation(data, self._color, self.options.thickness, tag)
+            points = detection.keypoints.tolist()
+            found += [(Point(x, y, is_relative), "KEYPOINT") for x, y in points]
+        return found
 
     def _labels(self, detection: Detection, count: int) -> list[str]:
         """Lines of text."""
@@ -122,14 +129,13 @@ class DetectionsToRenderDataCalculator(Calculator):
             raise ValueError(
                 f"a detection has {len(detection.scores)} scores for {count} labels"
             )
-        options = self.options
-        delimiter = options.text_delimiter
+        delimiter = self._delimiter
         texts = [
             f"{name}{delimiter}{_rounded(score):g}{delimiter}"
             for name, score in zip(names, detection.scores, strict=True)
         ]
-        lines = texts if options.one_label_per_line else ["".join(texts)]
-        if options.render_detection_id:
+        lines = texts if self._is_one_a_line else ["".join(texts)]
+        if self._tells_id:
             lines = [f"Id: {detection.detection_id or 0}", *lines]
         return lines
 
@@ -145,17 +151,21 @@ def _placed(
     text: Text, said: str, font_height: float | None, left: float, baseline: float
 ) -> Text:
     """In fractions of the image if a height of the font is given in these."""
-    if font_height is None:
-        return replace(
-            text, display_text=said, left=left, baseline=baseline, normalized=False
-        )
-    return replace(
-        text,
-        display_text=said,
-        font_height=font_height,
-        left=max(left, 0.0),
-        baseline=min(baseline, 1.0),
-        normalized=True,
+    normalized = font_height is not None
+    if normalized:
+        left, baseline = max(left, 0.0), min(baseline, 1.0)
+    # By its class: `replace` takes three times as long.
+    return Text(
+        said,
+        left,
+        baseline,
+        text.font_height if font_height is None else font_height,
+        normalized,
+        text.font_face,
+        text.center_horizontally,
+        text.center_vertically,
+        text.outline_thickness,
+        text.outline_color,
     )
 
 
