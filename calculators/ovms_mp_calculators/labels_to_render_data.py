@@ -82,58 +82,61 @@ class LabelsToRenderDataCalculator(Calculator):
         """What all of them share."""
         options = self.options
         self._colors = [color_of(each) for each in options.color] or [_RED]
-        self._outlines = [color_of(each) for each in options.outline_color] or [BLACK]
-        self._line = math.ceil(options.font_height_px * _LINE)
+        self._outlines = [BLACK]
+        self._outline = max(options.outline_thickness, 0.0)
+        if self._outline:
+            given = [color_of(each) for each in options.outline_color]
+            self._outlines = given or [BLACK]
+        self._most = max(options.max_num_labels, 0)
+        self._thickness = options.thickness
+        self._left, self._top = options.horizontal_offset_px, options.vertical_offset_px
+        self._height, self._face = options.font_height_px, options.font_face
+        self._line = math.ceil(self._height * _LINE)
+        self._name = "display_name" if options.use_display_name else "label"
+        self._has_scores = bool(self.scores)
+        if self.classifications:
+            self._has_scores = options.display_classification_score
 
     def process(self, ctx: Context) -> None:
         """What came at one timestamp."""
         lines = self._lines(ctx)
         if lines is None:
             return
-        options = self.options
-        drawn = tuple(
+        colors, thickness = self._colors, self._thickness
+        drawn = [
             RenderAnnotation(
-                self._text(line, place),
-                self._colors[place % len(self._colors)],
-                options.thickness,
+                self._text(line, place), colors[place % len(colors)], thickness
             )
-            for place, line in enumerate(lines[: max(options.max_num_labels, 0)])
-        )
-        ctx.send(self.render_data, RenderData(drawn))
+            for place, line in enumerate(lines[: self._most])
+        ]
+        ctx.send(self.render_data, RenderData(tuple(drawn)))
 
     def _lines(self, ctx: Context) -> list[str] | None:
         if self.classifications:
             if not ctx.has(self.classifications):
                 return None
             items = ctx[self.classifications].classification
-            name = "display_name" if self.options.use_display_name else "label"
-            labels = [getattr(each, name) for each in items]
+            labels = [getattr(each, self._name) for each in items]
             scores = [each.score for each in items]
-            has_scores = self.options.display_classification_score
         else:
             if not ctx.has(self.labels):
                 return None
             labels, scores = ctx[self.labels], [0.0] * len(ctx[self.labels])
-            has_scores = bool(self.scores)
             if self.scores:
                 scores = ctx[self.scores] if ctx.has(self.scores) else []
         if len(labels) != len(scores):
             raise ValueError(f"{len(scores)} scores for {len(labels)} labels")
-        if not has_scores:
+        if not self._has_scores:
             return labels
         return [f"{e}:{score:g}" for e, score in zip(labels, scores, strict=True)]
 
     def _text(self, line: str, place: int) -> Text:
-        options = self.options
-        outline = max(options.outline_thickness, 0.0)
         return Text(
             display_text=line,
-            left=options.horizontal_offset_px,
-            baseline=options.vertical_offset_px + (place + 1) * self._line,
-            font_height=options.font_height_px,
-            font_face=options.font_face,
-            outline_thickness=outline,
-            outline_color=self._outlines[place % len(self._outlines)]
-            if outline
-            else BLACK,
+            left=self._left,
+            baseline=self._top + (place + 1) * self._line,
+            font_height=self._height,
+            font_face=self._face,
+            outline_thickness=self._outline,
+            outline_color=self._outlines[place % len(self._outlines)],
         )

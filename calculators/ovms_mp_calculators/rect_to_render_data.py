@@ -72,34 +72,35 @@ class RectToRenderDataCalculator(Calculator):
         """What all of them share."""
         options = self.options
         self._color = color_of(options.color)
+        self._thickness = options.thickness
+        self._is_oval, self._is_filled = options.oval, options.filled
         self._dot = (
             options.top_left_thickness
             if options.HasField("top_left_thickness")
             else None
         )
+        self._one: Any = self.rect or self.norm_rect
+        self._several: Any = self.rects or self.norm_rects
 
     def process(self, ctx: Context) -> None:
         """What came at one timestamp."""
-        one: Any = self.rect or self.norm_rect
-        several: Any = self.rects or self.norm_rects
         given: list[Rect | NormalizedRect] = []
-        if one and ctx.has(one):
-            given = [ctx[one]]
-        elif several and ctx.has(several):
-            given = ctx[several]
-        drawn = tuple(
-            RenderAnnotation(self._shape(each), self._color, self.options.thickness)
+        if self._one and ctx.has(self._one):
+            given = [ctx[self._one]]
+        elif self._several and ctx.has(self._several):
+            given = ctx[self._several]
+        drawn = [
+            RenderAnnotation(self._shape(each), self._color, self._thickness)
             for each in given
-        )
-        ctx.send(self.render_data, RenderData(drawn))
+        ]
+        ctx.send(self.render_data, RenderData(tuple(drawn)))
 
     def _shape(self, rect: Rect | NormalizedRect) -> Shape:
-        options = self.options
         rectangle = _rectangle(rect, self._dot)
-        if options.oval:
+        if self._is_oval:
             oval = Oval(rectangle)
-            return FilledOval(oval) if options.filled else oval
-        return FilledRectangle(rectangle) if options.filled else rectangle
+            return FilledOval(oval) if self._is_filled else oval
+        return FilledRectangle(rectangle) if self._is_filled else rectangle
 
 
 def _rectangle(rect: Rect | NormalizedRect, dot: float | None) -> Rectangle:
