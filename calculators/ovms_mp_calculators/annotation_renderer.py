@@ -13,6 +13,7 @@ import cv2
 
 from ovms_mp.formats import render_data as shapes
 from ovms_mp_calculators import annotation_shapes as drawing
+from ovms_mp_calculators.annotation_disks import MANY, disks
 from ovms_mp_calculators.annotation_gradients import gradient_lines
 from ovms_mp_calculators.annotation_shapes import Canvas, NotFinite
 
@@ -65,11 +66,17 @@ class AnnotationRenderer:
     def render(self, data: RenderData, pixels: Pixels) -> None:
         """Everything, in its order."""
         canvas = Canvas(pixels)
-        for kind, alike in groupby(data.render_annotations, _kind):
+        for kind, group in groupby(data.render_annotations, _kind):
+            alike = [*group]
             if kind is shapes.GradientLine:
                 for _, lines in groupby(alike, _thickness):
                     with suppress(NotFinite):
                         gradient_lines(canvas, [*lines])
+                continue
+            if kind is shapes.Point and len(alike) >= MANY:
+                for _, points in groupby(alike, _look):
+                    with suppress(NotFinite):
+                        disks(canvas, [*points])
                 continue
             draw = self._draw[kind]
             for each in alike:
@@ -117,3 +124,4 @@ def _kind(annotation: RenderAnnotation) -> type[Any]:
 
 
 _thickness: Final = attrgetter("thickness")
+_look: Final = attrgetter("thickness", "color")

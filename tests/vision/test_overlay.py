@@ -146,6 +146,23 @@ def test_lines_in_a_row_are_drawn_as_each_by_itself(
     assert np.array_equal(overlaid(together, *drawn).pixels, one_by_one.pixels)
 
 
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("thickness", [0.0, 1.0, 2.5, 4.0, 5.0])
+def test_many_points_are_drawn_as_each_by_itself(thickness: float, channels: int):
+    """Two colours, one upon the other; some leave the image, and some are nowhere."""
+    rng = np.random.default_rng(int(thickness))
+    pixels = rng.integers(0, 256, (HEIGHT, WIDTH, channels), np.uint8)
+    drawn = [
+        RenderAnnotation(shapes.Point(x, y, True), color, thickness)
+        for color in (Color(9, 99, 200), Color(300, -1, 7))
+        for x, y in [*rng.normal(0.5, 0.4, (80, 2)).tolist(), (np.nan, 0.5)]
+    ]
+    one_by_one = image(pixels)
+    for first in range(0, len(drawn), 9):
+        one_by_one = overlaid(one_by_one, *drawn[first : first + 9])
+    assert np.array_equal(overlaid(image(pixels), *drawn).pixels, one_by_one.pixels)
+
+
 def overlaid(frame: ImageFrame, *drawn: RenderAnnotation) -> ImageFrame:
     events: list[Any] = [("image", frame, 0), ("data", RenderData(drawn), 0)]
     return ours(OVERLAY, events)["out"][0]
