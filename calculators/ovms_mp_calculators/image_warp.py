@@ -141,18 +141,9 @@ def _extent(matrix: Rows, wide: int, high: int) -> tuple[int, int, int, int] | N
     shares = i, g * x + i, h * y + i, g * x + h * y + i
     if not min(shares) > 0:
         return None
-    xs = [
-        v / w
-        for v, w in zip(
-            (c, a * x + c, b * y + c, a * x + b * y + c), shares, strict=True
-        )
-    ]
-    ys = [
-        v / w
-        for v, w in zip(
-            (f, d * x + f, e * y + f, d * x + e * y + f), shares, strict=True
-        )
-    ]
+    i, j, k, last = shares
+    xs = c / i, (a * x + c) / j, (b * y + c) / k, (a * x + b * y + c) / last
+    ys = f / i, (d * x + f) / j, (e * y + f) / k, (d * x + e * y + f) / last
     found = min(xs), min(ys), max(xs), max(ys)
     if not all(map(math.isfinite, found)):
         return None
