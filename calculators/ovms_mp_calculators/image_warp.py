@@ -59,7 +59,7 @@ class Places(NamedTuple):
     steps: Array
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def places(inverse: tuple[float, ...], width: int, height: int) -> Places:
     """Where in the image each pixel of a target is, to the last bit as warpPerspective
     has it: its sums in its order, of doubles. `inverse` is row by row.

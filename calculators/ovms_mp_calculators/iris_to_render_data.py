@@ -65,6 +65,12 @@ class IrisToRenderDataCalculator(Calculator):
     render_data = Output(RenderData, "RENDER_DATA")
     options = Options(_OPTIONS)
 
+    def open(self, ctx: Context) -> None:
+        """How all of them are drawn."""
+        options = self.options
+        self._oval = color_of(options.oval_color), options.oval_thickness
+        self._point = color_of(options.landmark_color), options.landmark_thickness
+
     def process(self, ctx: Context) -> None:
         """One pair of irises."""
         irises = ctx.get(self.irises)
@@ -86,7 +92,6 @@ class IrisToRenderDataCalculator(Calculator):
         ctx.send(self.render_data, RenderData(tuple(drawn)))
 
     def _iris(self, points: Floats, size: Floats) -> Iterator[RenderAnnotation]:
-        options = self.options
         center, top, bottom, left, right = points
         across = np.hypot(*((left - right) * size))
         along = np.hypot(*((top - bottom) * size))
@@ -94,16 +99,11 @@ class IrisToRenderDataCalculator(Calculator):
         begin, end = (center - radius).tolist(), (center + radius).tolist()
         yield RenderAnnotation(
             Oval(Rectangle(begin[0], begin[1], end[0], end[1], normalized=True)),
-            color_of(options.oval_color),
-            options.oval_thickness,
+            *self._oval,
             "OVAL",
         )
         for x, y in points.tolist():
-            yield RenderAnnotation(
-                Point(x, y, normalized=True),
-                color_of(options.landmark_color),
-                options.landmark_thickness,
-            )
+            yield RenderAnnotation(Point(x, y, normalized=True), *self._point)
 
     def _lines(self, ctx: Context) -> list[str]:
         lines: list[str] = []
