@@ -29,12 +29,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import numpy as np
 from google.protobuf.message import Message
-from numpy.typing import NDArray
 from ovms_mp_protos import graph
 
 from ovms_mp.calculator import Calculator, ContractError, Input, Options, Output
 from ovms_mp.core.tensor import Array
-from ovms_mp_calculators.box_decoding import as_floats, foresee_floats
+from ovms_mp_calculators.box_decoding import Floats, floats_at, foresee_floats
 from ovms_mp_calculators.label_files import label_lines
 from ovms_mp_calculators.model_tensors import named
 
@@ -48,6 +47,10 @@ _OPENVINO: Final = graph.OpenVINOTensorsToClassificationCalculatorOptions
 
 Labels = dict[int, tuple[str, str]]
 """Name and display name by class."""
+Graded = list[tuple[int, float]]
+"""Classes and their scores."""
+
+_UNKNOWN: Final = (None, None)
 
 
 class TensorsToClassificationCalculator(Calculator):
@@ -109,9 +112,14 @@ class TensorsToClassificationCalculator(Calculator):
         has_all = isinstance(options, _OPTIONS)
         self._allowed = frozenset(options.allow_classes if has_all else ())
         self._ignored = frozenset(options.ignore_classes if has_all else ())
+        self._most = options.top_k
         self._is_sorted = options.top_k > 0 or (
             has_all and options.sort_by_descending_score
         )
+        self._is_binary = options.binary_classification
+        self._least = np.float32(np.finfo(np.float32).min)
+        if options.HasField("min_score_threshold"):
+            self._least = np.float32(options.min_score_threshold)
 
     def process(self, ctx: Context) -> None:
         """One set of tensors."""
@@ -119,51 +127,48 @@ class TensorsToClassificationCalculator(Calculator):
             return
         tensors = ctx[self.tensors]
         _check_count(len(tensors))
-        whose = named(tensors, 0)
-        scores: NDArray[np.float32] = as_floats(tensors[0], whose).ravel()
-        if self.options.binary_classification:
-            _check_binary(len(scores))
-            scores = np.array([scores[0], 1.0 - float(scores[0])], np.float32)
+        given = floats_at(tensors, 0)
+        count = given.size
+        if self._is_binary:
+            _check_binary(count)
+            count = 2
         labels = cast("Labels", self.shared)
-        _check_labels(labels, len(scores), whose)
+        if labels and len(labels) != count:
+            _check_labels(labels, count, named(tensors, 0))
+        chosen = self._both(given) if self._is_binary else self._chosen(given.ravel())
         made = graph.ClassificationList()
-        for number in self._chosen(scores):
-            name, shown = labels.get(number, (None, None))
+        for number, score in chosen:
+            name, shown = labels.get(number, _UNKNOWN)
             if labels and name is None:
                 raise ValueError(f"class {number} has no label")
             made.classification.add(
-                index=number,
-                score=float(scores[number]),
-                label=name,
-                display_name=shown or None,
+                index=number, score=score, label=name, display_name=shown or None
             )
         ctx.send(self.classifications, made)
 
-    def _chosen(self, scores: NDArray[np.float32]) -> list[int]:
-        """The classes that are told, in their order."""
-        options = self.options
-        if options.binary_classification:
-            chosen = np.arange(2)
-        else:
-            # What is no number is not below a threshold.
-            is_kept = ~(scores < self._least())
-            if self._allowed:
-                is_kept &= np.isin(np.arange(len(scores)), list(self._allowed))
-            elif self._ignored:
-                is_kept &= ~np.isin(np.arange(len(scores)), list(self._ignored))
-            chosen = np.flatnonzero(is_kept)
+    def _both(self, given: Floats) -> Graded:
+        """Of one score, and the rest to one."""
+        score: float = given.item()
+        both = [(0, score), (1, 1.0 - score)]
+        if self._is_sorted and both[1][1] > score:
+            both.reverse()
+        return both[: self._most] if self._most > 0 else both
+
+    def _chosen(self, scores: Floats) -> Graded:
+        """The classes that are told, in their order, and their scores."""
+        # What is no number is not below a threshold.
+        is_kept = ~(scores < self._least)
+        if self._allowed:
+            is_kept &= np.isin(np.arange(len(scores)), list(self._allowed))
+        elif self._ignored:
+            is_kept &= ~np.isin(np.arange(len(scores)), list(self._ignored))
+        chosen = is_kept.nonzero()[0]
         if self._is_sorted:
             # As Python's sort: the first of equal ones stays the first.
             chosen = chosen[np.argsort(-scores[chosen], kind="stable")]
-        if options.top_k > 0:
-            chosen = chosen[: options.top_k]
-        return chosen.tolist()
-
-    def _least(self) -> np.float32:
-        options = self.options
-        if options.HasField("min_score_threshold"):
-            return np.float32(options.min_score_threshold)
-        return np.finfo(np.float32).min
+        if self._most > 0:
+            chosen = chosen[: self._most]
+        return list(zip(chosen.tolist(), scores[chosen].tolist(), strict=True))
 
 
 class OpenVINOTensorsToClassificationCalculator(TensorsToClassificationCalculator):
