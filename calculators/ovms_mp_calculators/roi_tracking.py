@@ -23,6 +23,7 @@ is none, the new one is taken. Without a new one nothing leaves.
 from __future__ import annotations
 
 import math
+from array import array
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from ovms_mp.formats.landmark import Floats
 
 _OPTIONS: Final = graph.RoiTrackingCalculatorOptions
+_HALF: Final = np.array(0.5, np.float32)
 
 
 class RoiTrackingCalculator(Calculator):
@@ -52,6 +54,18 @@ class RoiTrackingCalculator(Calculator):
     size: Input[tuple[int, int]] = Input(tuple, "IMAGE_SIZE")
     tracking = Output(NormalizedRect, "TRACKING_RECT")
     options = Options(_OPTIONS)
+
+    def open(self, ctx: Context) -> None:
+        """What is required."""
+        options = self.options
+        self._overlap = self._limits = self._margin = None
+        if options.HasField("iou_requirements"):
+            self._overlap = options.iou_requirements.min_iou
+        if options.HasField("rect_requirements"):
+            given = options.rect_requirements
+            self._limits = given.rotation_degrees, given.translation, given.scale
+        if options.HasField("landmarks_requirements"):
+            self._margin = options.landmarks_requirements.recrop_rect_margin
 
     def process(self, ctx: Context) -> None:
         """What came at one timestamp."""
@@ -75,18 +89,11 @@ class RoiTrackingCalculator(Calculator):
         new: NormalizedRect,
         size: tuple[int, int],
     ) -> bool:
-        options = self.options
-        if options.HasField("iou_requirements") and not (
-            _overlaps(last, new, size, options.iou_requirements.min_iou)
-        ):
+        if self._overlap is not None and not _overlaps(last, new, size, self._overlap):
             return False
-        if options.HasField("rect_requirements") and not (
-            _is_near(last, new, size, options.rect_requirements)
-        ):
+        if self._limits is not None and not _is_near(last, new, size, self._limits):
             return False
-        return not options.HasField("landmarks_requirements") or _holds(
-            new, points, size, options.landmarks_requirements.recrop_rect_margin
-        )
+        return self._margin is None or _holds(new, points, size, self._margin)
 
 
 def _overlaps(
@@ -110,39 +117,66 @@ def _is_near(
     last: NormalizedRect,
     new: NormalizedRect,
     size: tuple[int, int],
-    limits: graph.RoiTrackingCalculatorOptions.RectRequirements,
+    limits: tuple[float, float, float],
 ) -> bool:
-    """Turned, moved and scaled no more than the limits say, seen along the new rect."""
+    """Turned, moved and scaled no more than the limits say, seen along the new rect.
+    Computed as float32 is, after each step; a few numbers take numpy longer.
+    """
+    degrees, translation, scale = limits
     turned = math.degrees(last.rotation - new.rotation)
     turned -= 360 * (turned > 180)
     turned += 360 * (turned < -180)
-    if abs(turned) > limits.rotation_degrees:
+    if abs(turned) > degrees:
         return False
-    scale = np.array(size, np.float32)
-    extent = np.array([new.width, new.height], np.float32) * scale
-    centers = np.array(
-        [[last.x_center, last.y_center], [new.x_center, new.y_center]], np.float32
+    cos, sin = array("f", (math.cos(new.rotation), math.sin(new.rotation)))
+    last_x, last_y, last_wide, last_high = _in_pixels(last, size)
+    x, y, wide, high = _in_pixels(new, size)
+    before, after = _along(last_x, last_y, cos, sin), _along(x, y, cos, sin)
+    across, down, wider, higher = array(
+        "f",
+        (
+            before[0] - after[0],
+            before[1] - after[1],
+            last_wide - wide,
+            last_high - high,
+        ),
     )
-    before, after = _along(new, centers * scale)
-    if (np.abs(before - after) > extent * np.float32(limits.translation)).any():
-        return False
-    change = np.array([last.width, last.height], np.float32) * scale - extent
-    return not (np.abs(change) > extent * np.float32(limits.scale)).any()
+    most_x, most_y, most_wide, most_high = array(
+        "f", (wide * translation, high * translation, wide * scale, high * scale)
+    )
+    is_far = abs(across) > most_x or abs(down) > most_y
+    return not (is_far or abs(wider) > most_wide or abs(higher) > most_high)
 
 
 def _holds(
     rect: NormalizedRect, points: Floats, size: tuple[int, int], margin: float
 ) -> bool:
     """All points are in the rect, which is larger by the margin."""
-    scale = np.array(size, np.float32)
-    extent = np.array([rect.width, rect.height], np.float32) * scale
-    reach = extent * np.float32(1 + margin) / np.float32(2)
-    center = np.array([[rect.x_center, rect.y_center]], np.float32) * scale
-    apart = _along(rect, points[:, :2] * scale) - _along(rect, center)
-    return bool((np.abs(apart) < reach).all())
+    cos, sin = array("f", (math.cos(rect.rotation), math.sin(rect.rotation)))
+    x, y, wide, high = _in_pixels(rect, size)
+    (larger,) = array("f", (1 + margin,))
+    reach = np.array((wide * larger, high * larger), np.float32)
+    reach *= _HALF
+    apart = points[:, :2] * np.array(size, np.float32)
+    apart = apart @ np.array(((cos, -sin), (sin, cos)), np.float32)
+    apart -= np.array(_along(x, y, cos, sin), np.float32)
+    return bool((np.abs(apart, out=apart) < reach).all())
 
 
-def _along(rect: NormalizedRect, points: Floats) -> Floats:
+def _in_pixels(
+    rect: NormalizedRect, size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """Centre and size."""
+    width, height = size
+    x, y, wide, high = array(
+        "f", (rect.x_center, rect.y_center, rect.width, rect.height)
+    )
+    x, y, wide, high = array("f", (x * width, y * height, wide * width, high * height))
+    return x, y, wide, high
+
+
+def _along(x: float, y: float, cos: float, sin: float) -> tuple[float, float]:
     """Turned back by the rotation of the rect, around the image's corner."""
-    cos, sin = math.cos(rect.rotation), math.sin(rect.rotation)
-    return points @ np.array([[cos, -sin], [sin, cos]], np.float32)
+    a, b, c, d = array("f", (x * cos, y * sin, x * -sin, y * cos))
+    across, down = array("f", (a + b, c + d))
+    return across, down
