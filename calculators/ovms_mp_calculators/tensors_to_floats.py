@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ovms_mp_protos import graph
 
 from ovms_mp.calculator import Calculator, ContractError, Input, Options, Output
-from ovms_mp_calculators.box_decoding import as_floats, foresee_first
+from ovms_mp_calculators.box_decoding import floats_at, foresee_first
 from ovms_mp_calculators.model_tensors import named
 from ovms_mp_calculators.tensors_to_landmarks import sigmoid
 
@@ -69,19 +69,23 @@ class TensorsToFloatsCalculator(Calculator):
                 _check_size(first.size, first.shape, first.whose)
         return {}
 
+    def open(self, ctx: Context) -> None:
+        """Whether numbers are activated."""
+        self._is_activated = self.options.activation == _OPTIONS.SIGMOID
+
     def process(self, ctx: Context) -> None:
         """One list of tensors."""
         tensors = ctx[self.tensors]
         if not tensors:
             raise ValueError(_NO_TENSORS)
-        whose = named(tensors, 0)
-        values = as_floats(tensors[0], whose)
-        if self.options.activation == _OPTIONS.SIGMOID:
+        values = floats_at(tensors, 0)
+        if self._is_activated:
             values = sigmoid(values)
         if self.numbers:
             ctx.send(self.numbers, values.reshape(-1).tolist())
             return
-        _check_size(values.size, values.shape, whose)
+        if values.size != 1:
+            _check_size(values.size, values.shape, named(tensors, 0))
         ctx.send(self.number, values.item())
 
 
