@@ -65,6 +65,10 @@ class AssociationNormRectCalculator(Calculator):
         if len(node.inputs) == len(tagged(node.inputs, "PREV")):
             raise ContractError("an input is needed beside PREV")
 
+    def open(self, ctx: Context) -> None:
+        """How much two may overlap."""
+        self._threshold = self.options.min_similarity_threshold
+
     def process(self, ctx: Context) -> None:
         """What came at one timestamp."""
         kept: list[Any] = []
@@ -93,8 +97,7 @@ class AssociationNormRectCalculator(Calculator):
 
     def _same(self, one: Any, others: Sequence[Any]) -> list[bool]:
         box = self._box(one)
-        threshold = self.options.min_similarity_threshold
-        return [overlap(box, self._box(each)) > threshold for each in others]
+        return [overlap(box, self._box(each)) > self._threshold for each in others]
 
     def _box(self, item: NormalizedRect) -> Box:
         left, top = item.x_center - item.width / 2, item.y_center - item.height / 2
