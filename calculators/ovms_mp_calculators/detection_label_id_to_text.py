@@ -71,6 +71,10 @@ class DetectionLabelIdToTextCalculator(Calculator):
         """Detections remain detections."""
         return [(node.inputs[0], node.outputs[0])]
 
+    def open(self, ctx: Context) -> None:
+        """Whether numbers stay."""
+        self._keeps_ids = self.options.keep_label_id
+
     def process(self, ctx: Context) -> None:
         """One list."""
         ctx.send(self.named, [self._named(each) for each in ctx[self.given]])
@@ -82,7 +86,7 @@ class DetectionLabelIdToTextCalculator(Calculator):
             return detection
         return replace(
             detection,
-            labels=(*detection.labels, *(name for name, _ in found)),
-            display_names=(*detection.display_names, *(d for _, d in found if d)),
-            label_ids=detection.label_ids if self.options.keep_label_id else (),
+            labels=(*detection.labels, *[name for name, _ in found]),
+            display_names=(*detection.display_names, *[d for _, d in found if d]),
+            label_ids=detection.label_ids if self._keeps_ids else (),
         )

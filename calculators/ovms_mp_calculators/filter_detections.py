@@ -70,6 +70,16 @@ class FilterDetectionsCalculator(Calculator):
         """Detections remain detections."""
         return zip(tagged(node.inputs, "INPUT_DETECTIONS"), node.outputs, strict=False)
 
+    def open(self, ctx: Context) -> None:
+        """What is asked of each one."""
+        options = self.options
+        self._least = options.min_score if options.HasField("min_score") else None
+        self._smallest = self._largest = None
+        if options.HasField("min_pixel_size"):
+            self._smallest = options.min_pixel_size
+        if options.HasField("max_pixel_size"):
+            self._largest = options.max_pixel_size
+
     def process(self, ctx: Context) -> None:
         """One list."""
         if not ctx.has(self.given):
@@ -78,16 +88,15 @@ class FilterDetectionsCalculator(Calculator):
         ctx.send(self.kept, [e for e in ctx[self.given] if self._is_kept(e, size)])
 
     def _is_kept(self, detection: Detection, size: tuple[int, int]) -> bool:
-        options = self.options
-        if options.HasField("min_score"):
+        if self._least is not None:
             if not detection.scores:
                 raise ValueError("a detection without a score cannot be judged by it")
-            if detection.scores[0] < options.min_score:
+            if detection.scores[0] < self._least:
                 return False
+        if self._smallest is None and self._largest is None:
+            return True
         sides = np.array(detection.box[2:], np.float32) * np.array(size, np.float32)
         longer = sides.max()
-        if options.HasField("min_pixel_size") and longer < options.min_pixel_size:
+        if self._smallest is not None and longer < self._smallest:
             return False
-        return not (
-            options.HasField("max_pixel_size") and longer > options.max_pixel_size
-        )
+        return not (self._largest is not None and longer > self._largest)
