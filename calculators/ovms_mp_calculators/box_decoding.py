@@ -78,7 +78,7 @@ class Coding:
     mapping: dict[str, int]
 
     @cached_property
-    def least_logit(self) -> np.float32 | None:
+    def least_logit(self) -> Floats | None:
         """No number below it makes a score that is good enough, and some above make none:
         it is lower by more than a score is rounded. None where that is not known.
         """
@@ -88,7 +88,7 @@ class Coding:
         logit = math.log(least / (1 - least)) - 0.01
         if self.clipping is not None and self.clipping <= abs(logit):
             return None
-        return np.float32(logit)
+        return np.array(logit, np.float32)
 
     @cached_property
     def is_in_order(self) -> bool:

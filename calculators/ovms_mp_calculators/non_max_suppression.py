@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from ovms_mp.formats.detection import Floats
 
 _OPTIONS: Final = graph.NonMaxSuppressionCalculatorOptions
+_ZERO: Final[Floats] = np.array(0, np.float32)
 
 
 class NonMaxSuppressionCalculator(Calculator):
@@ -95,7 +96,7 @@ class NonMaxSuppressionCalculator(Calculator):
         options = self.options
         self._is_weighted = options.algorithm == _OPTIONS.WEIGHTED
         self._overlap_type = options.overlap_type
-        self._threshold = np.array(options.min_suppression_threshold, np.float32)
+        self._threshold = options.min_suppression_threshold
         self._least = options.min_score_threshold
         self._most = options.max_num_detections
 
@@ -171,27 +172,24 @@ class NonMaxSuppressionCalculator(Calculator):
         """Which boxes the first of them overlaps by more than the threshold; `second`
         tells that MODIFIED_JACCARD divides by the others' size.
         """
+        if self._threshold < 0:
+            return np.ones(len(corners), bool)  # 0 is more than that, too
         lows, highs = corners[:, :2], corners[:, 2:]
         best_low, best_high = lows[0], highs[0]
-        low, high = np.maximum(best_low, lows), np.minimum(best_high, highs)
-        common = _areas(high - low)
+        sides = np.minimum(best_high, highs) - np.maximum(best_low, lows)
+        # Of boxes that are apart, or inside out, this is 0: no threshold is less.
+        common = _areas(np.maximum(sides, _ZERO))
         match self._overlap_type:
             case _OPTIONS.JACCARD:
                 around = np.maximum(best_high, highs) - np.minimum(best_low, lows)
                 whole = _areas(around)
             case _OPTIONS.MODIFIED_JACCARD:
                 areas = _areas(highs - lows)
-                whole = areas if second else np.full_like(areas, areas[0])
+                whole = areas if second else areas[:1]
             case _:
                 areas = _areas(highs - lows)
-                whole = areas[0] + areas - common
-        # Neither box is inside out where what they have in common is not.
-        is_box = low <= high
-        meets = is_box[:, 0] & is_box[:, 1] & (whole > 0)
-        goes = (common / whole > self._threshold) & meets
-        if self._threshold < 0:
-            goes |= ~meets  # 0 is more, too
-        return goes
+                whole = areas[:1] + areas - common
+        return common / whole > self._threshold
 
 
 def _areas(sides: Floats) -> Floats:
@@ -241,7 +239,7 @@ def _mean(best: Detection, together: Sequence[Detection], corners: Floats) -> De
         if each.format is not LocationFormat.RELATIVE_BOUNDING_BOX:
             raise ValueError("WEIGHTED takes relative bounding boxes")
     weights = np.array([each.scores[0] for each in together], np.float32)
-    total = np.add.reduce(weights)
+    total = np.add.reduce(weights, keepdims=True)
     mean = (weights @ corners) / total
     mean[2:] -= mean[:2]
     points = best.keypoints

@@ -205,7 +205,11 @@ class TensorsToDetectionsCalculator(Calculator):
         """As `_good`, where it can be told of what the model gives that most boxes are
         not: these are not activated.
         """
-        label, logit, least = self._label, self._coding.least_logit, self._least
+        label, logit, least = (
+            self._label,
+            self._coding.least_logit,
+            self._coding.min_score,
+        )
         if label is None or logit is None or least is None:
             return None
         scores = scores[:, label]
@@ -213,10 +217,11 @@ class TensorsToDetectionsCalculator(Calculator):
         if not len(near):
             return near, []
         values = box_decoding.activated(scores.take(near), self._coding)
-        good = values >= least
-        if not good.all():
-            near, values = near[good], values[good]
-        return near, [((score,), (label,)) for score in values.tolist()]
+        listed: list[float] = values.tolist()
+        if min(listed) < least:
+            good = values >= least
+            near, listed = near[good], values[good].tolist()
+        return near, [((score,), (label,)) for score in listed]
 
     def _good(self, scores: Floats) -> tuple[Array, list[_Graded]]:
         """Places of the boxes that are good enough, and how they are graded."""
