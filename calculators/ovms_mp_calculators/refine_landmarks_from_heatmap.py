@@ -103,7 +103,8 @@ class RefineLandmarksFromHeatmapCalculator(Calculator):
         if self._windows is None or self._windows.shape != heat.shape:
             self._windows = _Windows(heat.shape, self.options.kernel_size)
         windows = self._windows
-        at = np.multiply(landmarks.points.T[:2], windows.size, order="C")
+        at = landmarks.points.T[:2].copy()
+        at *= windows.size
         # Most often all windows are within the map, and nothing is to be left out.
         is_whole = (at >= windows.least) & (at < windows.most)
         are_whole = np.count_nonzero(is_whole) == is_whole.size
@@ -150,19 +151,22 @@ class _Windows:
         height, width, layers = self.shape = shape
         offset = int((kernel_size - 1) / 2)
         reach = np.arange(-offset, offset + 1)
-        self.size = np.array([[width], [height]], np.float32)
+        # As many as there are numbers of landmarks: numpy need not repeat them.
+        self.size = np.repeat(np.array([[width], [height]], np.float32), layers, axis=1)
         self.least = np.float32(offset)
         self.most = self.size - self.least
         self.reach = reach[:, None].astype(np.float32)
         self._around = (reach[:, None] * width + reach)[..., None] * layers
-        self._steps = np.array([layers, width * layers])
         self._layers = np.arange(layers)
 
     def take(self, heat: Floats, center: NDArray[np.intp]) -> Floats:
         """[rows, columns, landmarks] around `center` [2, landmarks], anything where they
         are outside.
         """
-        middle = self._steps @ center + self._layers
+        _, width, layers = heat.shape
+        middle: NDArray[np.intp] = (
+            center[1] * width + center[0]
+        ) * layers + self._layers
         return heat.reshape(-1).take(self._around + middle, mode="clip")
 
 
