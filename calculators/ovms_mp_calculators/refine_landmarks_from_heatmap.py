@@ -164,9 +164,8 @@ class _Windows:
         are outside.
         """
         _, width, layers = heat.shape
-        middle: NDArray[np.intp] = (
-            center[1] * width + center[0]
-        ) * layers + self._layers
+        cells = center[1] * width + center[0]
+        middle: NDArray[np.intp] = cells * layers + self._layers
         return heat.reshape(-1).take(self._around + middle, mode="clip")
 
 
