@@ -84,7 +84,7 @@ class LandmarkProjectionCalculator(Calculator):
         for given, projected in zip(self.given, self.projected, strict=True):
             if ctx.has(given):
                 landmarks = ctx[given]
-                points = landmarks.points @ turn
+                points = np.dot(landmarks.points, turn)
                 points += move
                 ctx.send(projected, landmarks.at(points))
 
@@ -140,7 +140,7 @@ class WorldLandmarkProjectionCalculator(Calculator):
             angle = ctx[self.rect].rotation
             cos, sin = math.cos(angle), math.sin(angle)
             turn = np.array((cos, sin, 0, -sin, cos, 0, 0, 0, 1), np.float32)
-            points = landmarks.points @ turn.reshape(3, 3)
+            points = np.dot(landmarks.points, turn.reshape(3, 3))
             landmarks = landmarks.at(points)
         ctx.send(self.projected, landmarks)
 
