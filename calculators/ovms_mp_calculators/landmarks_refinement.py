@@ -29,7 +29,7 @@ unless all lists do.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from ovms_mp_protos import graph
@@ -38,12 +38,15 @@ from ovms_mp.calculator import Calculator, ContractError, Inputs, Options, Outpu
 from ovms_mp.formats.landmark import NormalizedLandmarkList
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ovms_mp.calculator import Context, NodeInfo
     from ovms_mp.formats.landmark import Floats
 
 _OPTIONS: Final = graph.LandmarksRefinementCalculatorOptions
 # Of a face there are 478; the mapping says how much is kept for each packet.
 _MAX_LANDMARKS: Final = 1 << 16
+_COPIED: Final = np.empty(0, np.intp)
 
 
 class LandmarksRefinementCalculator(Calculator):
@@ -87,10 +90,10 @@ class LandmarksRefinementCalculator(Calculator):
                 )
 
     def open(self, ctx: Context) -> None:
-        """Places as arrays."""
+        """Places as arrays, and what becomes of z."""
         refinements = self.options.refinement
         self._places = [np.array(each.indexes_mapping) for each in refinements]
-        self._depths = [each.z_refinement for each in refinements]
+        self._depths = [_depth_of(each.z_refinement) for each in refinements]
         self._count = 1 + max(int(each.max()) for each in self._places)
 
     def process(self, ctx: Context) -> None:
@@ -107,13 +110,21 @@ class LandmarksRefinementCalculator(Calculator):
                     f"There are {len(points)} refinement landmarks while mapping has "
                     f"{len(places)}"
                 )
+            if depth is _COPIED:
+                refined[places] = points
+                continue
             refined[places, :2] = points[:, :2]
-            match depth.WhichOneof("z_refinement_options"):
-                case "copy":
-                    refined[places, 2] = points[:, 2]
-                case "assign_average":
-                    some = refined[depth.assign_average.indexes_for_average, 2]
-                    refined[places, 2] = np.mean(some, dtype=np.float64)
-                case _:
-                    pass
+            if depth is not None:
+                refined[places, 2] = np.mean(refined[depth, 2], dtype=np.float64)
         ctx.send(self.refined, NormalizedLandmarkList(refined))
+
+
+def _depth_of(options: Any) -> NDArray[np.intp] | None:
+    """Of which landmarks z is the mean; _COPIED, or None where it stays."""
+    match options.WhichOneof("z_refinement_options"):
+        case "copy":
+            return _COPIED
+        case "assign_average":
+            return np.array(options.assign_average.indexes_for_average, np.intp)
+        case _:
+            return None
