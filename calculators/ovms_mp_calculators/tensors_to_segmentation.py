@@ -40,6 +40,7 @@ from ovms_mp.core.image import ImageFormat, ImageFrame
 from ovms_mp.core.tensor import Array
 from ovms_mp_calculators.box_decoding import Floats, as_floats, foresee_first
 from ovms_mp_calculators.model_tensors import named
+from ovms_mp_calculators.tensors_to_landmarks import sigmoid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,6 +107,11 @@ class TensorsToSegmentationCalculator(Calculator):
             _check_channels(first.shape[-1], options.activation, first.whose)
         return {}
 
+    def open(self, ctx: Context) -> None:
+        """Options as they are asked for."""
+        self._activation = self.options.activation
+        self._chosen = self.options.output_layer_index
+
     def process(self, ctx: Context) -> None:
         """One mask."""
         tensor, whose = self._given(ctx)
@@ -135,18 +141,15 @@ class TensorsToSegmentationCalculator(Calculator):
 
     def _activated(self, planes: Floats, whose: str) -> Floats:
         """[height, width] of [height, width, channels]."""
-        activation = self.options.activation
+        activation = self._activation
         _check_channels(planes.shape[2], activation, whose)
         if activation == _OPTIONS.NONE:
             return np.ascontiguousarray(planes[..., 0])
         if activation == _OPTIONS.SOFTMAX:
-            chosen = self.options.output_layer_index
             # Two shares are a sigmoid of how far they are apart.
-            values = planes[..., chosen] - planes[..., 1 - chosen]
-        else:
-            values = planes[..., 0]
-        with np.errstate(over="ignore"):
-            return np.float32(1) / (np.float32(1) + np.exp(-values))
+            chosen = self._chosen
+            return sigmoid(planes[..., chosen] - planes[..., 1 - chosen])
+        return sigmoid(planes[..., 0])
 
 
 def _planes(tensor: object, whose: str) -> Floats:
