@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Floats: TypeAlias = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, init=False)
 class Landmarks:
     """`points` is float32 [n, 3]: x, y, z. `visibility` and `presence` are float32 [n],
     or None where the model tells nothing of them. Nobody writes to the arrays.
@@ -27,8 +27,14 @@ class Landmarks:
     visibility: Floats | None = None
     presence: Floats | None = None
 
-    def __post_init__(self) -> None:
-        points, visibility, presence = self.points, self.visibility, self.presence
+    def __init__(
+        self,
+        points: Floats,
+        visibility: Floats | None = None,
+        presence: Floats | None = None,
+    ) -> None:
+        # By hand, and so in three quarters of the time: a __post_init__ reads again what
+        # was set, and there are some twenty lists in a frame.
         count = len(points)
         if points.shape != (count, 3):
             msg = f"landmarks have shape [n, 3], the array has {list(points.shape)}"
@@ -37,6 +43,10 @@ class Landmarks:
             raise _other_number(count, "visibility", visibility)
         if presence is not None and presence.shape != (count,):
             raise _other_number(count, "presence", presence)
+        keep = object.__setattr__
+        keep(self, "points", points)
+        keep(self, "visibility", visibility)
+        keep(self, "presence", presence)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -68,14 +78,14 @@ class Landmarks:
         return type(self)(self.points, visibility, self.presence)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, init=False)
 class NormalizedLandmarkList(Landmarks):
     """x and y are fractions of the image's width and height, z of its width."""
 
     __hash__ = object.__hash__
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, init=False)
 class LandmarkList(Landmarks):
     """In pixels, or in metres around the middle of a body."""
 
