@@ -87,6 +87,7 @@ class _Part:
     inverse: Array
     padding: tuple[float, float, float, float]
     matrix: Array | None
+    is_whole: bool
     places: Places | None = None
 
 
@@ -196,6 +197,8 @@ class ImageToTensorCalculator(Calculator):
         if (width, height) != self._last_size:
             self._last_size = width, height
             self._last = self._part(width, height, None)
+            if self._last.matrix is not None:
+                self._last.matrix.flags.writeable = False
             return self._last
         part = self._last
         # From the second image on it is worth to know where its pixels are.
@@ -210,11 +213,9 @@ class ImageToTensorCalculator(Calculator):
         region, padding = region_of(width, height, rect), (0.0, 0.0, 0.0, 0.0)
         if self._keeps_aspect_ratio:
             region, padding = padded(region, wide, high)
-        matrix = None
-        if self.matrix:
-            matrix = rotated_matrix(region, width, height)
-            matrix.flags.writeable = False
-        return _Part(wide, high, inverse_of(region, wide, high), padding, matrix)
+        matrix = rotated_matrix(region, width, height) if self.matrix else None
+        inverse = inverse_of(region, wide, high)
+        return _Part(wide, high, inverse, padding, matrix, rect is None)
 
     def _tensor(self, frame: ImageFrame, part: _Part) -> Array:
         pixels = self._pixels(frame.pixels, part)
@@ -228,7 +229,9 @@ class ImageToTensorCalculator(Calculator):
         border = self._border
         if part.places is not None:
             return cv2.remap(image, *part.places, cv2.INTER_LINEAR, borderMode=border)
-        if border == cv2.BORDER_REPLICATE:
+        # Of a whole image the first one has to the last bit what its places give to others:
+        # many pixels of it are just between two steps.
+        if border == cv2.BORDER_REPLICATE and not part.is_whole:
             found = np.empty((part.height, part.width, image.shape[2]), np.uint8)
             repeated(image, part.inverse.tolist(), found)
             return found
