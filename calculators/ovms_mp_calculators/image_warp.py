@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import cv2
@@ -92,6 +93,9 @@ class _Band(NamedTuple):
     area: int
 
 
+_area: Final = attrgetter("area")
+
+
 def repeated(pixels: Pixels, matrix: Rows, target: Pixels) -> None:
     """Fill a target [h, w, channels] with a part of an image, the image's edges repeated
     beyond it (BORDER_REPLICATE).
@@ -112,9 +116,9 @@ def repeated(pixels: Pixels, matrix: Rows, target: Pixels) -> None:
         left, top, right, bottom = extent
         over = -left, -top, right - width, bottom - height
         if max(over) > _FEW or height == 1 or width == 1:
-            found = _bands(pixels, (across, down, share), wide, high)
-            band = max(found, key=lambda each: each.area)
-            if band.area >= min(_LEAST_BAND, wide * high):
+            found = _bands(pixels, (across, down, share), over, wide, high)
+            band = max(found, key=_area, default=None)
+            if band is not None and band.area >= min(_LEAST_BAND, wide * high):
                 _in_two(pixels, matrix, target, band)
                 return
             size = right - left, bottom - top
@@ -156,18 +160,24 @@ def _extent(matrix: Rows, wide: int, high: int) -> tuple[int, int, int, int] | N
     )
 
 
-def _bands(pixels: Pixels, matrix: Rows, wide: int, high: int) -> Iterator[_Band]:
-    """For each edge of an image what of a target is beyond it."""
+def _bands(
+    pixels: Pixels, matrix: Rows, over: Sequence[int], wide: int, high: int
+) -> Iterator[_Band]:
+    """What of a target is beyond an edge of an image, for each that it goes `over`."""
     across, down, share = matrix
     height, width = pixels.shape[:2]
+    left, top, right, bottom = over
     if width > 1:
-        left = [-each for each in across]
-        yield _band(pixels[:, :1], left, wide, high)
-        yield _band(pixels[:, -1:], _less(across, share, width - 1), wide, high)
+        if left > 0:
+            yield _band(pixels[:, :1], [-each for each in across], wide, high)
+        if right > 0:
+            beyond = _less(across, share, width - 1)
+            yield _band(pixels[:, -1:], beyond, wide, high)
     if height > 1:
-        top = [-each for each in down]
-        yield _band(pixels[:1], top, wide, high)
-        yield _band(pixels[-1:], _less(down, share, height - 1), wide, high)
+        if top > 0:
+            yield _band(pixels[:1], [-each for each in down], wide, high)
+        if bottom > 0:
+            yield _band(pixels[-1:], _less(down, share, height - 1), wide, high)
 
 
 def _band(edge: Pixels, beyond: Row, wide: int, high: int) -> _Band:
