@@ -86,11 +86,14 @@ class AnnotationRenderer:
                     continue
 
     def _text(self, canvas: Canvas, text: Text, annotation: RenderAnnotation) -> None:
+        units = _FONT_HEIGHTS.get(text.font_face)
+        # Each detection has a text for its feature, nearly always of nothing.
+        if units is None or not text.display_text:
+            return
         left, baseline = canvas.point(text.left, text.baseline, text.normalized)
         height = canvas.height if text.normalized else 1
         size = canvas.length(text.font_height * height, text.normalized)
-        units = _FONT_HEIGHTS.get(text.font_face)
-        if units is None or not text.display_text or abs(size) > _MAX_FONT_HEIGHT:
+        if abs(size) > _MAX_FONT_HEIGHT:
             return
         thickness = drawing.thickness_of(annotation.thickness)
         scale = (size - (thickness + 1) / 2) / units
