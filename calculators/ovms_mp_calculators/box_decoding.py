@@ -5,6 +5,8 @@ orders. Computed in float32, for the boxes that are wanted only.
 from __future__ import annotations
 
 import math
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
@@ -17,7 +19,7 @@ from ovms_mp.calculator import ContractError
 from ovms_mp_calculators.model_tensors import named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from typing import Self
 
     from ovms_mp.calculator import Foreseen
@@ -39,12 +41,11 @@ Floats: TypeAlias = NDArray[np.float32]
 
 
 class Places(NamedTuple):
-    """Where boxes are: x and y of their corners, float32 [n, 2], and of their key points
-    [n, k, 2].
+    """Where boxes are: xmin, ymin, xmax and ymax of each, as float32 has them, and their
+    key points, float32 [n, k, 2].
     """
 
-    low: Floats
-    high: Floats
+    corners: Sequence[Sequence[float]]
     points: Floats
 
 
@@ -85,10 +86,16 @@ class Coding:
         least = self.min_score
         if not self.is_sigmoid or least is None or not 0.001 < least < 0.999:
             return None
-        logit = math.log(least / (1 - least)) - 0.01
-        if self.clipping is not None and self.clipping <= abs(logit):
+        # Beyond 20 it is all the same: 1 and what is added to it are 1 in float32.
+        if self.clipping is not None and self.clipping < 20:
             return None
+        logit = math.log(least / (1 - least)) - 0.01
         return np.array(logit, np.float32)
+
+    @cached_property
+    def is_of_corners(self) -> bool:
+        """Boxes are told by their corners."""
+        return self.box_format == _OPTIONS.XYXY
 
     @cached_property
     def is_in_order(self) -> bool:
@@ -273,19 +280,17 @@ def foresee_shape(tensor: Foreseen, *shapes: tuple[int, ...]) -> None:
         )
 
 
-def rows(tensors: Sequence[Floats], place: int, count: int, columns: int) -> Floats:
-    """[count, columns] of [1, count, columns] or [1, 1, count, columns]. Raises
-    ValueError for any other shape.
+def check_rows(tensors: Sequence[Floats], place: int, count: int, columns: int) -> None:
+    """Raises ValueError for one of another shape than [1, count, columns] and
+    [1, 1, count, columns].
     """
-    tensor = tensors[place]
-    shape = tensor.shape
+    shape = tensors[place].shape
     if shape not in ((1, count, columns), (1, 1, count, columns)):
         raise _no_rows(named(tensors, place), shape, count, columns)
-    return tensor.reshape(count, columns)
 
 
 def foresee_rows(tensor: Foreseen, count: int, columns: int) -> None:
-    """Raises ValueError for one that `rows` would refuse."""
+    """Raises ValueError for one that `check_rows` would refuse."""
     if not tensor.may_be((1, count, columns), (1, 1, count, columns)):
         raise _no_rows(tensor.whose, tensor.shape, count, columns)
 
@@ -315,30 +320,40 @@ def activated(scores: Floats, coding: Coding) -> Floats:
     return np.divide(_ONE, shares, out=shares)
 
 
+def activated_few(logits: Floats) -> list[float]:
+    """Of some that `least_logit` tells: without what numpy need not do for them."""
+    shares: list[float] = np.exp(-logits).tolist()
+    wholes = array("f", [1 + each for each in shares])
+    return array("f", [1 / each for each in wholes]).tolist()
+
+
 def decoded(boxes: Floats, anchors: Floats, coding: Coding) -> Places:
     """Of rows that are the caller's to keep, each with its anchor."""
     # Pairs of x and y: the centre, the size, and the key points.
     rows = boxes if coding.is_in_order else boxes.take(coding.columns, axis=1)
     pairs = rows.reshape(-1, *coding.divisors.shape)
-    if coding.box_format == _OPTIONS.XYXY:
+    if coding.is_of_corners:
         first, last = pairs[:, 0].copy(), pairs[:, 1].copy()
         pairs[:, 0], pairs[:, 1] = (last - first) * _HALF, first + last
     pairs /= coding.divisors
     if coding.is_exponential:
         pairs[:, 1] = np.exp(pairs[:, 1])
     pairs *= anchors[:, np.newaxis, :1:-1]
-    reach = pairs[:, 1] * _HALF
+    sizes = pairs[:, 1].tolist()
     pairs += anchors[:, np.newaxis, :2]
-    at = pairs[:, 0]
-    low, high, points = np.subtract(at, reach), np.add(at, reach), pairs[:, 2:]
+    corners = [
+        array("f", (x - wide / 2, y - high / 2, x + wide / 2, y + high / 2))
+        for (x, y), (wide, high) in zip(pairs[:, 0].tolist(), sizes, strict=True)
+    ]
+    points = pairs[:, 2:]
     if coding.keypoint_offset < _BOX and coding.num_keypoints:
         # As MediaPipe: the box is written at the beginning, wherever it was.
         flat = np.zeros_like(rows)
         told = flat[:, coding.keypoint_offset :][:, : 2 * coding.num_keypoints]
         told[:] = points.reshape(told.shape)
-        flat[:, 1::-1], flat[:, 3:1:-1] = low, high
+        flat[:, [1, 0, 3, 2]] = corners
         points = told.reshape(points.shape)
-    return Places(low, high, points)
+    return Places(corners, points)
 
 
 def as_they_are(boxes: Floats, coding: Coding) -> Places:
@@ -347,7 +362,6 @@ def as_they_are(boxes: Floats, coding: Coding) -> Places:
     begin = coding.keypoint_offset
     points = boxes[:, begin : begin + 2 * coding.num_keypoints]
     return Places(
-        boxes.take((left, top), axis=1),
-        boxes.take((right, bottom), axis=1),
+        boxes.take((left, top, right, bottom), axis=1).tolist(),
         points.reshape(len(boxes), coding.num_keypoints, 2).copy(),
     )

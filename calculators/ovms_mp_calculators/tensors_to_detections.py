@@ -38,7 +38,8 @@ some of these.
 
 from __future__ import annotations
 
-from itertools import repeat
+from array import array
+from itertools import compress, repeat
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, cast
 
 import numpy as np
@@ -156,7 +157,9 @@ class TensorsToDetectionsCalculator(Calculator):
         self._label = int(self._classes[0]) if only else None
         least = self._coding.min_score
         self._least = None if least is None else np.array(least, np.float32)
-        self._count = 0
+        self._logit = self._coding.least_logit
+        self._kinds: list[Any] | None = None
+        self._places = 0, 1
 
     def _is_allowed(self, number: int) -> bool:
         if self._coding.allowed:
@@ -168,36 +171,52 @@ class TensorsToDetectionsCalculator(Calculator):
         if not ctx.has(self.tensors):
             return
         tensors = cast("list[Floats]", ctx[self.tensors])
-        for place in range(len(tensors)):
-            box_decoding.floats_at(tensors, place)
-        if len(tensors) != self._count:  # as of the last set
-            _check_count(len(tensors), self._coding)
-            self._count = len(tensors)
+        kinds = [
+            (type(each), getattr(each, "dtype", None), getattr(each, "shape", None))
+            for each in tensors
+        ]
+        if kinds != self._kinds:  # others than those before
+            self._check_given(tensors)
+            self._kinds = kinds
         read = self._given if len(tensors) == 4 else self._decoded
         with np.errstate(over="ignore", invalid="ignore"):
             found = read(tensors)
         ctx.send(self.detections, found)
 
-    def _decoded(self, tensors: Sequence[Floats]) -> list[Detection]:
+    def _check_given(self, tensors: Sequence[Floats]) -> None:
+        """Raises ValueError and TypeError for tensors of other types and shapes."""
         coding = self._coding
-        count, place = coding.num_boxes, coding.place
-        boxes = box_decoding.rows(
-            tensors, place("detections"), count, coding.num_coords
-        )
-        scores = box_decoding.rows(
-            tensors, place("scores", 1), count, coding.num_classes
-        )
+        for place in range(len(tensors)):
+            box_decoding.floats_at(tensors, place)
+        _check_count(len(tensors), coding)
+        if len(tensors) == 4:
+            return
+        boxes, scores = coding.place("detections"), coding.place("scores", 1)
+        box_decoding.check_rows(tensors, boxes, coding.num_boxes, coding.num_coords)
+        box_decoding.check_rows(tensors, scores, coding.num_boxes, coding.num_classes)
         anchors = self._anchors
         if len(tensors) == 3:
-            anchors = box_decoding.anchors_of(tensors[place("anchors")])
+            anchors = box_decoding.anchors_of(tensors[coding.place("anchors")])
         if anchors is None:
             raise ValueError(_NO_ANCHORS)
         _check_anchors(anchors.shape, coding)
-        chosen, every = self._few(scores) or self._good(scores)
+        self._places = boxes, scores
+
+    def _decoded(self, tensors: Sequence[Floats]) -> list[Detection]:
+        coding = self._coding
+        given, (boxes, scores) = list(tensors), self._places
+        # An inference leaves nothing of this in the caches: each call takes ten times as
+        # long as in a loop, so there are few.
+        rows = given[boxes].reshape(coding.num_boxes, coding.num_coords)
+        columns = given[scores].reshape(coding.num_boxes, coding.num_classes)
+        chosen, every = self._few(columns) or self._good(columns)
         if not every:
             return []
+        anchors = self._anchors
+        if len(given) == 3 or anchors is None:
+            anchors = box_decoding.anchors_of(given[coding.place("anchors")])
         places = box_decoding.decoded(
-            boxes.take(chosen, axis=0), anchors.take(chosen, axis=0), coding
+            rows.take(chosen, axis=0), anchors.take(chosen, axis=0), coding
         )
         return self._detections(places, every)
 
@@ -205,22 +224,17 @@ class TensorsToDetectionsCalculator(Calculator):
         """As `_good`, where it can be told of what the model gives that most boxes are
         not: these are not activated.
         """
-        label, logit, least = (
-            self._label,
-            self._coding.least_logit,
-            self._coding.min_score,
-        )
+        label, logit, least = self._label, self._logit, self._coding.min_score
         if label is None or logit is None or least is None:
             return None
         scores = scores[:, label]
         near = (scores >= logit).nonzero()[0]
         if not len(near):
             return near, []
-        values = box_decoding.activated(scores.take(near), self._coding)
-        listed: list[float] = values.tolist()
+        listed = box_decoding.activated_few(scores.take(near))
         if min(listed) < least:
-            good = values >= least
-            near, listed = near[good], values[good].tolist()
+            good = [each >= least for each in listed]
+            near, listed = near[good], list(compress(listed, good))
         return near, [((score,), (label,)) for score in listed]
 
     def _good(self, scores: Floats) -> tuple[Array, list[_Graded]]:
@@ -303,20 +317,20 @@ class TensorsToDetectionsCalculator(Calculator):
     def _detections(self, places: Places, every: Sequence[_Graded]) -> list[Detection]:
         """With the scores and labels of each; those without any are left out."""
         coding = self._coding
-        low, high, points = places
-        sides = (high - low).tolist()
+        corners, points = places
         if coding.flip_vertically:
-            low, points = low.copy(), points.copy()
-            low[:, 1] = _ONE - high[:, 1]
+            points = points.copy()
             points[..., 1] = _ONE - points[..., 1]
         points.flags.writeable = False
         keypoints: Iterable[Floats] = (
             points if coding.num_keypoints else repeat(NO_KEYPOINTS)
         )
         found: list[Detection] = []
-        for (xmin, ymin), (width, height), (scores, labels), its in zip(
-            low.tolist(), sides, every, keypoints, strict=False
+        for (xmin, ymin, xmax, ymax), (scores, labels), its in zip(
+            corners, every, keypoints, strict=False
         ):
+            top = 1 - ymax if coding.flip_vertically else ymin
+            width, height, top = array("f", (xmax - xmin, ymax - ymin, top))
             if not (width >= 0 and height >= 0):
                 continue
             if coding.max_results >= 0 and len(found) == coding.max_results:
@@ -324,7 +338,7 @@ class TensorsToDetectionsCalculator(Calculator):
             if scores:
                 found.append(
                     Detection(
-                        Box(xmin, ymin, width, height), scores, labels, keypoints=its
+                        Box(xmin, top, width, height), scores, labels, keypoints=its
                     )
                 )
         return found
