@@ -95,6 +95,7 @@ class SplitVectorCalculator(Calculator):
         self._combines = options.combine_outputs
         self._takes_items = options.element_only
         self._ordered = _in_order(self.outputs)
+        self._cuts = [*zip(self._ordered, self._ranges, strict=not self._combines)]
 
     def process(self, ctx: Context) -> None:
         """One list."""
@@ -104,7 +105,7 @@ class SplitVectorCalculator(Calculator):
             ctx.send(self._ordered[0], self._joined(whole))
             return
         cut = self._item if self._takes_items else self._part
-        for output, chosen in zip(self._ordered, self._ranges, strict=True):
+        for output, chosen in self._cuts:
             ctx.send(output, cut(whole, chosen))
 
     def _length(self, whole: Any) -> int:
@@ -157,9 +158,21 @@ class SplitListCalculator(SplitVectorCalculator):
         places = [range(each.start, each.stop) for each in self._ranges]
         self._places = np.array(list(chain.from_iterable(places)), np.intp)
 
+    def process(self, ctx: Context) -> None:
+        """One list: landmarks, which are cut some ten times for each frame, at once."""
+        whole = ctx[self.inputs[0]]
+        if not isinstance(whole, Landmarks):
+            super().process(ctx)
+            return
+        if len(whole.points) < self._least:
+            _check_length(len(whole.points), self._least)
+        if self._combines:
+            ctx.send(self._ordered[0], whole.take(self._places))
+            return
+        for output, chosen in self._cuts:
+            ctx.send(output, whole[chosen])
+
     def _joined(self, whole: Any) -> Any:
-        if isinstance(whole, Landmarks):
-            return whole.take(self._places)
         return joined([part_of(whole, each) for each in self._ranges])
 
 
