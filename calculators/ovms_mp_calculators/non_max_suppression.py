@@ -172,13 +172,11 @@ class NonMaxSuppressionCalculator(Calculator):
         """Which boxes the first of them overlaps by more than the threshold; `second`
         tells that MODIFIED_JACCARD divides by the others' size.
         """
-        if self._threshold < 0:
-            return np.ones(len(corners), bool)  # 0 is more than that, too
         lows, highs = corners[:, :2], corners[:, 2:]
         best_low, best_high = lows[0], highs[0]
-        sides = np.minimum(best_high, highs) - np.maximum(best_low, lows)
-        # Of boxes that are apart, or inside out, this is 0: no threshold is less.
-        common = _areas(np.maximum(sides, _ZERO))
+        low, high = np.maximum(best_low, lows), np.minimum(best_high, highs)
+        # Of boxes that are apart, or inside out, this is 0.
+        common = _areas(np.maximum(high - low, _ZERO))
         match self._overlap_type:
             case _OPTIONS.JACCARD:
                 around = np.maximum(best_high, highs) - np.minimum(best_low, lows)
@@ -189,7 +187,11 @@ class NonMaxSuppressionCalculator(Calculator):
             case _:
                 areas = _areas(highs - lows)
                 whole = areas[:1] + areas - common
-        return common / whole > self._threshold
+        shares = common / whole
+        if self._threshold < 0:  # that of boxes that do not meet is more, too
+            meets = (low <= high).all(axis=1) & (whole > 0)
+            return (shares > self._threshold) | ~meets
+        return shares > self._threshold
 
 
 def _areas(sides: Floats) -> Floats:
