@@ -120,9 +120,9 @@ class TensorsToLandmarksCalculator(Calculator):
         width, height = options.input_image_width, options.input_image_height
         self._count = options.num_landmarks
         self._size = np.array([width, height], np.float32)
-        # A row each: numpy takes twice as long for one that it repeats.
-        shape = self._count, 3
-        self._units = np.full(shape, (width, height, width), np.float32)
+        self._unit = width, height, width
+        # Not before there is a tensor of so many: the options may say any number.
+        self._units: Floats | None = None
         self._depth = np.float32(options.normalize_z)
         self._flips = options.flip_horizontally, options.flip_vertically
         activations = options.visibility_activation, options.presence_activation
@@ -148,6 +148,9 @@ class TensorsToLandmarksCalculator(Calculator):
             points[:, 1] = self._size[1] - points[:, 1]
         visibility, presence = self._scores(values)
         if self.norm_landmarks:
+            if self._units is None:
+                # A row each: numpy takes twice as long for one that it repeats.
+                self._units = np.full(points.shape, self._unit, np.float32)
             normalized = points / self._units
             if self._depth != 1:
                 normalized[:, 2] /= self._depth

@@ -339,3 +339,11 @@ def test_another_model_is_told(tensors: list[Any], said: str):
     outcome = ours(READ, [("tensors", tensors, 0)])
     assert outcome.error is not None
     assert re.search(said, outcome.error)
+
+
+def test_memory_is_taken_for_landmarks_that_come_not_for_those_of_the_options():
+    most = (1 << 31) - 1
+    every = READ.replace("num_landmarks: 21", f"num_landmarks: {most}")
+    outcome = ours(every, [("tensors", [np.zeros((1, 63), np.float32)], 0)])
+    assert outcome.error is not None
+    assert f"has no values for {most} landmarks" in outcome.error
