@@ -24,6 +24,7 @@ from ovms_mp.calculator import Calculator, Input, Output
 from ovms_mp.formats.landmark import NormalizedLandmarkList
 from ovms_mp.formats.rect import NormalizedRect
 from ovms_mp_calculators.detections_to_rects import normalized_radians
+from ovms_mp_calculators.landmarks_to_detection import HIGHEST, SMALLEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,8 +38,7 @@ _POINTS: Final = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
 _AROUND: Final = np.array([[3 * each + axis for each in _POINTS] for axis in (0, 1)])
 # Of those: the wrist, and joints of index, middle and ring finger.
 _WRIST, _INDEX, _MIDDLE, _RING = 0, 4, 6, 8
-_MOST: Final = float(np.finfo(np.float32).max)
-_LEAST: Final = float(np.finfo(np.float32).tiny)  # as MediaPipe's: of what is above 0
+_MOST, _LEAST = float(HIGHEST), float(SMALLEST)
 
 
 class HandLandmarksToRectCalculator(Calculator):

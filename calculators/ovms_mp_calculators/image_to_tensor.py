@@ -56,7 +56,7 @@ from ovms_mp_calculators.image_region import (
     region_of,
     rotated_matrix,
 )
-from ovms_mp_calculators.image_warp import Places, places, repeated
+from ovms_mp_calculators.image_warp import MAX_SIDE, Places, places, repeated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,8 +70,6 @@ _CHANNELS: Final = {
     ImageFormat.SRGB: 3,
     ImageFormat.SRGBA: 3,
 }
-# Beyond, OpenCV's maps do not fit their integers.
-_MAX_SIDE: Final = (1 << 15) - 2
 # So many pixels of a tensor have their places remembered; of 256x256 those take 0.4 MB.
 _MOST_KEPT: Final = 1 << 17
 
@@ -123,8 +121,8 @@ class ImageToTensorCalculator(Calculator):
             )
         for name in ("output_tensor_width", "output_tensor_height"):
             size = getattr(options, name)
-            if options.HasField(name) and not 0 < size <= _MAX_SIDE:
-                raise ContractError(f"{name} {size} is not 1 to {_MAX_SIDE}")
+            if options.HasField(name) and not 0 < size <= MAX_SIDE:
+                raise ContractError(f"{name} {size} is not 1 to {MAX_SIDE}")
 
     @classmethod
     def known_tensors(
@@ -253,10 +251,10 @@ def _check_frame(frame: ImageFrame) -> None:
         raise ValueError(
             f"Unsupported format: {frame.format.name}; expected GRAY8, SRGB or SRGBA"
         )
-    if not (0 < frame.width <= _MAX_SIDE and 0 < frame.height <= _MAX_SIDE):
+    if not (0 < frame.width <= MAX_SIDE and 0 < frame.height <= MAX_SIDE):
         raise ValueError(
             f"an image of {frame.width}x{frame.height}; "
-            f"expected 1x1 to {_MAX_SIDE}x{_MAX_SIDE}"
+            f"expected 1x1 to {MAX_SIDE}x{MAX_SIDE}"
         )
 
 

@@ -45,8 +45,8 @@ _REACH: Final = 4
 _FEW: Final = 3
 # A band of fewer pixels is not worth calls of its own.
 _LEAST_BAND: Final = 1 << 12
-# What OpenCV takes.
-_MAX_SIDE: Final = (1 << 15) - 2
+# Beyond, OpenCV's maps do not fit their integers.
+MAX_SIDE: Final = (1 << 15) - 2
 # As many pixels as a target has are made faster than OpenCV looks for an eighth of them
 # outside of an image.
 _FEW_TIMES: Final = 8
@@ -122,7 +122,7 @@ def repeated(pixels: Pixels, matrix: Rows, target: Pixels) -> None:
                 _in_two(pixels, matrix, target, band)
                 return
             size = right - left, bottom - top
-            if max(size) <= _MAX_SIDE and size[0] * size[1] <= _FEW_TIMES * wide * high:
+            if max(size) <= MAX_SIDE and size[0] * size[1] <= _FEW_TIMES * wide * high:
                 pixels = pixels[max(0, top) : bottom, max(0, left) : right]
                 x0, y0, x1, y1 = (max(0, each) for each in over)
                 pixels = cv2.copyMakeBorder(

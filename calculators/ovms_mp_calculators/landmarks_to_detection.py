@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from ovms_mp.formats.landmark import Floats
 
 _OPTIONS: Final = graph.LandmarksToDetectionCalculatorOptions
-_HIGHEST: Final = np.finfo(np.float32).max
-_SMALLEST: Final = np.finfo(np.float32).tiny
+HIGHEST: Final = np.finfo(np.float32).max
+SMALLEST: Final = np.finfo(np.float32).tiny
+"""Above 0: as MediaPipe's, what no largest number is below."""
 
 
 class LandmarksToDetectionCalculator(Calculator):
@@ -78,6 +79,6 @@ def limits(points: Floats) -> tuple[Floats, Floats]:
     """
     # Along rows, which numpy reads several numbers of at a time.
     columns = points.T.copy()
-    low = np.fmin.reduce(columns, axis=1, initial=_HIGHEST)
-    high = np.fmax.reduce(columns, axis=1, initial=_SMALLEST)
+    low = np.fmin.reduce(columns, axis=1, initial=HIGHEST)
+    high = np.fmax.reduce(columns, axis=1, initial=SMALLEST)
     return low, high

@@ -48,6 +48,7 @@ from ovms_mp.formats.render_data import (
     RenderAnnotation,
     RenderData,
 )
+from ovms_mp_calculators.landmarks_to_detection import HIGHEST, SMALLEST
 
 if TYPE_CHECKING:
     from ovms_mp.calculator import Context, NodeInfo
@@ -58,9 +59,6 @@ _WHITE: Final = Color(255, 255, 255)
 _GRAYS: Final = [Color(each, each, each) for each in range(256)]
 # Depths that differ by less are one depth.
 _FLAT: Final = 1e-3
-# What no depth is beyond. As MediaPipe's, the largest one is never below FLT_MIN.
-_LARGEST: Final = np.finfo(np.float32).max
-_SMALLEST: Final = np.finfo(np.float32).tiny
 
 
 class _Places(NamedTuple):
@@ -228,8 +226,8 @@ class LandmarksToRenderDataCalculator(Calculator):
 
 def _depths(depths: Floats) -> list[float] | None:
     """From 0 for the smallest to 1 for the largest; None where they are all one."""
-    low = np.fmin.reduce(depths, initial=_LARGEST)
-    high = np.fmax.reduce(depths, initial=_SMALLEST)
+    low = np.fmin.reduce(depths, initial=HIGHEST)
+    high = np.fmax.reduce(depths, initial=SMALLEST)
     reach = float(high - low)
     if not reach > _FLAT:
         return None
