@@ -20,6 +20,7 @@ from ovms_mp import __version__
 from ovms_mp.calculator.base import ContractError
 from ovms_mp.core import addresses, heap
 from ovms_mp.core.errors import ServingError
+from ovms_mp.core.threads import Threads
 from ovms_mp.doors import Doors
 from ovms_mp.frontend.grpc.arguments import arguments
 from ovms_mp.frontend.grpc.places import Places
@@ -111,7 +112,7 @@ class App:
             Metrics(monitoring.families) if monitoring.is_enabled else Metrics.off()
         )
         self.metrics.process_has(resident_bytes, failures, settings.told_limits)
-        self._pool = ThreadPoolExecutor(compute_threads(), "compute")
+        self._pool = Threads("compute", compute_threads())
         self._retiring = ThreadPoolExecutor(1, "retiring")
         self.observing: Final = Observing(settings)
         self._engine = OpenVINOEngine(
@@ -339,7 +340,7 @@ class App:
         return True
 
     def _shut_down_pools(self) -> None:
-        self._pool.shutdown()
+        self._pool.close()
         self._retiring.shutdown()
 
 

@@ -59,9 +59,11 @@ class RunSessions(Protocol):
     """
 
     def for_run(self, *, is_patient: bool) -> InferenceSession:
-        """The same model for one node of one run. One with a state it remembers from one
-        inference to the next; these happen one after the other. With `is_patient` an
-        inference waits however many wait already: see `Context.is_patient`.
+        """The same model for one node of one run, which waits for what it asks by
+        `Context.wait`: an inference may begin when the call that asks has returned, in
+        its thread. A model with a state remembers that from one inference to the next;
+        these happen one after the other. With `is_patient` an inference waits however
+        many wait already: see `Context.is_patient`.
         """
         ...
 

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from ovms_mp.core.threads import catch_up
+
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -92,6 +94,7 @@ class Pending(Generic[T]):
         """
         there = threading.Event()
         self.on_settled(lambda _: there.set())
+        catch_up()
         if not there.wait(timeout):
             raise TimeoutError
         return self.value()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from time import thread_time_ns
 from typing import TYPE_CHECKING, TypeAlias
 
-from ovms_mp.core import spare
+from ovms_mp.core.threads import takes
 
 if TYPE_CHECKING:
     from ovms_mp.core.pace import Pace
@@ -86,7 +86,7 @@ class Strand:
         return True
 
     def _borrow(self) -> None:
-        if spare.takes(self._run):
+        if takes(self._run):
             return
         try:
             self._submit(self._run)

@@ -9,7 +9,7 @@ from ovms_mp.calculator.base import CalculatorError
 from ovms_mp.core.errors import ServingError, Status, public_text
 
 if TYPE_CHECKING:
-    from ovms_mp.graph.stream import InputStream
+    from ovms_mp.graph.stream import InputStream, StreamError
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,11 @@ def raised(error: BaseException, method: str, label: str) -> ServingError:
     if status is None:
         return failed(code, message)
     return ServingError(status, f"CalculatorGraph::Run() failed: {message}")
+
+
+def misfit(error: StreamError) -> ServingError:
+    """What was sent does not fit its stream."""
+    return failed("INVALID_ARGUMENT", str(error))
 
 
 def may_not_wait(method: str, label: str) -> ServingError:

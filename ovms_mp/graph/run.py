@@ -5,12 +5,12 @@ Whatever a calculator does, raise or exit, ends its own run and nothing else.
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.strand import Strand
+from ovms_mp.core.threads import is_laden
 from ovms_mp.core.timestamp import DONE
 from ovms_mp.graph import failures
 from ovms_mp.graph.delivery import Delivery
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from ovms_mp.graph.listener import NodeStatus, RunListener
     from ovms_mp.graph.node import NodeRun, Timed
 
-log = logging.getLogger(__name__)
-
 # Calls after which a run lets others have its thread, and hears whether it is wanted
 # still: a source can go on for ever.
 _MAX_CALLS: Final = 1000
@@ -52,6 +50,7 @@ class GraphRun:
 
     __slots__ = (
         "_definition",
+        "_is_leaving",
         "_is_over",
         "_lane",
         "_listener",
@@ -97,6 +96,7 @@ class GraphRun:
         self.errors: list[ServingError] = []
         self.is_held = False
         self._is_over = False
+        self._is_leaving = False  # for other work: another thread goes on
         self._lane: Lane | None = None
 
     def observe(self, stream: str, *, bounds: bool = False) -> int:
@@ -263,9 +263,9 @@ class GraphRun:
 
     def _drain(self) -> None:  # every call of process is made here
         scheduler = self._scheduler
-        calls = 0
-        while not self.errors and not self.is_held:
-            context = scheduler.next()
+        for _ in range(_MAX_CALLS):
+            ends = self.errors or self.is_held or self._is_leaving
+            context = None if ends else scheduler.next()
             if context is None:
                 break
             node: NodeRun = context.node  # pyright: ignore[reportAssignmentType]
@@ -280,16 +280,15 @@ class GraphRun:
                 else:
                     self._wait(context)
             except StreamError as error:
-                self._blame(error)
+                self.fail(failures.misfit(error))
             except BaseException as error:  # user code may raise SystemExit as well
                 method = "Close" if context.timestamp == DONE else "Process"
                 self.fail(failures.raised(error, method, node.label))
             if node.set_side_packets or scheduler.flow.produced:
                 self.called(node)
-            calls += 1
-            if calls == _MAX_CALLS:
-                self.post(_nothing)
-                return
+        else:
+            self.post(_nothing)
+            return
         self._settle()
 
     def failed(self, error: BaseException, node: NodeRun) -> None:
@@ -314,6 +313,10 @@ class GraphRun:
 
     def _settle(self) -> None:
         scheduler = self._scheduler
+        is_left, self._is_leaving = self._is_leaving, False
+        if is_left and scheduler.has_next:
+            self.post(_nothing)
+            return
         if scheduler.flow.produced:
             self.delivery.deliver()
         if scheduler.throttle.full and not (self.errors or self.is_held):
@@ -345,6 +348,7 @@ class GraphRun:
                 self._tell(self._scheduler.flow.flush, context)
             self._waiting.add(context)
             pending.on_settled(lambda _: self.post(lambda: self._resume(context)))
+            self._is_leaving = is_laden()
 
     def _resume(self, context: Context) -> None:
         if context.is_partial and self.is_held:
@@ -375,10 +379,7 @@ class GraphRun:
         try:
             call(*arguments)
         except StreamError as error:
-            self._blame(error)
-
-    def _blame(self, error: StreamError) -> None:
-        self.fail(failures.failed("INVALID_ARGUMENT", str(error)))
+            self.fail(failures.misfit(error))
 
     def _finish(self) -> None:
         for context in self._waiting:

@@ -91,7 +91,12 @@ class Scheduler:
     @property
     def is_idle(self) -> bool:
         """True if nothing can happen without new input."""
-        return not (self._ready or self.running or self._sources.has_next(self))
+        return not (self.running or self.has_next)
+
+    @property
+    def has_next(self) -> bool:
+        """True if there is a call to make now."""
+        return bool(self._ready or self._sources.has_next(self))
 
     @property
     def is_at_rest(self) -> bool:
@@ -182,9 +187,7 @@ class Scheduler:
             node = self._by_rank[heappop(self._ready)]
             self.running += 1
             return node.context if node.is_serial else node.queued.popleft()  # pyright: ignore[reportOptionalMemberAccess]
-        if not self._sources.are_known:
-            return None
-        source = self._sources.next(self)
+        source = self._sources.next(self) if self._sources.are_known else None
         if source is None:
             return None
         if self._sources.are_stopped:

@@ -22,6 +22,7 @@ from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.messages import NO_INFO, ModelInfo
 from ovms_mp.core.pace import Pace
 from ovms_mp.core.pending import Cancelled, Pending
+from ovms_mp.core.threads import Threads, is_returning, returning, takes_long
 from ovms_mp.inference.engine import (
     MAX_QUEUE_LENGTH,
     TRIAL_SECONDS,
@@ -32,7 +33,6 @@ from ovms_mp.inference.engine import (
 from ovms_mp.inference.pace import Paces
 from ovms_mp.inference.pool import SlotPool
 from ovms_mp.inference.state import StatefulSlot
-from ovms_mp.inference.threads import Threads
 
 # Enough inferences to know a short model, and time enough for them on a busy machine.
 _TRIALS: Final = 8
@@ -174,8 +174,12 @@ class PooledModel:
         self._closing.close()
 
     def hand_over(self, slot: Slot, inference: _Inference) -> None:
-        """Let another thread run `inference` on `slot`."""
-        self._threads.run(partial(inference.run, slot))
+        """Let another thread run `inference` on `slot`, or this one, if it is about to
+        rest.
+        """
+        work = partial(inference.run, slot)
+        if not takes_long(work):
+            self._threads.run(work)
 
     def insist(self, work: Callable[[], object]) -> None:
         """Do `work`, which ends with an inference, in another thread. Raises
@@ -253,6 +257,7 @@ class _Inference:
     """One turn in another thread. `result` may be cancelled from any thread."""
 
     __slots__ = (
+        "_is_of_run",
         "_lock",
         "_model",
         "_over",
@@ -274,6 +279,8 @@ class _Inference:
         self._queued: Pending[Slot] | None = None
         self._running_on: Slot | None = None
         self._lock = threading.Lock()
+        self._is_of_run = is_returning()
+        """A graph's run has asked, and hears of the result on its strand."""
 
     def wait(self, queued: Pending[Slot]) -> None:
         """Go on when the slot comes."""
@@ -318,6 +325,16 @@ class _Inference:
             return inferred
         finally:
             self._leave()
+            self._give(slot)
+
+    def _give(self, slot: Slot) -> None:
+        """To who waits longest. Where another thread can go on with what was inferred, this
+        one infers for him: the slot has no time to cool.
+        """
+        if self._is_of_run:
+            with returning:
+                self._model.pool.give(slot)
+        else:
             self._model.pool.give(slot)
 
     def _enter(self, slot: Slot) -> bool:

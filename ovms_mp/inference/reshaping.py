@@ -18,6 +18,7 @@ import numpy as np
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.pending import Pending
+from ovms_mp.core.threads import Threads
 from ovms_mp.inference.engine import (
     MAX_QUEUE_LENGTH,
     CompiledModel,
@@ -25,7 +26,6 @@ from ovms_mp.inference.engine import (
     Ports,
     TensorData,
 )
-from ovms_mp.inference.threads import Threads
 
 # Each has the model's weights as the device wants them.
 MAX_COMPILED: Final = 8

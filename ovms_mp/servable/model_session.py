@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from time import perf_counter_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ovms_mp.core.happenings import HERE
 from ovms_mp.core.pending import Pending
+from ovms_mp.core.threads import returning
 from ovms_mp.inference.engine import ByName
 from ovms_mp.inference.state import State
 from ovms_mp.servable.inferences import tell, tell_of
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from ovms_mp.inference.engine import Inferred
     from ovms_mp.servable.model import ModelServable
 
+_ANYWHERE: Final = nullcontext()
+
 
 class ModelSession:
     """See calculator.services.RunSessions: the same model, for graphs."""
@@ -29,18 +33,19 @@ class ModelSession:
         state: State | None = None,
         *,
         is_patient: bool = False,
+        is_of_run: bool = False,
     ) -> None:
         self._servable = servable
         self._state = state
         self._is_patient = is_patient
+        self._within = returning if is_of_run else _ANYWHERE
         self._ports = servable.compiled.outputs
 
     def for_run(self, *, is_patient: bool) -> ModelSession:
         """See RunSessions."""
-        state = State() if self._servable.compiled.is_stateful else None
-        if state is None and not is_patient:
-            return self
-        return ModelSession(self._servable, state, is_patient=is_patient)
+        servable = self._servable
+        state = State() if servable.compiled.is_stateful else None
+        return ModelSession(servable, state, is_patient=is_patient, is_of_run=True)
 
     @property
     def name(self) -> str:
@@ -74,9 +79,10 @@ class ModelSession:
                 if here is not None:
                     tell(here, asked, at_once, self.name)
                 return Pending.completed(ByName(ports, at_once.outputs))
-        inferred = self._servable.infer_for_graph(
-            tensors, self._state, is_patient=self._is_patient
-        )
+        with self._within:
+            inferred = self._servable.infer_for_graph(
+                tensors, self._state, is_patient=self._is_patient
+            )
         if here is not None:
             tell_of(here, asked, inferred, self.name)
         if inferred.is_settled and inferred.error is None:

@@ -15,6 +15,7 @@ import openvino as ov
 
 from ovms_mp.core.errors import ServingError, Status, public_text
 from ovms_mp.core.shape import Dim
+from ovms_mp.core.threads import Threads
 from ovms_mp.inference.apart import Apart
 from ovms_mp.inference.engine import (
     TRIAL_SECONDS,
@@ -50,7 +51,6 @@ from ovms_mp.inference.plugin_config import (
 from ovms_mp.inference.probe import Probe
 from ovms_mp.inference.reshaping import ReshapingModel, Shapes
 from ovms_mp.inference.state import StatefulSlot
-from ovms_mp.inference.threads import Threads
 
 # A short inference that shares its work with a second thread waits for that to wake up.
 _ONE_THREAD: Final[Mapping[str, Property]] = {THREADS: 1}

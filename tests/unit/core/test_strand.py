@@ -11,7 +11,7 @@ import pytest
 
 from ovms_mp.core.pace import SHORT, Pace
 from ovms_mp.core.strand import Strand, inline
-from ovms_mp.inference.threads import Threads
+from ovms_mp.core.threads import Threads
 
 
 def run(call):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ovms_mp.calculator import (
     Calculator,
@@ -20,7 +21,8 @@ from ovms_mp.core.errors import ServingError
 from ovms_mp.core.messages import InferRequest, InferResponse, OutputTensor
 from ovms_mp.core.packet import Packet
 from ovms_mp.core.pending import Pending
-from ovms_mp.core.strand import inline
+from ovms_mp.core.strand import Submit, inline
+from ovms_mp.core.threads import returning, takes_long
 from ovms_mp.graph import builder, config
 from ovms_mp.graph.definition import GraphDefinition
 from ovms_mp.graph.registry import Registry
@@ -109,6 +111,34 @@ class Later(Calculator):
         pending = Pending[Any]()
         type(self).left.append((ctx[self.value], pending))
         ctx.wait(pending, lambda value: ctx.send(self.out, value))
+
+
+class Leaves(Calculator):
+    """Leaves long work to its thread, which ends when `gate` is set, and sends what it
+    was given. `idents` are of the threads that called it, did the work, and went on.
+    """
+
+    value = Input(object)
+    out = Output(object)
+    gate = threading.Event()
+    idents: ClassVar[list[int]] = []
+
+    def process(self, ctx: Context) -> None:
+        pending: Pending[Any] = Pending()
+
+        def work() -> None:
+            self.idents.append(threading.get_ident())
+            assert self.gate.wait(10)
+            pending.complete(ctx[self.value])
+
+        with returning:
+            assert takes_long(work)
+        self.idents.append(threading.get_ident())
+        ctx.wait(pending, lambda value: self._send(ctx, value))
+
+    def _send(self, ctx: Context, value: object) -> None:
+        self.idents.append(threading.get_ident())
+        ctx.send(self.out, value)
 
 
 class Raises(Calculator):
@@ -209,6 +239,7 @@ CALCULATORS = (
     Silent,
     Story,
     Later,
+    Leaves,
     Raises,
     FailsAfterTwo,
     MakesSide,
@@ -235,9 +266,11 @@ def define(text: str) -> GraphDefinition:
 
 
 class Run:
-    """A run in the test's thread, and everything that it told."""
+    """A run in the test's thread, or in those of `submit`, and everything that it told."""
 
-    def __init__(self, text: str, **side_packets: Any) -> None:
+    def __init__(
+        self, text: str, *, submit: Submit = inline, **side_packets: Any
+    ) -> None:
         self.definition = define(text)
         self._streams = {name.name: n for name, n in self.definition.inputs}
         self.names = [name.name for name, _ in self.definition.outputs]
@@ -245,7 +278,7 @@ class Run:
         self.is_done = False
         self.error: ServingError | None = None
         self.has_room = True
-        self.run = GraphRun(self.definition, self, inline)
+        self.run = GraphRun(self.definition, self, submit)
         self.run.post(lambda: self.run.start(side_packets))
 
     def feed(self, stream: str, timestamp: int, payload: Any) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ovms_mp.core.threads import Threads
 from ovms_mp.inference.model import PooledModel
-from ovms_mp.inference.threads import Threads
 from tests.unit.inference.slots import GatedSlot, ports
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from statistics import median
@@ -13,10 +14,10 @@ import pytest
 
 from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.pending import Cancelled, Pending
-from ovms_mp.inference.engine import Inferred
+from ovms_mp.core.threads import Threads, Work, returning
+from ovms_mp.inference.engine import Inferred, TensorData
 from ovms_mp.inference.model import PooledModel, Slot
 from ovms_mp.inference.openvino import OpenVINOEngine
-from ovms_mp.inference.threads import Threads, Work
 from tests.unit.inference import tiny
 from tests.unit.inference.slots import (
     GatedSlot,
@@ -79,6 +80,79 @@ def test_a_queue_too_long_is_refused(
         each.cancel()
     await_(lambda: model.busy == 0)
     assert model.waiting == 0
+
+
+# Threads
+
+
+class ToldSlot(GatedSlot):
+    """Says which thread infers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.idents: SimpleQueue[int] = SimpleQueue()
+
+    def infer(self, tensors: Sequence[TensorData]) -> Inferred:
+        self.idents.put(threading.get_ident())
+        return super().infer(tensors)
+
+
+def test_who_asks_and_returns_infers_himself_and_for_who_waits(
+    threads: Threads,
+) -> None:
+    slot, other = ToldSlot(), Threads("asks", 1)
+    model = PooledModel(ports(), ports(), [slot], threads)
+    asked: SimpleQueue[Pending[Inferred]] = SimpleQueue()
+    idents: SimpleQueue[int] = SimpleQueue()
+
+    def ask() -> None:
+        with returning:
+            asked.put(model.infer([X]))
+        assert slot.idents.empty()  # it has not returned
+        idents.put(threading.get_ident())
+
+    other.submit(ask)
+    first = idents.get(timeout=10)
+    assert slot.idents.get(timeout=10) == first
+    other.submit(ask)  # by another thread, and the slot is not free
+    assert idents.get(timeout=10) != first
+    for _ in range(2):
+        slot.outcomes.put(None)
+        assert asked.get().result(10)
+    assert slot.idents.get(timeout=10) == first
+    other.close()
+
+
+def test_who_may_wait_for_it_does_not_infer_himself(threads: Threads) -> None:
+    slot, other = ToldSlot(), Threads("asks", 1)
+    model = PooledModel(ports(), ports(), [slot], threads)
+    idents: SimpleQueue[int] = SimpleQueue()
+
+    def ask() -> None:
+        idents.put(threading.get_ident())
+        there = threading.Event()
+        model.infer([X]).on_settled(lambda _: there.set())
+        assert there.wait(10)
+        idents.put(threading.get_ident())
+
+    other.submit(ask)
+    slot.outcomes.put(None)
+    assert idents.get(timeout=10) == idents.get(timeout=10) != slot.idents.get()
+    other.close()
+
+
+def test_what_is_left_to_a_thread_can_be_cancelled(threads: Threads) -> None:
+    slot, other = ToldSlot(), Threads("asks", 1)
+    model = PooledModel(ports(), ports(), [slot], threads)
+
+    def ask() -> None:
+        with returning:
+            model.infer([X]).cancel()
+
+    other.submit(ask)
+    other.close()
+    assert slot.begun.empty()
+    assert model.busy == 0
 
 
 # Failures

@@ -10,9 +10,9 @@ import pytest
 
 from ovms_mp.core.pace import SHORT
 from ovms_mp.core.shape import Dim
+from ovms_mp.core.threads import Threads
 from ovms_mp.inference.engine import TRIAL_SECONDS, Port, Ports
 from ovms_mp.inference.model import PooledModel
-from ovms_mp.inference.threads import Threads
 from tests.unit.inference.slots import (
     DYNAMIC,
     STATIC,

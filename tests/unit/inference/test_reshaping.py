@@ -16,11 +16,11 @@ from ovms_mp.core.messages import TensorInfo
 from ovms_mp.core.pending import Pending
 from ovms_mp.core.shape import UNBOUNDED, Dim
 from ovms_mp.core.tensor import Array
+from ovms_mp.core.threads import Threads
 from ovms_mp.inference.engine import CompiledModel, Inferred, ModelConfig
 from ovms_mp.inference.model import PooledModel, Slot
 from ovms_mp.inference.openvino import OpenVINOEngine
 from ovms_mp.inference.reshaping import ReshapingModel, Shapes
-from ovms_mp.inference.threads import Threads
 from tests.unit.inference import tiny
 from tests.unit.inference.slots import GatedSlot, SlowSlot, await_, ports
 from tests.unit.inference.tiny import EXACT

@@ -13,9 +13,9 @@ from ovms_mp.core.errors import ServingError, Status
 from ovms_mp.core.pending import Cancelled, Pending
 from ovms_mp.core.shape import Dim
 from ovms_mp.core.tensor import Array
+from ovms_mp.core.threads import Threads
 from ovms_mp.inference.engine import Inferred, Ports
 from ovms_mp.inference.model import PooledModel
-from ovms_mp.inference.threads import Threads
 from ovms_mp.repository.config import DynamicBatching
 from ovms_mp.servable.alarms import Alarms
 from ovms_mp.servable.batching import Batcher

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from ovms_mp.core.shape import Dim
+from ovms_mp.core.threads import Threads
 from ovms_mp.inference.engine import TRIAL_SECONDS, ModelConfig
 from ovms_mp.inference.model import PooledModel
-from ovms_mp.inference.threads import Threads
 from ovms_mp.repository.config import DynamicBatching, ModelSpec
 from ovms_mp.servable.catalog import Catalog
 from ovms_mp.servable.loading import WARM_UP_SECONDS, Loader
