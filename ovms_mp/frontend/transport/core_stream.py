@@ -105,8 +105,7 @@ class StreamCall(CoreCall):
             )
             self._outbox.finish(self._failed(ending))
         is_taken = ending is None and self._outbox.put(message, on_written)
-        with self._lock:
-            self._send_next()
+        self._send()
         return is_taken
 
     def request_next(self) -> None:
@@ -120,8 +119,7 @@ class StreamCall(CoreCall):
     ) -> bool:
         """See `seam.StreamCall`."""
         is_settled = self._outbox.finish(Ending(code, details, trailing_metadata))
-        with self._lock:
-            self._send_next()
+        self._send()
         return is_settled
 
     def begin(self) -> None:
@@ -142,6 +140,14 @@ class StreamCall(CoreCall):
             self._session = session
             self._tell(session.on_open, self)
 
+    def _send(self) -> None:
+        """What was put into the outbox goes. Whoever is sending looks once more before he
+        stops, and he has the lock for as long as the core works.
+        """
+        if not self._is_sending:
+            with self._lock:
+                self._send_next()
+
     # With the lock held.
 
     def _read_next(self) -> None:
@@ -155,9 +161,15 @@ class StreamCall(CoreCall):
     def _send_next(self) -> None:
         if self._is_sending or self._is_status_sent or self._is_over:
             return
-        message, ending = self._outbox.take_with_ending()
-        if message is None and ending is None:
-            return
+        outbox = self._outbox
+        while True:
+            self._is_sending = True  # who puts something in from here on does not ask
+            message, ending = outbox.take_with_ending()
+            if message is not None or ending is not None:
+                break
+            self._is_sending = False
+            if not outbox.has_something:
+                return
         operations: list[cygrpc.Operation] = []
         if not self._are_headers_sent:
             self._are_headers_sent = True

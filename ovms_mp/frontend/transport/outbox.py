@@ -47,6 +47,11 @@ class Outbox:
         return self._ending is None and not self._is_dropped
 
     @property
+    def has_something(self) -> bool:
+        """True if there is a message to take, or a settled status."""
+        return bool(self._waiting) or self._ending is not None
+
+    @property
     def queued(self) -> int:
         """Messages not sent yet, the one under way included."""
         return len(self._waiting) + (self._under_way is not None)
