@@ -52,6 +52,9 @@ MAX_SIDE: Final = (1 << 15) - 2
 _FEW_TIMES: Final = 8
 _FIRST: Final = (0.0, 0.0, 0.0)
 
+KEPT_PLACES: Final = 8
+"""Pairs of a whole image's size and a target's whose places are remembered."""
+
 
 class Places(NamedTuple):
     """For cv2.remap: whole pixels, int16 [height, width, 2], and steps to the next."""
@@ -60,7 +63,7 @@ class Places(NamedTuple):
     steps: Array
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=KEPT_PLACES)
 def places(inverse: tuple[float, ...], width: int, height: int) -> Places:
     """Where in the image each pixel of a target is, to the last bit as warpPerspective
     has it: its sums in its order, of doubles. `inverse` is row by row.

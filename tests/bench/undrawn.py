@@ -25,12 +25,12 @@ def name_of(graph: str) -> str:
 
 def outputs_of(graph: str) -> frozenset[str]:
     """The streams that leave it."""
-    return frozenset(_names(_read(graph).output_stream))
+    return frozenset(_names(without_picture(graph).output_stream))
 
 
 def add(config: Path, graph: str) -> None:
     """Serve it from the directory of `config`, which serves `graph`, with its models."""
-    kept = _read(graph)
+    kept = without_picture(graph)
     text = text_format.MessageToString(kept, descriptor_pool=_pool(kept))
     folder = config.parent / name_of(graph)
     folder.mkdir()
@@ -40,11 +40,17 @@ def add(config: Path, graph: str) -> None:
     config.write_text(json.dumps(served))
 
 
-def _read(graph: str) -> Any:
-    """The outputs that are no picture, and the nodes that they come from."""
+def whole(graph: str) -> Any:
+    """The graph as it is."""
     config: Any = protos.CalculatorGraphConfig()
     text = (_GRAPHS / graph / "graph.pbtxt").read_text()
     text_format.Parse(text, config, descriptor_pool=_pool(config))
+    return config
+
+
+def without_picture(graph: str) -> Any:
+    """The outputs that are no picture, and the nodes that they come from."""
+    config = whole(graph)
     outputs = [each for each in config.output_stream if not each.startswith(_PICTURE)]
     needed = _names(outputs)
     nodes: list[Any] = []

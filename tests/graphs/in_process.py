@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from ovms_mp.core.errors import ServingError
 from ovms_mp.core.messages import InferRequest, InferResponse, InputTensor
+from ovms_mp.core.threads import Threads
 from ovms_mp.graph.registry import Registry
 from ovms_mp.inference.openvino import OpenVINOEngine
 from ovms_mp.repository.snapshot import Scanner
@@ -49,8 +49,8 @@ def serving(repository: Path) -> Iterator[Catalog]:
     engine = OpenVINOEngine()
     metrics = Metrics.off()
     catalog = Catalog(metrics)
-    with ThreadPoolExecutor(4) as pool:
-        loader = Loader(catalog, engine=engine, submit=pool.submit, metrics=metrics)
+    with closing(Threads("compute", 4)) as threads:
+        loader = Loader(catalog, engine=engine, submit=threads.submit, metrics=metrics)
         calculators = Calculators(Registry.installed)
         reconciler = Reconciler(catalog, loader, calculators, metrics)
         wanted = Scanner(repository / "config.json").scan()
