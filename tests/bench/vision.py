@@ -98,9 +98,10 @@ def rows(scene: Scene, server: Server, folder: Path) -> Iterator[list[Row]]:
         )
 
         def several(seconds: float) -> Slice:
-            # All begin when each follows what it has found.
+            # All begin when each follows what it has found, and each has as many frames
+            # as one by itself: their last ones, which are fewer at a time, weigh the same.
             begins = threading.Barrier(STREAMS, timeout=60)
-            one = partial(drawn, seconds, begins=begins.wait)
+            one = partial(drawn, STREAMS * seconds, begins=begins.wait)
             with ThreadPoolExecutor(STREAMS) as pool:
                 done = [pool.submit(one) for _ in range(STREAMS)]
                 parts = [each.result() for each in done]
