@@ -8,7 +8,7 @@ from collections.abc import Callable
 from time import thread_time_ns
 from typing import TYPE_CHECKING, TypeAlias
 
-from ovms_mp.core.threads import takes
+from ovms_mp.core.threads import is_laden, takes
 
 if TYPE_CHECKING:
     from ovms_mp.core.pace import Pace
@@ -117,4 +117,7 @@ class Strand:
             else:
                 self._turn.append(None)
                 if not calls or not self._take_turn():
+                    return
+                if is_laden():
+                    self._borrow()
                     return

@@ -11,7 +11,7 @@ import pytest
 
 from ovms_mp.core.pace import SHORT, Pace
 from ovms_mp.core.strand import Strand, inline
-from ovms_mp.core.threads import Threads
+from ovms_mp.core.threads import Threads, returning, takes_long
 
 
 def run(call):
@@ -187,3 +187,30 @@ def test_a_strand_goes_on_even_if_the_work_before_it_fails(pool, caplog):
     assert ran.wait(10)
     threads.close()
     assert "the work failed" in caplog.text
+
+
+def test_a_thread_with_long_work_before_it_leaves_even_the_latest_call_to_others():
+    """The call comes between the look for one and the end of the turn."""
+    threads, gate, ran = Threads("t", 2), threading.Event(), queue.SimpleQueue()
+
+    class Late(list):
+        is_first = True
+
+        def append(self, item):
+            if self.is_first:
+                self.is_first = False
+                strand._calls.append(lambda: ran.put(threading.get_ident()))
+            super().append(item)
+
+    def call():
+        with returning:
+            assert takes_long(lambda: gate.wait(10))
+        ran.put(threading.get_ident())
+
+    strand = Strand(threads.submit, run)
+    strand._turn = Late([None])
+    strand.post(call)
+    first = ran.get(timeout=10)
+    assert ran.get(timeout=5) != first
+    gate.set()
+    threads.close()
