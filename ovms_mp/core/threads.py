@@ -130,16 +130,17 @@ class Threads:
             if not self._places:
                 self._waiting.append(work)
                 return
-            self._places -= 1
             inbox = self._thread()
+            self._places -= 1
         inbox.put(_Given(work, has_place=True))
 
     def close(self) -> None:
         """Take no more, do all that was taken, end every thread, and wait for that."""
         with self._lock:
             self._is_closed = True
-            for inbox in self._idle:
-                inbox.put(None)
+            idle, self._idle = self._idle, []
+        for inbox in idle:
+            inbox.put(None)
         for thread in self._threads:  # what waits may start some
             if thread is not threading.current_thread():
                 thread.join()
@@ -159,8 +160,8 @@ class Threads:
             name=f"{self._name}-{len(self._threads)}",
             daemon=True,  # so that a process that forgot to close can still end
         )
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
         return inbox
 
     def _serve(self, inbox: _Inbox) -> None:
@@ -182,8 +183,7 @@ class Threads:
                 else:
                     here.is_long = here.is_next_long
                     if has_place and here.is_long:
-                        has_place = False
-                        self._leave()
+                        has_place = not self._leaves()
 
     def _next(self, inbox: _Inbox, *, has_place: bool) -> Work | None:
         """What waits for the thread's place; without that it rests."""
@@ -191,16 +191,23 @@ class Threads:
             if has_place and self._waiting:
                 return self._waiting.popleft()
             self._places += has_place
-            self._idle.append(inbox)
             if self._is_closed:
                 inbox.put(None)
+            else:
+                self._idle.append(inbox)
             return None
 
-    def _leave(self) -> None:
-        """The place is somebody else's."""
+    def _leaves(self) -> bool:
+        """True if the thread's place is somebody else's now; False if somebody waits for
+        it, and no thread can be had.
+        """
         with self._lock:
             if not self._waiting:
                 self._places += 1
-                return
-            work, inbox = self._waiting.popleft(), self._thread()
-        inbox.put(_Given(work, has_place=True))
+                return True
+            try:
+                inbox = self._thread()
+            except RuntimeError:
+                return False
+            inbox.put(_Given(self._waiting.popleft(), has_place=True))
+            return True

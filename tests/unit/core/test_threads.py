@@ -207,3 +207,64 @@ def test_work_left_to_a_thread_is_done_though_what_left_it_fails(
     assert done.wait(10)
     threads.close()
     assert "the work failed" in caplog.text
+
+
+def test_what_waits_is_done_though_threads_that_rest_have_ended() -> None:
+    threads = Threads("t", 1)
+    long, gate, done = threading.Event(), threading.Event(), threading.Event()
+    at_long, at_gate = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with returning:
+            assert takes_long(lambda: (at_long.set(), long.wait(10)))
+
+    def second() -> None:
+        at_gate.set()
+        assert gate.wait(10)
+        with returning:
+            assert takes_long(lambda: None)
+
+    threads.submit(first)
+    assert at_long.wait(10)
+    threads.submit(second)
+    assert at_gate.wait(10)
+    long.set()
+    resting = next(each for each in threading.enumerate() if each.name == "t-0")
+    threads.submit(done.set)  # the second has the only place
+    closing = threading.Thread(target=threads.close)
+    closing.start()
+    resting.join(10)
+    assert not resting.is_alive()
+    gate.set()
+    closing.join(10)
+    assert not closing.is_alive()
+    assert done.is_set()
+
+
+def test_where_no_thread_can_be_had_no_place_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads = Threads("t", 1)
+    asked, waiting, done = threading.Event(), threading.Event(), threading.Event()
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def ask() -> None:
+        with returning:
+            assert takes_long(asked.set)
+        assert waiting.wait(10)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            threads.submit(done.set)
+    threads.submit(ask)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        threads.submit(done.set)
+        waiting.set()
+        # By the thread that could not leave its place to another.
+        assert done.wait(10)
+    assert asked.is_set()
+    threads.close()
