@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import cached_property
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
@@ -45,7 +46,13 @@ class ModelSession:
         """See RunSessions."""
         servable = self._servable
         state = State() if servable.compiled.is_stateful else None
+        if state is None and not is_patient:
+            return self._for_most_runs
         return ModelSession(servable, state, is_patient=is_patient, is_of_run=True)
+
+    @cached_property
+    def _for_most_runs(self) -> ModelSession:
+        return ModelSession(self._servable, is_of_run=True)
 
     @property
     def name(self) -> str:

@@ -13,6 +13,7 @@ from ovms_mp_clients import Client
 
 from tests.bench import undrawn, vision
 from tests.bench.models import lay_out
+from tests.formats.routes import stream
 from tests.wire.servers import Process
 
 PICTURE = {
@@ -46,19 +47,6 @@ def test_nothing_is_left_out_but_what_draws(graph: str) -> None:
     assert [*kept.input_stream] == [*whole.input_stream]
 
 
-def answers(client: Client, graph: str, frames: list[Any]) -> list[dict[str, Any]]:
-    """Of each frame, all outputs."""
-    found: list[dict[str, Any]] = [{} for _ in frames]
-    with client.stream(graph, window=len(frames)) as stream:
-        for number, frame in enumerate(frames):
-            stream.send({"frame": frame}, timestamp=number)
-        stream.half_close()
-        for result in stream:
-            assert result.timestamp is not None
-            found[result.timestamp].update(result.outputs)
-    return found
-
-
 def test_the_numbers_are_the_same(tmp_path: Path) -> None:
     config = lay_out(tmp_path / "faces", (), ["faces"])
     undrawn.add(config, "faces")
@@ -69,8 +57,8 @@ def test_the_numbers_are_the_same(tmp_path: Path) -> None:
         Process(tmp_path, "--config_path", str(config)) as process,
         Client(process.ready()) as client,
     ):
-        drawn = answers(client, "faces", frames)
-        without = answers(client, "faces_undrawn", frames)
+        drawn = stream(client, "faces", frames, "frame")
+        without = stream(client, "faces_undrawn", frames, "frame")
     assert [each.keys() for each in without] == [{"faces"}] * FRAMES
     for one, other in zip(drawn, without, strict=True):
         assert one.keys() == {"faces", "annotated"}

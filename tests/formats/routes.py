@@ -84,13 +84,13 @@ def infer(
 
 
 def stream(
-    client: Client, name: str, arrays: Sequence[Array]
+    client: Client, name: str, arrays: Sequence[Array], source: str = "in"
 ) -> list[dict[str, Array]]:
-    """A stream of these packets to a graph; all outputs, packet by packet."""
+    """A stream of these packets to a graph's input; all outputs, packet by packet."""
     outputs: list[dict[str, Any]] = [{} for _ in arrays]
     with client.stream(name, window=len(arrays)) as opened:
         for timestamp, array in enumerate(arrays):
-            opened.send({"in": array}, timestamp=timestamp)
+            opened.send({source: array}, timestamp=timestamp)
         opened.half_close()
         for result in opened:
             assert result.timestamp is not None

@@ -9,6 +9,7 @@ import pytest
 
 from ovms_mp.core.threads import Threads
 from tests.unit.graph.support import Leaves, Run
+from tests.unit.inference.slots import await_
 
 PASS = 'node { calculator: "PassThrough" input_stream: "in" output_stream: "passed" }'
 LEAVES = 'node { calculator: "Leaves" input_stream: "in" output_stream: "late" }'
@@ -24,16 +25,6 @@ def threads() -> Iterator[Threads]:
     made.close()
 
 
-def await_(run: Run, count: int) -> None:
-    """So many packets are there."""
-    there = threading.Event()
-    for _ in range(1000):
-        if len(run.packets) >= count:
-            return
-        there.wait(0.01)
-    raise AssertionError(f"{run.packets} after 10 s")
-
-
 def test_another_thread_goes_on_with_what_is_ready(threads: Threads) -> None:
     # What is last in the graph is called first.
     run = Run(
@@ -41,10 +32,10 @@ def test_another_thread_goes_on_with_what_is_ready(threads: Threads) -> None:
         submit=threads.submit,
     )
     run.feed("in", 1, "x")
-    await_(run, 1)
+    await_(lambda: len(run.packets) >= 1)
     assert run.packets == [("passed", 1, "x")]
     Leaves.gate.set()
-    await_(run, 2)
+    await_(lambda: len(run.packets) >= 2)
     assert run.packets[1] == ("late", 1, "x")
 
 
@@ -59,7 +50,7 @@ def test_one_thread_does_all_where_nothing_else_is_ready(threads: Threads) -> No
     Leaves.gate.set()
     for at in range(20):
         run.feed("in", at, at)
-        await_(run, at + 1)
+        await_(lambda at=at: len(run.packets) > at)
     assert run.packets == [("out", at, at) for at in range(20)]
     assert len(Leaves.idents) == 60
     for at in range(0, 60, 3):
@@ -72,10 +63,6 @@ def test_a_run_that_ends_meanwhile_ends_once(threads: Threads) -> None:
     )
     run.feed("in", 1, "x")
     run.run.cancel()
-    for _ in range(1000):
-        if run.is_done:
-            break
-        threading.Event().wait(0.01)
-    assert run.is_done
+    await_(lambda: run.is_done)
     assert run.error is not None
     assert run.packets == []

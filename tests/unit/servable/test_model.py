@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import queue
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -21,7 +23,8 @@ from ovms_mp.core.messages import (
     ServableMetadata,
     TensorInfo,
 )
-from ovms_mp.core.pending import Cancelled
+from ovms_mp.core.pending import Cancelled, Pending
+from ovms_mp.core.threads import Threads, is_laden
 from ovms_mp.inference.openvino import OpenVINOEngine
 from ovms_mp.inference.openvino.slot import SHARED_FROM
 from ovms_mp.servable.model import ModelServable
@@ -324,3 +327,22 @@ def test_a_session_tells_of_failures_and_can_be_cancelled(serve: Serve) -> None:
     asked = ModelSession(slow).infer({"x": np.zeros((512, 512), np.float32)})
     asked.cancel()
     await_(lambda: slow.compiled.busy == 0)
+
+
+def test_only_a_session_of_a_run_leaves_inferences_for_later(serve: Serve) -> None:
+    """Whoever has another one may wait for what he asks, in any way."""
+    x = np.zeros((512, 512), np.float32)
+    session = ModelSession(serve(tiny.slow()))
+    threads = Threads("asks", 1)
+    found: queue.SimpleQueue[tuple[bool, Pending[Any]]] = queue.SimpleQueue()
+    for each in (session, session.for_run(is_patient=False)):
+
+        def ask(session: ModelSession = each) -> None:
+            asked = session.infer({"x": x})
+            found.put((is_laden(), asked))
+
+        threads.submit(ask)
+        is_left, asked = found.get(timeout=30)
+        assert is_left is (each is not session)
+        asked.cancel()
+    threads.close()
